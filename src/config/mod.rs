@@ -1,0 +1,364 @@
+//! The configuration: text → raw (every value with its place) → [`Config`] (checked and complete).
+//!
+//! A [`Config`] cannot hold nonsense: names are resolved to indices, durations and sizes are numbers, conflicts are gone.
+//! Nothing behind it checks again.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::model::{HostPattern, Scheme};
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// `[server]`
+    pub server: Server,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+    /// `[tls]`: the certificate folder.
+    pub certificate_folder: PathBuf,
+    /// `[[certificate]]`
+    pub certificates: Vec<NamedCertificate>,
+    /// `[[binding]]`
+    pub bindings: Vec<Binding>,
+    /// `[[site]]`
+    pub sites: Vec<Site>,
+    /// `[[pool]]`
+    pub pools: Vec<Pool>,
+}
+
+/// Where in the file something was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Data threads; 0: one for each core that this process may use.
+    pub threads: usize,
+    /// Run as this user once the sockets are bound; empty: stay.
+    pub user: String,
+    /// Run as this group once the sockets are bound; empty: the user's own.
+    pub group: String,
+    /// How long a stop waits for requests in flight.
+    pub drain_timeout: Duration,
+    /// The Server field; empty: none.
+    pub server_header: String,
+    /// What responses that Portunus makes itself say.
+    pub verbosity: Verbosity,
+}
+
+/// What responses that Portunus makes itself say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// The status only.
+    Limited,
+    /// The reason too.
+    Full,
+}
+
+/// `[limits]`; a limit of `None` is off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Connections open at once; `None`: as many as file descriptors allow.
+    pub max_connections: Option<usize>,
+    /// Connections open at once from one address.
+    pub max_connections_per_ip: Option<usize>,
+    /// Until the whole request head has arrived.
+    pub header_wait: Duration,
+    /// Keep-alive without a request.
+    pub idle_connection: Duration,
+    /// The longest gap between two pieces of a request body.
+    pub entity_body: Duration,
+    /// Bytes a second that a client must take, averaged over 10 s.
+    pub min_send_rate: Option<u64>,
+    /// Request line and all fields, in bytes.
+    pub max_request_bytes: usize,
+    /// Fields of a request.
+    pub max_header_fields: usize,
+    /// The request target, in bytes.
+    pub max_uri_bytes: usize,
+    /// A request's body, in bytes.
+    pub max_body_bytes: Option<u64>,
+    /// Until a TLS handshake is done.
+    pub tls_handshake: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// Of the server's own log.
+    pub format: LogFormat,
+    /// Of the server's own log, as `tracing` spells it.
+    pub level: String,
+    /// Where the access log goes.
+    pub access: LogTarget,
+    /// How an access is written.
+    pub access_format: AccessFormat,
+    /// Where the error log goes.
+    pub errors: LogTarget,
+}
+
+/// How the server's own log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// How an access is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// A JSON object a line.
+    Json,
+    /// W3C extended.
+    W3c,
+    /// NCSA common.
+    Common,
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// `[[certificate]]`: a certificate that bindings point at by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCertificate {
+    /// Its name.
+    pub name: String,
+    /// PEM, leaf first.
+    pub chain: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// `[[binding]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// Cleartext or TLS.
+    pub scheme: Scheme,
+    /// The local address; `None`: every IPv4 and IPv6 address.
+    pub ip: Option<IpAddr>,
+    /// The TCP port.
+    pub port: u16,
+    /// The hosts that it takes.
+    pub hostname: HostPattern,
+    /// What ALPN offers, in order of preference.
+    pub protocols: Vec<AlpnProtocol>,
+    /// An https binding's TLS policy; none for http.
+    pub tls: Option<BindingTls>,
+    /// The site, by its index in [`Config::sites`].
+    pub site: usize,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// The TLS policy of an https binding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BindingTls {
+    /// The least version that is accepted.
+    pub min_version: TlsVersion,
+    /// The certificate to show.
+    pub certificate: CertificateSource,
+}
+
+/// Where a binding's certificate comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CertificateSource {
+    /// A named certificate, by its index in [`Config::certificates`].
+    Named(usize),
+    /// A folder of certificates named after their host.
+    Folder(PathBuf),
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2
+    V1_2,
+    /// TLS 1.3
+    V1_3,
+}
+
+/// What a binding speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlpnProtocol {
+    /// `http/1.1`
+    Http1,
+    /// `h2`
+    H2,
+}
+
+/// `[[site]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// On an http binding: 308 to the same host and path on https.
+    pub https_redirect: bool,
+    /// Strict-Transport-Security, sent on https only; none: not sent.
+    pub hsts: Option<Hsts>,
+    /// Its routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// Strict-Transport-Security (RFC 6797).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hsts {
+    /// `max-age`
+    pub max_age: Duration,
+    /// `includeSubDomains`
+    pub include_subdomains: bool,
+    /// `preload`
+    pub preload: bool,
+}
+
+/// `[[site.route]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The prefix, on whole segments, in the normal form of [`crate::model::RoutePath`] and without a trailing slash unless
+    /// it is `/`.
+    pub path: String,
+    /// The methods that it takes; empty: all.
+    pub methods: Vec<Method>,
+    /// The pool, by its index in [`Config::pools`].
+    pub pool: usize,
+    /// A request's body, in bytes; `None`: as `[limits]` says; `Some(None)`: no limit.
+    pub max_body_bytes: Option<Option<u64>>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// `[[pool]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Requests waiting, not those running.
+    pub queue_length: usize,
+    /// Requests running at once.
+    pub concurrency: usize,
+    /// How long a request may wait.
+    pub queue_timeout: Duration,
+    /// What a request sees that the queue has no room for.
+    pub on_overflow: Overflow,
+    /// Who does the work.
+    pub handler: Handler,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// What a request sees that a pool's queue has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// 503 with Retry-After.
+    Respond503,
+    /// The connection is reset, so that a balancer in front tries another machine.
+    Reset,
+}
+
+/// `[pool.handler]`
+#[derive(Clone, Debug, PartialEq)]
+pub enum Handler {
+    /// A fixed response.
+    Respond(Respond),
+    /// Files of a folder.
+    Files(Files),
+    /// A redirect.
+    Redirect(Redirect),
+    /// A reverse proxy.
+    Proxy(Proxy),
+    /// The program that Portunus is a library of brings the handler itself.
+    Library,
+}
+
+/// `type = "respond"`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Respond {
+    /// The status; 200 to 599.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// The content.
+    pub body: String,
+    /// How long to wait before the answer.
+    pub delay: Duration,
+}
+
+/// `type = "files"`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Files {
+    /// The folder.
+    pub root: PathBuf,
+    /// The files that stand for their folder, first found first.
+    pub index: Vec<String>,
+    /// Whether a folder without an index file is listed.
+    pub listing: bool,
+    /// Cache-Control; empty: none is sent.
+    pub cache_control: String,
+    /// Whether `name.zst`, `name.br` and `name.gz` beside `name` are served to clients that take them.
+    pub precompressed: bool,
+}
+
+/// `type = "redirect"`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redirect {
+    /// The target, with `{uri}`, `{host}`, `{path}` and `{query}`.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}
+
+/// `type = "proxy"`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// Where requests go, in turn.
+    pub upstreams: Vec<Upstream>,
+    /// Until a connection stands.
+    pub connect_timeout: Duration,
+    /// Until the response's head.
+    pub response_timeout: Duration,
+    /// The longest gap between two pieces of the response's body.
+    pub body_timeout: Duration,
+}
+
+/// Where a proxy sends requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// `http://host:port`
+    Http {
+        /// A name or an address; an IPv6 address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `unix:/path.sock`
+    Unix(PathBuf),
+}

@@ -1,0 +1,45 @@
+//! Whoever does the work: the trait, and one folder a handler.
+//!
+//! A handler returns a response or a [`Refusal`]; it never builds an error response itself.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::{Request, Response};
+
+use crate::model::{Body, Facts, Refusal};
+
+/// What a pool hands its requests to.
+///
+/// This is `async fn handle(&self, request, facts) -> Result<Response<Body>, Refusal>`, spelled so that it can stand behind
+/// an `Arc<dyn Handler>` and so that a handler which knows its answer at once pays for no boxed future.
+pub trait Handler: Send + Sync {
+    /// Answers one request.
+    fn handle<'a>(&'a self, request: Request<Body>, facts: &'a Facts) -> Reply<'a>;
+}
+
+/// What a handler gives back: its answer, or the future of it.
+pub enum Reply<'a> {
+    /// The answer is known already.
+    Now(Outcome),
+    /// The answer comes later. Dropping the future gives the work up.
+    Later(Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>),
+}
+
+/// A response, or why there is none.
+pub type Outcome = Result<Response<Body>, Refusal>;
+
+impl<'a> Reply<'a> {
+    /// The answer comes later.
+    pub fn later(future: impl Future<Output = Outcome> + Send + 'a) -> Self {
+        Reply::Later(Box::pin(future))
+    }
+
+    /// Waits for the answer.
+    pub async fn wait(self) -> Outcome {
+        match self {
+            Reply::Now(outcome) => outcome,
+            Reply::Later(future) => future.await,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Portunus: one listener that owns the ports, settles who may speak, whom a request is for, and hands it to whoever does
+//! the work. A request that fails anywhere on the way is never silent.
+//!
+//! ```text
+//! socket ─► tls ─► http1 | http2 ─► binding ─► site ─► pool ─► handler
+//! ```
+//!
+//! Data flows left to right, and so do the imports; `tests/tidy.rs` keeps it so.
+
+pub mod binding;
+pub mod cli;
+pub mod config;
+pub mod handler;
+pub mod http;
+pub mod listener;
+pub mod model;
+pub mod pool;
+pub mod report;
+pub mod server;
+pub mod site;
+pub mod tls;

@@ -1,0 +1,129 @@
+//! What is known of a request beside the request itself.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{ClientAddr, HostName, LocalAddr, RoutePath};
+
+/// What a connection speaks, as the logs write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Not yet known: the connection was refused before a byte of it was read.
+    Tcp,
+    /// In or before the TLS handshake.
+    Tls,
+    /// HTTP/1.0 and HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// The scheme that a binding serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// Cleartext.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// The facts of one connection; every request on it shares them.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where the client connects from.
+    pub client: ClientAddr,
+    /// Where of ours it connected to.
+    pub local: LocalAddr,
+    /// What the handshake settled; none on cleartext.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What a TLS handshake settled.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// The server name that the client asked for, lower-cased; none when it sent none.
+    pub sni: Option<Box<str>>,
+    /// The protocol agreed by ALPN (`h2`, `http/1.1`); none when the client offered none.
+    pub alpn: Option<&'static str>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its IANA name.
+    pub cipher: &'static str,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The binding that the connection was made for, by its index in the table; none when it was made for no single one.
+    pub binding: Option<usize>,
+    /// The names that the certificate shown covers, exact or `*.parent`, lower-cased.
+    pub covers: Arc<[Box<str>]>,
+}
+
+/// The facts of one request.
+#[derive(Debug)]
+pub struct Facts {
+    /// The connection that it came on.
+    pub connection: Arc<Connection>,
+    /// What it was spoken in.
+    pub protocol: Protocol,
+    /// The host asked for (Host or `:authority`), checked, lower-cased, without port.
+    pub host: HostName,
+    /// The port that the client named beside the host, if it named one.
+    pub host_port: Option<u16>,
+    /// The path that routes are matched with: percent-decoded once, dot segments resolved.
+    pub path: RoutePath,
+    /// When the request's head was complete.
+    pub received: Instant,
+}
+
+impl Facts {
+    /// The scheme that the client used.
+    pub fn scheme(&self) -> Scheme {
+        if self.connection.tls.is_some() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// 80 or 443.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+impl Protocol {
+    /// As the logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Tls => "tls",
+            Protocol::Http1 => "http/1.1",
+            Protocol::Http2 => "h2",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

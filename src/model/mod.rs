@@ -1,0 +1,17 @@
+//! The nouns that every room shares. Nothing here waits, reads a clock, or touches a socket.
+
+mod addr;
+mod body;
+mod facts;
+mod host;
+mod path;
+mod refusal;
+mod thread;
+
+pub use addr::{ClientAddr, LocalAddr};
+pub use body::{Body, BodyError, BodyWatch};
+pub use facts::{Connection, Facts, Protocol, Scheme, TlsFacts};
+pub use host::{HostError, HostName, HostPattern, split_authority};
+pub use path::{PathError, RoutePath};
+pub use refusal::{Reason, Refusal};
+pub use thread::{PerThread, enter_data_thread, thread_index};
