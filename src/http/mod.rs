@@ -1,1 +1,23 @@
-//! x
+//! HTTP: bytes ↔ requests and responses, and the one seam, [`serve`](serve::serve), that every version meets.
+//!
+//! Nothing behind the seam asks which version a request came in, except by a field of its [`Facts`](crate::model::Facts).
+
+mod authority;
+mod body;
+mod date;
+mod drain;
+mod edge;
+mod finish;
+pub mod h1;
+pub mod h2;
+mod in_flight;
+mod refuse;
+mod serve;
+mod stall;
+mod trail;
+mod transport;
+
+pub use drain::Drain;
+pub use edge::{BoundTo, Edge, Published, Thread, ThreadEdge};
+pub use in_flight::InFlight;
+pub use transport::Transport;

@@ -1,10 +1,11 @@
 //! What is known of a request beside the request itself.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{ClientAddr, HostName, LocalAddr, RoutePath};
+use super::{ClientAddr, HostName, HostPattern, LocalAddr, RoutePath};
 
 /// What a connection speaks, as the logs write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +40,19 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
 }
 
+/// What tells bindings apart. It outlives a reload, which an index into the table does not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BindingKey {
+    /// Cleartext or TLS.
+    pub scheme: Scheme,
+    /// The local address; `None`: every address.
+    pub ip: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// The hosts that it takes.
+    pub hostname: HostPattern,
+}
+
 /// What a TLS handshake settled.
 #[derive(Clone, Debug)]
 pub struct TlsFacts {
@@ -52,8 +66,8 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// The binding that the connection was made for, by its index in the table; none when it was made for no single one.
-    pub binding: Option<usize>,
+    /// The binding that the connection was made for; none when it was made for no single one.
+    pub binding: Option<Arc<BindingKey>>,
     /// The names that the certificate shown covers, exact or `*.parent`, lower-cased.
     pub covers: Arc<[Box<str>]>,
 }
@@ -125,5 +139,16 @@ impl fmt::Display for Protocol {
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// As a binding is written in one piece: `https://*:443 www.example.com`.
+impl fmt::Display for BindingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            None => write!(f, "{}://*:{} {}", self.scheme, self.port, self.hostname),
+            Some(IpAddr::V4(ip)) => write!(f, "{}://{ip}:{} {}", self.scheme, self.port, self.hostname),
+            Some(IpAddr::V6(ip)) => write!(f, "{}://[{ip}]:{} {}", self.scheme, self.port, self.hostname),
+        }
     }
 }

@@ -10,7 +10,7 @@ mod thread;
 
 pub use addr::{ClientAddr, LocalAddr};
 pub use body::{Body, BodyError, BodyWatch};
-pub use facts::{Connection, Facts, Protocol, Scheme, TlsFacts};
+pub use facts::{BindingKey, Connection, Facts, Protocol, Scheme, TlsFacts};
 pub use host::{HostError, HostName, HostPattern, split_authority};
 pub use path::{PathError, RoutePath};
 pub use refusal::{Reason, Refusal};

@@ -1,0 +1,144 @@
+//! What every request is served from: the binding table, the sites and the pools of one configuration.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use super::Drain;
+use crate::binding::Table;
+use crate::config::{Binding, Limits, Verbosity};
+use crate::model::{BindingKey, PerThread, Scheme};
+use crate::pool::Pool;
+use crate::report::Report;
+use crate::site::Site;
+
+/// Everything that serves a request, built from one configuration and never changed after.
+pub struct Edge {
+    /// Which binding a host on a socket has.
+    pub table: Table,
+    /// The bindings, as the table's indices name them.
+    pub bindings: Vec<BoundTo>,
+    /// The sites, as bindings name them.
+    pub sites: Vec<Site>,
+    /// The pools, as routes name them.
+    pub pools: Vec<Arc<Pool>>,
+    /// What requests are held to.
+    pub limits: Limits,
+    /// What responses of our own say.
+    pub verbosity: Verbosity,
+    /// The Server field; a copy for each data thread, as its bytes are counted by reference.
+    pub server_header: Option<PerThread<HeaderValue>>,
+    /// Where refusals and accesses are told.
+    pub report: Arc<Report>,
+}
+
+/// What a request needs to know of its binding.
+pub struct BoundTo {
+    /// What tells it from others, and is compared with the connection's own.
+    pub key: Arc<BindingKey>,
+    /// The site, by its index.
+    pub site: usize,
+    /// Whether it speaks HTTP/2.
+    pub http2: bool,
+    /// Whether it speaks HTTP/1.1.
+    pub http1: bool,
+    /// Where `https_redirect` of an http binding leads: the port of the https binding of the same host.
+    pub https_port: u16,
+}
+
+/// Where the running edge is published, and the data threads look for it.
+pub struct Published {
+    edge: ArcSwap<Edge>,
+    generation: AtomicU64,
+}
+
+/// One data thread's own things.
+pub struct Thread {
+    published: Arc<Published>,
+    /// The edge behind a pointer of this thread's own: what a request counts up and down is never shared between threads.
+    seen: Mutex<(u64, ThreadEdge)>,
+    /// The connections of this thread.
+    pub drain: Arc<Drain>,
+}
+
+/// A data thread's pointer to the running edge.
+pub type ThreadEdge = Arc<Arc<Edge>>;
+
+impl Published {
+    /// Publishes a first edge.
+    pub fn new(edge: Arc<Edge>) -> Arc<Self> {
+        Arc::new(Self { edge: ArcSwap::new(edge), generation: AtomicU64::new(1) })
+    }
+
+    /// Publishes another edge. Requests under way keep the one they began with.
+    pub fn replace(&self, edge: Arc<Edge>) {
+        self.edge.store(edge);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The running edge.
+    pub fn edge(&self) -> Arc<Edge> {
+        self.edge.load_full()
+    }
+}
+
+impl Thread {
+    /// A data thread that serves what is published.
+    pub fn new(published: Arc<Published>) -> Arc<Self> {
+        let generation = published.generation.load(Ordering::Acquire);
+        let edge = Arc::new(published.edge());
+        Arc::new(Self { published, seen: Mutex::new((generation, edge)), drain: Arc::default() })
+    }
+
+    /// The running edge.
+    pub fn edge(&self) -> ThreadEdge {
+        let generation = self.published.generation.load(Ordering::Acquire);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0 != generation {
+            *seen = (generation, Arc::new(self.published.edge()));
+        }
+        Arc::clone(&seen.1)
+    }
+}
+
+impl BoundTo {
+    /// What a request needs to know of `binding`; `all` are the bindings it stands among.
+    pub fn new(binding: &Binding, https_port: u16) -> Self {
+        use crate::config::AlpnProtocol::{H2, Http1};
+        Self {
+            key: Arc::new(BindingKey {
+                scheme: binding.scheme,
+                ip: binding.ip,
+                port: binding.port,
+                hostname: binding.hostname.clone(),
+            }),
+            site: binding.site,
+            http2: binding.protocols.contains(&H2),
+            http1: binding.protocols.contains(&Http1),
+            https_port,
+        }
+    }
+
+    /// What every binding's requests need to know. The https port of an http binding is that of the first https binding
+    /// that takes the same hosts, else the first that serves the same site, else 443.
+    pub fn all(bindings: &[Binding]) -> Vec<Self> {
+        let (mut by_host, mut by_site) = (HashMap::new(), HashMap::new());
+        for binding in bindings.iter().filter(|b| b.scheme == Scheme::Https) {
+            by_host.entry(&binding.hostname).or_insert(binding.port);
+            by_site.entry(binding.site).or_insert(binding.port);
+        }
+        bindings
+            .iter()
+            .map(|binding| {
+                let port = match binding.scheme {
+                    Scheme::Https => Some(&binding.port),
+                    Scheme::Http => by_host.get(&binding.hostname).or_else(|| by_site.get(&binding.site)),
+                };
+                Self::new(binding, port.copied().unwrap_or(443))
+            })
+            .collect()
+    }
+}

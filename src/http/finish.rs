@@ -1,0 +1,181 @@
+//! The last steps of every response: the fields that all have, and who is told when its last byte is sent.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use http::header::{CONTENT_LENGTH, SERVER};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Response, StatusCode, Version};
+
+use super::serve::Answer;
+use super::trail::{AccessTrail, Stage, Trail};
+use super::{Edge, InFlight};
+use crate::handler::upgrade::Tunnel;
+use crate::model::{Body, BodyWatch, Connection, HostName, Scheme};
+use crate::pool::Permit;
+use crate::report::{Access, Report};
+
+/// Makes a response ready to be sent. The pool's slot, the count of requests in flight and the access log hang on its body:
+/// the work ends when that is sent or dropped.
+pub(super) fn respond(
+    mut trail: Trail<'_>,
+    mut response: Response<Body>,
+    head_only: bool,
+    permit: Option<Permit>,
+    in_flight: InFlight,
+    close: bool,
+) -> Answer {
+    trail.stage = Stage::Done;
+    let edge = trail.edge;
+    if let Some(server) = &edge.server_header
+        && !response.headers().contains_key(SERVER)
+    {
+        response.headers_mut().insert(SERVER, server.mine().clone());
+    }
+    if trail.connection.tls.is_some()
+        && let Some(site) = trail.site
+        && let Some(hsts) = edge.sites[site].hsts()
+    {
+        response.headers_mut().insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    let access = trail.access.take().map(|access| AccessEnd::boxed(&mut trail, access, response.status()));
+    let end = Box::new(RequestEnd { permit, access, _in_flight: in_flight });
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(tunnel) = response.extensions().get::<Tunnel>()
+    {
+        tunnel.keep(end);
+        return Answer::Response { response, close };
+    }
+    if head_only {
+        keep_length(&mut response);
+    }
+    let response = response.map(|body| {
+        let body = if head_only { body.without_content() } else { body };
+        body.watched(end)
+    });
+    Answer::Response { response, close }
+}
+
+/// A response to HEAD says how long the content of GET would be (RFC 9110 section 9.3.2).
+fn keep_length(response: &mut Response<Body>) {
+    if let Some(length) = http_body::Body::size_hint(response.body()).exact()
+        && length > 0
+    {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+}
+
+/// What ends with a request's work.
+struct RequestEnd {
+    permit: Option<Permit>,
+    access: Option<Box<AccessEnd>>,
+    _in_flight: InFlight,
+}
+
+impl BodyWatch for RequestEnd {
+    fn data(&mut self, bytes: usize) {
+        if let Some(access) = &mut self.access {
+            access.sent += bytes as u64;
+        }
+    }
+
+    fn end(&mut self, complete: bool) {
+        self.permit = None;
+        if let Some(access) = &mut self.access {
+            access.complete = complete;
+        }
+    }
+}
+
+/// What the access log is told when the response is at its end, however it ended.
+struct AccessEnd {
+    report: Arc<Report>,
+    connection: Arc<Connection>,
+    trail: AccessTrail,
+    method: Method,
+    target: Option<PathAndQuery>,
+    host: Option<HostName>,
+    binding: Option<String>,
+    site: Option<Box<str>>,
+    pool: Option<Box<str>>,
+    scheme: Scheme,
+    status: StatusCode,
+    sent: u64,
+    complete: bool,
+}
+
+impl AccessEnd {
+    fn boxed(trail: &mut Trail<'_>, access: Box<AccessTrail>, status: StatusCode) -> Box<Self> {
+        let edge: &Edge = trail.edge;
+        Box::new(Self {
+            report: Arc::clone(&edge.report),
+            connection: Arc::clone(trail.connection),
+            method: trail.method.clone(),
+            target: trail.target.take(),
+            host: trail.host.take(),
+            binding: trail.binding.map(|binding| edge.bindings[binding].key.to_string()),
+            site: trail.site.map(|site| (*edge.sites[site].name).into()),
+            pool: trail.pool.map(|pool| edge.pools[pool].name().into()),
+            scheme: if trail.connection.tls.is_some() { Scheme::Https } else { Scheme::Http },
+            trail: *access,
+            status,
+            sent: 0,
+            complete: true,
+        })
+    }
+}
+
+impl Drop for AccessEnd {
+    fn drop(&mut self) {
+        let trail = &self.trail;
+        let tls = self.connection.tls.as_ref();
+        let text = |value: &Option<HeaderValue>| {
+            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let (user_agent, referer) = (text(&trail.user_agent), text(&trail.referer));
+        self.report.accessed(&Access {
+            time: trail.time,
+            client: self.connection.client,
+            local: self.connection.local,
+            version: version_text(trail.version),
+            scheme: self.scheme,
+            sni: tls.and_then(|tls| tls.sni.as_deref()),
+            alpn: tls.and_then(|tls| tls.alpn),
+            tls_version: tls.map(|tls| tls.version),
+            cipher: tls.map(|tls| tls.cipher),
+            method: self.method.as_str(),
+            host: self.host.as_ref().map(HostName::as_str),
+            path: self.target.as_ref().map_or("-", PathAndQuery::path),
+            query: self.target.as_ref().and_then(PathAndQuery::query),
+            status: self.status.as_u16(),
+            bytes_sent: self.sent,
+            bytes_received: trail.received.load(Relaxed),
+            site: self.site.as_deref(),
+            pool: self.pool.as_deref(),
+            binding: self.binding.as_deref(),
+            queue_wait: span(trail.queued, trail.admitted),
+            handler_time: span(trail.admitted, trail.answered),
+            duration: trail.began.elapsed(),
+            user_agent: user_agent.as_deref(),
+            referer: referer.as_deref(),
+            reason: trail.reason,
+            complete: self.complete,
+        });
+    }
+}
+
+fn span(from: Option<Instant>, to: Option<Instant>) -> Duration {
+    match (from, to) {
+        (Some(from), Some(to)) => to.saturating_duration_since(from),
+        _ => Duration::ZERO,
+    }
+}
+
+fn version_text(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "http/1.0",
+        Version::HTTP_2 => "h2",
+        _ => "http/1.1",
+    }
+}

@@ -1,0 +1,211 @@
+//! The HTTP/1 driver: hyper behind the [`gate`].
+//!
+//! ```text
+//! socket ─► gate (strictness, timers) ─► hyper (messages) ─► content ─► serve ─► hyper ─► gate ─► socket
+//! ```
+
+mod chunked;
+mod content;
+mod gate;
+pub mod head;
+mod wire;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use self::content::Content;
+use self::gate::{Gate, GateLimits};
+use self::head::HeadLimits;
+use self::wire::Wire;
+use super::serve::{Answer, refuse_unread, serve};
+use super::{Thread, Transport};
+use crate::config::Limits;
+use crate::handler::upgrade::{Rewound, Tunnel};
+use crate::model::{Body, Connection, Protocol, Reason, Refusal};
+use crate::report::Refused;
+
+/// Serves an HTTP/1 connection to its end. `first` are bytes that were read from it already.
+pub async fn drive<I: Transport>(io: I, first: BytesMut, thread: Arc<Thread>, connection: Arc<Connection>) {
+    let wire = Wire::new();
+    let limits = gate_limits(&thread.edge().limits);
+    let gate = Gate::new(io, Arc::clone(&wire), limits, first);
+    let shared = Arc::new(Shared { thread: Arc::clone(&thread), connection, wire });
+    let served = Arc::clone(&shared);
+    let service = hyper::service::service_fn(move |request| answer(Arc::clone(&served), request));
+    let mut conn = builder(&limits).serve_connection(TokioIo::new(gate), service);
+
+    let mut drain = thread.drain.watch();
+    let mut draining = false;
+    let outcome = poll_fn(|cx| {
+        let mut conn = Pin::new(&mut conn);
+        if !draining && drain.has_begun(cx) {
+            draining = true;
+            conn.as_mut().graceful_shutdown();
+        }
+        conn.poll(cx)
+    })
+    .await;
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "HTTP/1 connection ended early");
+    }
+    let parts = conn.into_parts();
+    let gate = parts.io.into_inner();
+    match shared.wire.take_tunnel() {
+        Some(tunnel) => run_tunnel(tunnel, gate, parts.read_buf).await,
+        None => close(gate, &shared).await,
+    }
+}
+
+fn builder(limits: &GateLimits) -> hyper::server::conn::http1::Builder {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // The gate keeps the timers: hyper would set one for each head.
+    builder.header_read_timeout(None);
+    // The gate has counted the fields; hyper's own count must only not be less. Its default of 100 needs no allocation.
+    if limits.head.fields > 100 {
+        builder.max_headers(limits.head.fields);
+    }
+    // A head is handed on whole, and may be followed by a body's first bytes.
+    builder.max_buf_size(limits.head.bytes.max(BUFFER_BYTES_MIN) + 4096);
+    builder
+}
+
+fn gate_limits(limits: &Limits) -> GateLimits {
+    GateLimits {
+        head: HeadLimits {
+            bytes: limits.max_request_bytes,
+            fields: limits.max_header_fields,
+            target: limits.max_uri_bytes,
+        },
+        header_wait: limits.header_wait,
+        idle: limits.idle_connection,
+        min_send_rate: limits.min_send_rate,
+    }
+}
+
+/// What the requests of one connection share.
+struct Shared {
+    thread: Arc<Thread>,
+    connection: Arc<Connection>,
+    wire: Arc<Wire>,
+}
+
+/// Told to hyper when a request is to be answered by a reset.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is to be reset")]
+struct Aborted;
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Aborted> {
+    let edge = shared.thread.edge();
+    let (in_flight, refusal) = shared.wire.request();
+    let answer = match refusal {
+        Some(refusal) => refuse_unread(&edge, &shared.connection, Protocol::Http1, &refusal, in_flight),
+        None => {
+            let (mut parts, incoming) = request.into_parts();
+            let content = Content::new(incoming, Arc::clone(&shared.wire));
+            if !content.is_empty() {
+                // The gate takes what follows for the body, so the connection cannot leave HTTP behind it.
+                parts.headers.remove(UPGRADE);
+            }
+            let request = Request::from_parts(parts, content);
+            serve(&edge, &shared.connection, Protocol::Http1, request, in_flight).await
+        }
+    };
+    match answer {
+        Answer::Reset => {
+            shared.wire.reset();
+            Err(Aborted)
+        }
+        Answer::Response { mut response, close } => {
+            if close {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            settle_upgrade(&shared.wire, &mut response);
+            Ok(response)
+        }
+    }
+}
+
+fn settle_upgrade(wire: &Wire, response: &mut Response<Body>) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(tunnel) = response.extensions_mut().remove::<Tunnel>()
+    {
+        wire.accept_upgrade(tunnel);
+    } else {
+        wire.decline_upgrade();
+    }
+}
+
+/// Hands a connection that has left HTTP to whoever asked for it.
+async fn run_tunnel<I: Transport>(tunnel: Tunnel, gate: Gate<I>, read: Bytes) {
+    let (io, held) = gate.into_parts();
+    let mut first = BytesMut::from(read);
+    first.unsplit(held);
+    tunnel.run(Box::new(Rewound::new(first.freeze(), io))).await;
+}
+
+/// Closes a connection so that what was sent last arrives.
+async fn close<I: Transport>(gate: Gate<I>, shared: &Shared) {
+    let ended = shared.wire.take_end();
+    if let Some(refusal) = &ended {
+        tell(shared, refusal);
+    }
+    let slow = ended.is_some_and(|refusal| refusal.reason == Reason::TimerMinBytesPerSecond);
+    let unread = gate.is_unread();
+    let (mut io, _) = gate.into_parts();
+    if slow || shared.wire.is_reset() {
+        io.reset_on_close();
+    } else if unread {
+        linger(&mut io).await;
+    }
+}
+
+/// Reads what a client still sends for a while: closing with unread bytes makes the system send a reset, which can destroy
+/// the response before the client has read it (RFC 9112 section 9.6).
+async fn linger<I: Transport>(io: &mut I) {
+    let drained = async {
+        io.shutdown().await?;
+        let mut room = [0; 4096];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match io.read(&mut room).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // However it ends, the connection is over.
+    let _ = tokio::time::timeout(LINGER, drained).await;
+}
+
+/// Tells the error log why a connection ended between requests.
+fn tell(shared: &Shared, refusal: &Refusal) {
+    let connection = &shared.connection;
+    let tls = connection.tls.as_ref();
+    shared.thread.edge().report.refused(&Refused {
+        sni: tls.and_then(|tls| tls.sni.as_deref()),
+        alpn: tls.and_then(|tls| tls.alpn),
+        tls_version: tls.map(|tls| tls.version),
+        detail: Some(&refusal.detail),
+        ..Refused::new(refusal.reason, connection.client, connection.local, Protocol::Http1)
+    });
+}
+
+/// hyper refuses a smaller one.
+const BUFFER_BYTES_MIN: usize = 8192;
+
+/// How long, and for how many bytes, a client is listened to after its last response.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests;

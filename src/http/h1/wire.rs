@@ -1,0 +1,124 @@
+//! What the gate, the requests and the driver of one HTTP/1 connection tell each other. They run on one thread; nothing
+//! here is contended.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::handler::upgrade::Tunnel;
+use crate::http::InFlight;
+use crate::model::Refusal;
+
+#[derive(Default)]
+pub(super) struct Wire {
+    /// Heads that the gate passed on, a stand-in included.
+    heads: AtomicU64,
+    /// Requests that hyper made of them.
+    requests: AtomicU64,
+    in_flight: InFlight,
+    upgrade: AtomicU8,
+    reset: AtomicBool,
+    rare: Mutex<Rare>,
+}
+
+/// What happens once in a connection's life, if at all.
+#[derive(Default)]
+struct Rare {
+    /// The refusal that the last head stands in for, and which head that is.
+    stand_in: Option<(u64, Refusal)>,
+    body_broke: Option<Refusal>,
+    ended: Option<Refusal>,
+    tunnel: Option<Tunnel>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upgrade {
+    Undecided,
+    Declined,
+    Accepted,
+}
+
+impl Wire {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(super) fn head_passed(&self) {
+        self.heads.fetch_add(1, Relaxed);
+        self.upgrade.store(0, Relaxed);
+    }
+
+    pub(super) fn heads(&self) -> u64 {
+        self.heads.load(Relaxed)
+    }
+
+    /// Requests whose response is not sent.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.count()
+    }
+
+    pub(super) fn refuse_next_head(&self, refusal: Refusal) {
+        let index = self.heads.fetch_add(1, Relaxed) + 1;
+        self.rare().stand_in = Some((index, refusal));
+    }
+
+    /// A request has come out of hyper: in flight until the token is dropped, and the refusal that it stands in for.
+    pub(super) fn request(&self) -> (InFlight, Option<Refusal>) {
+        let index = self.requests.fetch_add(1, Relaxed) + 1;
+        let mut rare = self.rare();
+        let refusal = rare.stand_in.take_if(|(at, _)| *at == index).map(|(_, refusal)| refusal);
+        (self.in_flight.enter(), refusal)
+    }
+
+    /// The body that is being read breaks its framing.
+    pub(super) fn body_broke(&self, refusal: Refusal) {
+        self.rare().body_broke = Some(refusal);
+    }
+
+    pub(super) fn take_broken_body(&self) -> Option<Refusal> {
+        self.rare().body_broke.take()
+    }
+
+    /// The connection is at its end, and this is why.
+    pub(super) fn end(&self, refusal: Refusal) {
+        self.rare().ended.get_or_insert(refusal);
+    }
+
+    pub(super) fn take_end(&self) -> Option<Refusal> {
+        let mut rare = self.rare();
+        rare.ended.take().or_else(|| rare.body_broke.take()).or_else(|| rare.stand_in.take().map(|(_, refusal)| refusal))
+    }
+
+    pub(super) fn upgrade(&self) -> Upgrade {
+        match self.upgrade.load(Relaxed) {
+            0 => Upgrade::Undecided,
+            1 => Upgrade::Declined,
+            _ => Upgrade::Accepted,
+        }
+    }
+
+    pub(super) fn decline_upgrade(&self) {
+        self.upgrade.store(1, Relaxed);
+    }
+
+    pub(super) fn accept_upgrade(&self, tunnel: Tunnel) {
+        self.upgrade.store(2, Relaxed);
+        self.rare().tunnel = Some(tunnel);
+    }
+
+    /// The connection is to be reset.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Relaxed);
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.load(Relaxed)
+    }
+
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.rare().tunnel.take()
+    }
+
+    fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

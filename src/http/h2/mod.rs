@@ -1,0 +1,323 @@
+//! The HTTP/2 driver: the h2 crate, directly, behind the [`meter`].
+//!
+//! Directly rather than through hyper, for three reasons: budgets and stalls need h2's own handles; a response that is known
+//! at once is sent from the connection's own task, with no task for the stream; and all responses to what one read brought
+//! leave in one write.
+
+mod content;
+mod frames;
+mod meter;
+mod stream;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
+use h2::RecvStream;
+use h2::server::{Connection as H2, SendResponse};
+use http::Request;
+use tokio::time::Instant;
+
+use self::meter::{Gauge, Meter};
+use super::drain::DrainWatch;
+use super::stall::LazyTimer;
+use super::{InFlight, Thread, Transport};
+use crate::config::Limits;
+use crate::model::{Connection, Protocol, Reason, Refusal};
+use crate::report::Refused;
+
+/// Serves an HTTP/2 connection to its end. `first` are bytes that were read from it already.
+pub async fn drive<I: Transport>(io: I, first: BytesMut, thread: Arc<Thread>, connection: Arc<Connection>) {
+    let (limits, gauge) = (thread.edge().limits.clone(), Gauge::new());
+    let shared = Arc::new(Shared {
+        connection,
+        gauge: Arc::clone(&gauge),
+        in_flight: InFlight::default(),
+        min_send_rate: limits.min_send_rate,
+        thread,
+    });
+    let meter = Meter::new(io, first.freeze(), limits.min_send_rate, gauge);
+    let handshake = builder(&limits).handshake::<_, Bytes>(meter);
+    let conn = match tokio::time::timeout(limits.header_wait, handshake).await {
+        Ok(Ok(conn)) => conn,
+        Ok(Err(error)) => return shared.tell_error(&error),
+        Err(_) => {
+            let detail = "the HTTP/2 preface did not arrive within limits.header_wait";
+            return shared.tell(&Refusal::new(Reason::TimerHeaderWait, detail));
+        }
+    };
+    let run = |request, respond| stream::run(Arc::clone(&shared), request, respond);
+    let driver = Driver {
+        conn,
+        streams: FuturesUnordered::new(),
+        spare: None,
+        run,
+        shared: Arc::clone(&shared),
+        drain: shared.thread.drain.watch(),
+        ending: Ending::No,
+        idle_since: None,
+        timer: LazyTimer::default(),
+        header_wait: limits.header_wait,
+        idle: limits.idle_connection,
+    };
+    driver.await;
+}
+
+fn builder(limits: &Limits) -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits.max_request_bytes).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_concurrent_reset_streams(RESET_STREAMS_KEPT)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(Some(LOCAL_ERRORS_MAX));
+    builder
+}
+
+/// What the streams of one connection share.
+struct Shared {
+    thread: Arc<Thread>,
+    connection: Arc<Connection>,
+    gauge: Arc<Gauge>,
+    in_flight: InFlight,
+    min_send_rate: Option<u64>,
+}
+
+impl Shared {
+    /// Tells the error log of what concerns the connection, or a stream that no request was made of.
+    fn tell(&self, refusal: &Refusal) {
+        let connection = &self.connection;
+        let tls = connection.tls.as_ref();
+        self.thread.edge().report.refused(&Refused {
+            sni: tls.and_then(|tls| tls.sni.as_deref()),
+            alpn: tls.and_then(|tls| tls.alpn),
+            tls_version: tls.map(|tls| tls.version),
+            status: refusal.status().map(|status| status.as_u16()),
+            detail: Some(&refusal.detail),
+            ..Refused::new(refusal.reason, connection.client, connection.local, Protocol::Http2)
+        });
+    }
+
+    /// Tells why h2 ended the connection. A client that is gone, or says itself that it ends, is no refusal.
+    fn tell_error(&self, error: &h2::Error) {
+        if error.is_io() || error.is_remote() {
+            tracing::debug!(%error, "HTTP/2 connection ended early");
+            return;
+        }
+        let reason = match error.reason() {
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => Reason::H2Abuse,
+            _ => Reason::H2Protocol,
+        };
+        self.tell(&Refusal::new(reason, format!("the connection was closed: {error}")));
+    }
+}
+
+type Run<F> = Pin<Box<Option<F>>>;
+
+/// The connection's own task: h2, and the streams that did not end at once.
+struct Driver<I: Transport, F, R> {
+    conn: H2<Meter<I>, Bytes>,
+    streams: FuturesUnordered<Streaming<F>>,
+    /// The box of a stream that ended at once, for the next one.
+    spare: Option<Run<F>>,
+    run: R,
+    shared: Arc<Shared>,
+    drain: DrainWatch,
+    ending: Ending,
+    idle_since: Option<Instant>,
+    timer: LazyTimer,
+    header_wait: Duration,
+    idle: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// GOAWAY is sent; streams finish.
+    Graceful,
+    /// GOAWAY is sent; nothing is waited for but its way out, until then.
+    Abrupt(Instant),
+}
+
+impl<I, F, R> Future for Driver<I, F, R>
+where
+    I: Transport,
+    F: Future<Output = ()>,
+    R: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.ending == Ending::No && this.drain.has_begun(cx) {
+            this.end_gracefully();
+        }
+        let mut budget = ACCEPTED_AT_ONCE;
+        loop {
+            match this.conn.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    this.begin(request, respond, cx);
+                    budget -= 1;
+                    if budget == 0 {
+                        // Other connections of this thread want to be served too.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.tell_refusals();
+                    if let Some(refusal) = this.shared.gauge.take_verdict() {
+                        this.shared.tell(&refusal);
+                    } else {
+                        this.shared.tell_error(&error);
+                    }
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => {
+                    this.tell_refusals();
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {}
+            }
+            this.tell_refusals();
+            if this.judge() {
+                continue;
+            }
+            match Pin::new(&mut this.streams).poll_next(cx) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        this.poll_timers(cx)
+    }
+}
+
+impl<I, F, R> Driver<I, F, R>
+where
+    I: Transport,
+    F: Future<Output = ()>,
+    R: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
+{
+    /// Begins a stream; most end here.
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>, cx: &mut Context<'_>) {
+        self.idle_since = None;
+        let future = (self.run)(request, respond);
+        let mut run = self.spare.take().unwrap_or_else(|| Box::pin(None));
+        run.set(Some(future));
+        let polled = run.as_mut().as_pin_mut().map(|future| future.poll(cx));
+        if matches!(polled, Some(Poll::Pending)) {
+            self.streams.push(Streaming(run));
+        } else {
+            run.set(None);
+            self.spare = Some(run);
+        }
+    }
+
+    fn tell_refusals(&self) {
+        for refusal in self.shared.gauge.take_refused_by_h2() {
+            self.shared.tell(&refusal);
+        }
+    }
+
+    /// Ends the connection if the meter says so; whether it does.
+    fn judge(&mut self) -> bool {
+        if matches!(self.ending, Ending::Abrupt(_)) {
+            return false;
+        }
+        let Some(refusal) = self.shared.gauge.take_verdict() else {
+            return false;
+        };
+        self.shared.tell(&refusal);
+        self.end_abruptly();
+        true
+    }
+
+    fn end_gracefully(&mut self) {
+        self.ending = Ending::Graceful;
+        self.conn.graceful_shutdown();
+    }
+
+    fn end_abruptly(&mut self) {
+        self.conn.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+        self.ending = Ending::Abrupt(Instant::now() + LAST_WORDS);
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        if let Ending::Abrupt(until) = self.ending {
+            return if self.timer.poll_until(until, now, cx) { Poll::Ready(()) } else { Poll::Pending };
+        }
+        if let Some(began) = self.shared.gauge.block_began()
+            && self.timer.poll_until(began + self.header_wait, now, cx)
+        {
+            let detail = "a request's fields were not complete within limits.header_wait";
+            self.shared.tell(&Refusal::new(Reason::TimerHeaderWait, detail));
+            self.end_abruptly();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.shared.in_flight.count() > 0 {
+            return Poll::Pending;
+        }
+        let since = *self.idle_since.get_or_insert(now);
+        if self.timer.poll_until(since + self.idle, now, cx) {
+            if self.ending == Ending::Graceful {
+                return Poll::Ready(());
+            }
+            let detail = "no further request arrived within limits.idle_connection";
+            self.shared.tell(&Refusal::new(Reason::TimerConnectionIdle, detail));
+            self.idle_since = None;
+            self.end_gracefully();
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// A stream that did not end at once.
+struct Streaming<F>(Run<F>);
+
+impl<F: Future<Output = ()>> Future for Streaming<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.0.as_mut().as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// As nginx allows; the RFC advises no less than 100.
+const STREAMS_MAX: u32 = 128;
+
+/// What a client may send before a handler has read it: enough for an upload over a long line, and a bound on memory.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What h2 holds of a response that the client does not take.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Streams that are remembered after a reset, so that late frames of theirs are no error.
+const RESET_STREAMS_KEPT: usize = 32;
+
+/// Streams that a client may make us reset (MadeYouReset, CVE-2025-8671); h2's own default is 1024.
+const LOCAL_ERRORS_MAX: usize = 64;
+
+/// Requests that are begun before other connections have their turn.
+const ACCEPTED_AT_ONCE: usize = 256;
+
+/// How long a GOAWAY may take on its way out.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

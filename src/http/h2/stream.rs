@@ -1,0 +1,215 @@
+//! One HTTP/2 stream: its request to the seam, and its response back within the client's windows.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason as Code, RecvStream, SendStream};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http_body::Body as _;
+
+use super::Shared;
+use super::content::Content;
+use crate::http::date::date;
+use crate::http::serve::{Answer, serve};
+use crate::http::stall::SendStall;
+use crate::model::{Body, Protocol, Refusal};
+
+/// Serves one stream.
+pub(super) async fn run(shared: Arc<Shared>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let in_flight = shared.in_flight.enter();
+    let (mut parts, stream) = request.into_parts();
+    join_cookies(&mut parts.headers);
+    let expects = parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let wanted = expects.then(Arc::<AtomicBool>::default);
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let request = Request::from_parts(parts, Content::new(stream, length, wanted.clone()));
+    let edge = shared.thread.edge();
+    let answer = {
+        let mut serving = pin!(serve(&edge, &shared.connection, Protocol::Http2, request, in_flight));
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
+            }
+            if wanted.as_ref().is_some_and(|wanted| wanted.swap(false, Relaxed)) {
+                send_continue(&shared, &mut respond);
+            }
+            // The client's reset ends the work, wherever it stands.
+            respond.poll_reset(cx).map(|_| None)
+        })
+        .await
+    };
+    match answer {
+        None => {}
+        Some(Answer::Reset) => respond.send_reset(Code::REFUSED_STREAM),
+        Some(Answer::Response { response, .. }) => send(&shared, respond, response).await,
+    }
+}
+
+fn send_continue(shared: &Shared, respond: &mut SendResponse<Bytes>) {
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::CONTINUE;
+    shared.gauge.headers_due();
+    // A client that is gone by now is told nothing.
+    let _ = respond.send_informational(head);
+}
+
+/// RFC 9113 section 8.2.3: a client may send cookies in several fields, for compression; everything behind HTTP/2 knows
+/// one.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let joined = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Fields that speak of an HTTP/1.1 connection have no place in HTTP/2 (RFC 9113 section 8.2.2).
+fn strip_connection_fields(headers: &mut HeaderMap) {
+    static FIELDS: [HeaderName; 5] = [
+        CONNECTION,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ];
+    if headers.keys().any(|name| FIELDS.contains(name)) {
+        for name in &FIELDS {
+            headers.remove(name);
+        }
+    }
+}
+
+async fn send(shared: &Shared, mut respond: SendResponse<Bytes>, response: Response<Body>) {
+    let (mut head, mut body) = response.into_parts();
+    strip_connection_fields(&mut head.headers);
+    if !head.headers.contains_key(DATE) {
+        head.headers.insert(DATE, date());
+    }
+    let empty = body.is_end_stream();
+    if !empty
+        && let Some(length) = body.size_hint().exact()
+        && !head.headers.contains_key(CONTENT_LENGTH)
+    {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    shared.gauge.headers_due();
+    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), empty) else {
+        return;
+    };
+    if empty {
+        return;
+    }
+    if let Some(length) = body.full_len() {
+        stream.reserve_capacity(length);
+        if stream.capacity() >= length {
+            // The whole content fits the client's windows: h2 has it, and nothing needs to wait for anything.
+            let _ = stream.send_data(body.take_full().unwrap_or_default(), true);
+            return;
+        }
+    }
+    match send_content(shared, &mut stream, &mut body).await {
+        Ok(()) => {}
+        Err(Ended::Gone) => {}
+        Err(Ended::Slow(refusal)) => {
+            shared.tell(&refusal);
+            stream.send_reset(Code::CANCEL);
+        }
+        Err(Ended::Broken) => stream.send_reset(Code::INTERNAL_ERROR),
+    }
+}
+
+/// Why a response was not sent to its end.
+enum Ended {
+    /// The client reset the stream, or is gone.
+    Gone,
+    /// The client does not take what it asked for.
+    Slow(Refusal),
+    /// The content itself broke.
+    Broken,
+}
+
+async fn send_content(shared: &Shared, stream: &mut SendStream<Bytes>, body: &mut Body) -> Result<(), Ended> {
+    let mut stall = SendStall::new(shared.min_send_rate);
+    loop {
+        let frame = poll_fn(|cx| {
+            if let Poll::Ready(frame) = std::pin::Pin::new(&mut *body).poll_frame(cx) {
+                return Poll::Ready(Ok(frame));
+            }
+            stream.poll_reset(cx).map(|_| Err(Ended::Gone))
+        })
+        .await?;
+        match frame {
+            None => return stream.send_data(Bytes::new(), true).map_err(|_| Ended::Gone),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "response content broke");
+                return Err(Ended::Broken);
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    let last = body.is_end_stream();
+                    send_piece(shared, stream, data, last, &mut stall).await?;
+                    if last {
+                        return Ok(());
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        shared.gauge.headers_due();
+                        return stream.send_trailers(trailers).map_err(|_| Ended::Gone);
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// Sends a piece of content as the client's windows take it.
+async fn send_piece(
+    shared: &Shared,
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    last: bool,
+    stall: &mut SendStall,
+) -> Result<(), Ended> {
+    if data.is_empty() && last {
+        return stream.send_data(data, true).map_err(|_| Ended::Gone);
+    }
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let room = poll_fn(|cx| poll_room(shared, stream, stall, cx)).await?;
+        let piece = data.split_to(room.min(data.len()));
+        stall.taken(piece.len());
+        stream.send_data(piece, last && data.is_empty()).map_err(|_| Ended::Gone)?;
+    }
+    stall.taken_all();
+    Ok(())
+}
+
+fn poll_room(
+    shared: &Shared,
+    stream: &mut SendStream<Bytes>,
+    stall: &mut SendStall,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize, Ended>> {
+    match stream.poll_capacity(cx) {
+        Poll::Ready(Some(Ok(0))) => Poll::Pending,
+        Poll::Ready(Some(Ok(room))) => Poll::Ready(Ok(room)),
+        Poll::Ready(None | Some(Err(_))) => Poll::Ready(Err(Ended::Gone)),
+        // A slow line is shared by the streams on it: each owes its part of the least rate.
+        Poll::Pending => match stall.blocked(cx, shared.in_flight.count()) {
+            Ok(()) => stream.poll_reset(cx).map(|_| Err(Ended::Gone)),
+            Err(refusal) => Poll::Ready(Err(Ended::Slow(refusal))),
+        },
+    }
+}

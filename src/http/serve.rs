@@ -1,0 +1,220 @@
+//! The seam: every version of HTTP brings its requests here, and takes its responses from here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode};
+
+use super::body::{ContentLimits, limited};
+use super::trail::{Stage, Trail};
+use super::{Edge, InFlight, authority, finish, refuse};
+use crate::config::Overflow;
+use crate::model::{Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme};
+use crate::pool::{Entry, Permit};
+
+/// What a request is answered with.
+pub(super) enum Answer {
+    /// A response; `close`: an HTTP/1.1 connection closes behind it.
+    Response { response: Response<Body>, close: bool },
+    /// No response: the connection, or the stream, is reset.
+    Reset,
+}
+
+/// Serves one request.
+pub(super) async fn serve<B>(
+    edge: &Edge,
+    connection: &Arc<Connection>,
+    protocol: Protocol,
+    request: Request<B>,
+    in_flight: InFlight,
+) -> Answer
+where
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+{
+    let received = Instant::now();
+    let (parts, content) = request.into_parts();
+    let mut trail = Trail::new(edge, connection, protocol, &parts, received);
+    let head_only = parts.method == Method::HEAD;
+    let mut permit = None;
+    let outcome = match place(&mut trail, parts, content, received) {
+        Ok(Placed::Answered(response)) => Ok(response),
+        Ok(Placed::ForPool { request, facts, pool }) => work(&mut trail, request, &facts, pool, &mut permit).await,
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok(response) => finish::respond(trail, response, head_only, permit, in_flight, false),
+        Err(refusal) => refused(trail, &refusal, head_only, in_flight),
+    }
+}
+
+/// Answers a request that was refused before it could be read.
+pub(super) fn refuse_unread(
+    edge: &Edge,
+    connection: &Arc<Connection>,
+    protocol: Protocol,
+    refusal: &Refusal,
+    in_flight: InFlight,
+) -> Answer {
+    let (parts, ()) = Request::new(()).into_parts();
+    let mut trail = Trail::new(edge, connection, protocol, &parts, Instant::now());
+    trail.target = None;
+    refused(trail, refusal, false, in_flight)
+}
+
+fn refused(mut trail: Trail<'_>, refusal: &Refusal, head_only: bool, in_flight: InFlight) -> Answer {
+    trail.refused(refusal);
+    let resets = refusal.reason == Reason::QueueFull
+        && trail.pool.is_some_and(|pool| trail.edge.pools[pool].on_overflow() == Overflow::Reset);
+    if resets {
+        return Answer::Reset;
+    }
+    let response = refuse::response(trail.edge, refusal);
+    let close = refuse::closes(response.status());
+    finish::respond(trail, response, head_only, None, in_flight, close)
+}
+
+/// Where a request is to go.
+enum Placed {
+    /// Nowhere: the answer is known.
+    Answered(Response<Body>),
+    ForPool { request: Request<Body>, facts: Facts, pool: usize },
+}
+
+/// Finds whom a request is for, as the contract of bindings has it: host, binding, site, route.
+fn place<B>(
+    trail: &mut Trail<'_>,
+    parts: http::request::Parts,
+    content: B,
+    received: Instant,
+) -> Result<Placed, Refusal>
+where
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+{
+    let edge = trail.edge;
+    if parts.headers.len() > edge.limits.max_header_fields {
+        return Err(Refusal::new(Reason::FieldLength, "the request has more fields than limits.max_header_fields"));
+    }
+    let (host, host_port) = authority::host(&parts, trail.connection.local)?;
+    trail.host = Some(host.clone());
+    let binding = find_binding(trail, &host)?;
+    trail.binding = Some(binding);
+    let bound = &edge.bindings[binding];
+    let site = &edge.sites[bound.site];
+    trail.site = Some(bound.site);
+    method_is_taken(&parts.method)?;
+    let target = match parts.uri.path_and_query() {
+        Some(target) => target,
+        None => &PathAndQuery::from_static("/"),
+    };
+    if target.as_str().len() > edge.limits.max_uri_bytes {
+        return Err(Refusal::new(Reason::UrlLength, "the request target is longer than limits.max_uri_bytes"));
+    }
+    if target.path() == "*" && parts.method == Method::OPTIONS {
+        // RFC 9110 section 9.3.7: the question is about the server, not about a resource.
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(Placed::Answered(response));
+    }
+    let path = RoutePath::parse(target).map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
+    if site.https_redirect && bound.key.scheme == Scheme::Http {
+        return Ok(Placed::Answered(site.redirect_to_https(&host, target, bound.https_port)));
+    }
+    let route = site.route(&path, &parts.method)?;
+    trail.pool = Some(route.pool);
+    let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
+    let length = http_body::Body::size_hint(&content).exact();
+    if let (Some(max), Some(length)) = (max, length)
+        && length > max
+    {
+        return Err(Refusal::new(Reason::EntityTooLarge, "Content-Length is larger than max_body_bytes"));
+    }
+    let limits = ContentLimits {
+        max,
+        gap: edge.limits.entity_body,
+        count: trail.access.as_ref().map(|access| Arc::clone(&access.received)),
+    };
+    let facts = Facts {
+        connection: Arc::clone(trail.connection),
+        protocol: trail.protocol,
+        host,
+        host_port,
+        path,
+        received,
+    };
+    let pool = route.pool;
+    Ok(Placed::ForPool { request: Request::from_parts(parts, limited(content, limits)), facts, pool })
+}
+
+/// The binding of a host on this connection's socket.
+fn find_binding(trail: &Trail<'_>, host: &HostName) -> Result<usize, Refusal> {
+    let edge = trail.edge;
+    let connection = trail.connection;
+    let found = edge.table.endpoint(connection.local).and_then(|endpoint| endpoint.find(host));
+    let Some(binding) = found else {
+        return Err(Refusal::new(Reason::Hostname, format!("no binding of this address and port takes the host {host}")));
+    };
+    let bound = &edge.bindings[binding];
+    if let Some(tls) = &connection.tls {
+        let own = tls.binding.as_ref().is_some_and(|own| Arc::ptr_eq(own, &bound.key) || *own == bound.key);
+        if !own && !tls.covers.iter().any(|name| crate::model::certificate_name_covers(name, host)) {
+            let detail = format!("the certificate of this connection does not cover {host}; a new connection would get one that does");
+            return Err(Refusal::new(Reason::MisdirectedRequest, detail));
+        }
+    }
+    match trail.protocol {
+        Protocol::Http2 if !bound.http2 && connection.tls.is_some() => {
+            Err(Refusal::new(Reason::MisdirectedRequest, "the binding of this host does not offer h2"))
+        }
+        Protocol::Http2 if !bound.http2 => {
+            Err(Refusal::new(Reason::VersionNotSupported, "the binding of this host does not offer h2"))
+        }
+        Protocol::Http1 if !bound.http1 => {
+            Err(Refusal::new(Reason::VersionNotSupported, "the binding of this host does not offer http/1.1"))
+        }
+        _ => Ok(binding),
+    }
+}
+
+/// Methods that no handler gets to see.
+fn method_is_taken(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::CONNECT => Err(Refusal::new(Reason::NotImplemented, "CONNECT is not taken: this is no forward proxy")),
+        // TRACE would send a client's cookies and credentials back to whoever asks in its name.
+        Method::TRACE => {
+            Err(Refusal::method_not_allowed("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH", "TRACE is not taken"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Waits for the pool's turn, and lets its handler work.
+async fn work(
+    trail: &mut Trail<'_>,
+    request: Request<Body>,
+    facts: &Facts,
+    pool: usize,
+    permit: &mut Option<Permit>,
+) -> Result<Response<Body>, Refusal> {
+    let pool = &trail.edge.pools[pool];
+    *permit = Some(match pool.enter() {
+        Entry::Admitted(permit) => permit,
+        Entry::Refused(refusal) => return Err(refusal),
+        Entry::Waiting(waiting) => {
+            if let Some(access) = &mut trail.access {
+                access.queued = Some(Instant::now());
+            }
+            waiting.await?
+        }
+    });
+    trail.stage = Stage::Working;
+    if let Some(access) = &mut trail.access {
+        access.admitted = Some(Instant::now());
+    }
+    let outcome = pool.handler().handle(request, facts).wait().await;
+    if let Some(access) = &mut trail.access {
+        access.answered = Some(Instant::now());
+    }
+    outcome
+}

@@ -1,0 +1,109 @@
+//! Timers that cost nothing while all goes well.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use crate::model::{Reason, Refusal};
+
+/// A timer that is set again only when it has rung: a deadline that keeps moving away costs one look at the clock.
+#[derive(Default)]
+pub(crate) struct LazyTimer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl LazyTimer {
+    /// Whether `deadline` has come; if not, the task is woken when it may have. Every call of one timer must come from the
+    /// same task.
+    pub(crate) fn poll_until(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> bool {
+        if now >= deadline {
+            return true;
+        }
+        match &mut self.sleep {
+            Some(sleep) => {
+                let rings = sleep.deadline();
+                if rings > now && rings <= deadline {
+                    return false;
+                }
+                sleep.as_mut().reset(deadline);
+            }
+            empty => *empty = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx).is_ready(),
+            None => false,
+        }
+    }
+}
+
+/// Watches that a client takes what is sent to it at the least rate, averaged over [`WINDOW`].
+pub(crate) struct SendStall {
+    /// Bytes a second; none: not watched.
+    rate: Option<u64>,
+    /// When the present window began, and the bytes taken in it; none while nothing waits to be taken.
+    window: Option<(Instant, u64)>,
+    timer: LazyTimer,
+}
+
+impl SendStall {
+    pub(crate) fn new(rate: Option<u64>) -> Self {
+        Self { rate, window: None, timer: LazyTimer::default() }
+    }
+
+    /// Everything that was sent is taken.
+    pub(crate) fn taken_all(&mut self) {
+        self.window = None;
+    }
+
+    /// Looks at the outcome of a write; an error when the client is too slow.
+    pub(crate) fn sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+    ) -> Result<Poll<io::Result<usize>>, Refusal> {
+        match &polled {
+            Poll::Ready(Ok(bytes)) => {
+                if let Some((_, taken)) = &mut self.window {
+                    *taken += *bytes as u64;
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.blocked(cx, 1)?,
+        }
+        Ok(polled)
+    }
+
+    /// The client takes nothing just now; `sharers` share the line, and owe its least rate together.
+    pub(crate) fn blocked(&mut self, cx: &mut Context<'_>, sharers: usize) -> Result<(), Refusal> {
+        let Some(rate) = self.rate else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let (began, taken) = *self.window.get_or_insert((now, 0));
+        if !self.timer.poll_until(began + WINDOW, now, cx) {
+            return Ok(());
+        }
+        if taken < rate * WINDOW.as_secs() / sharers.max(1) as u64 {
+            return Err(Refusal::new(
+                Reason::TimerMinBytesPerSecond,
+                "the client took less than limits.min_send_rate over 10 s",
+            ));
+        }
+        self.window = Some((now, 0));
+        self.timer.poll_until(now + WINDOW, now, cx);
+        Ok(())
+    }
+
+    /// So many bytes were taken.
+    pub(crate) fn taken(&mut self, bytes: usize) {
+        if let Some((_, taken)) = &mut self.window {
+            *taken += bytes as u64;
+        }
+    }
+}
+
+/// What the least send rate is averaged over.
+pub(crate) const WINDOW: Duration = Duration::from_secs(10);

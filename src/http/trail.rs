@@ -1,0 +1,134 @@
+//! What is remembered of a request while it is on its way, so that however it ends it can be told.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Instant, SystemTime};
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Version};
+
+use super::Edge;
+use crate::model::{Connection, HostName, Protocol, Reason, Refusal};
+use crate::report::Refused;
+
+/// A request on its way.
+///
+/// One that is dropped on its way, because the client went, tells of itself.
+pub(super) struct Trail<'a> {
+    pub(super) edge: &'a Edge,
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) protocol: Protocol,
+    pub(super) method: Method,
+    pub(super) target: Option<PathAndQuery>,
+    pub(super) host: Option<HostName>,
+    pub(super) binding: Option<usize>,
+    pub(super) site: Option<usize>,
+    pub(super) pool: Option<usize>,
+    pub(super) stage: Stage,
+    pub(super) access: Option<Box<AccessTrail>>,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not yet with a handler.
+    Waiting,
+    /// With a handler.
+    Working,
+    /// Answered or refused.
+    Done,
+}
+
+/// What only the access log wants to know; kept only when there is one.
+pub(super) struct AccessTrail {
+    pub(super) time: SystemTime,
+    pub(super) version: Version,
+    pub(super) began: Instant,
+    pub(super) queued: Option<Instant>,
+    pub(super) admitted: Option<Instant>,
+    pub(super) answered: Option<Instant>,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) referer: Option<HeaderValue>,
+    pub(super) received: Arc<AtomicU64>,
+    pub(super) reason: Option<Reason>,
+}
+
+impl<'a> Trail<'a> {
+    pub(super) fn new(
+        edge: &'a Edge,
+        connection: &'a Arc<Connection>,
+        protocol: Protocol,
+        parts: &Parts,
+        began: Instant,
+    ) -> Self {
+        let access = edge.report.wants_access().then(|| {
+            Box::new(AccessTrail {
+                time: SystemTime::now(),
+                version: parts.version,
+                began,
+                queued: None,
+                admitted: None,
+                answered: None,
+                user_agent: parts.headers.get(http::header::USER_AGENT).cloned(),
+                referer: parts.headers.get(http::header::REFERER).cloned(),
+                received: Arc::default(),
+                reason: None,
+            })
+        });
+        Self {
+            edge,
+            connection,
+            protocol,
+            method: parts.method.clone(),
+            target: parts.uri.path_and_query().cloned(),
+            host: None,
+            binding: None,
+            site: None,
+            pool: None,
+            stage: Stage::Waiting,
+            access,
+        }
+    }
+
+    /// Writes a refusal to the error log.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.stage = Stage::Done;
+        if let Some(access) = &mut self.access {
+            access.reason = Some(refusal.reason);
+        }
+        self.tell(refusal);
+    }
+
+    fn tell(&self, refusal: &Refusal) {
+        let tls = self.connection.tls.as_ref();
+        self.edge.report.refused(&Refused {
+            sni: tls.and_then(|tls| tls.sni.as_deref()),
+            alpn: tls.and_then(|tls| tls.alpn),
+            tls_version: tls.map(|tls| tls.version),
+            host: self.host.as_ref().map(HostName::as_str),
+            method: Some(self.method.as_str()),
+            path: self.target.as_ref().map(PathAndQuery::path),
+            status: refusal.status().map(|status| status.as_u16()),
+            site: self.site.map(|site| &*self.edge.sites[site].name),
+            pool: self.pool.map(|pool| self.edge.pools[pool].name()),
+            detail: Some(&refusal.detail),
+            ..Refused::new(refusal.reason, self.connection.client, self.connection.local, self.protocol)
+        });
+    }
+}
+
+impl Drop for Trail<'_> {
+    fn drop(&mut self) {
+        let refusal = match self.stage {
+            Stage::Done => return,
+            Stage::Waiting => {
+                Refusal::new(Reason::ClientReset, "the client went away before a handler had the request")
+            }
+            Stage::Working => {
+                Refusal::new(Reason::ConnectionDropped, "the client went away before the response began")
+            }
+        };
+        self.tell(&refusal);
+    }
+}
