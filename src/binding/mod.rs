@@ -73,7 +73,6 @@ impl Table {
             let (scheme, entries) = sockets
                 .entry((binding.port, ip))
                 .or_insert_with(|| (binding.scheme, Vec::new()));
-            debug_assert_eq!(*scheme, binding.scheme, "two schemes on one socket");
             if *scheme == binding.scheme {
                 entries.push(Entry {
                     binding: index,

@@ -113,6 +113,22 @@ fn an_address_with_another_scheme_than_every_address_is_a_socket_of_its_own() {
 }
 
 #[test]
+fn of_bindings_that_contradict_each_other_the_first_stands() {
+    let bindings = [
+        http("*", "shop.test"),
+        http("*", "shop.test"),
+        binding(Scheme::Https, "*", 80, "+"),
+    ];
+    assert_eq!(find(&bindings, IP, "shop.test"), Some(0));
+    let table = Table::build(&bindings);
+    let endpoint = table.endpoint(local(IP, 80)).expect("bound");
+    assert_eq!(endpoint.scheme(), Scheme::Http);
+    assert_eq!(endpoint.indices().collect::<Vec<_>>(), [0, 1]);
+    let repeated = endpoint.explain(&host("shop.test"))[1].clone();
+    assert_eq!((repeated.binding, repeated.verdict), (1, Verdict::Repeated));
+}
+
+#[test]
 fn explains_every_binding_in_play_in_the_order_of_search() {
     let bindings = [
         http("*", "*"),
