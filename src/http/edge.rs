@@ -25,6 +25,8 @@ pub struct Edge {
     pub sites: Vec<Site>,
     /// The pools, as routes name them.
     pub pools: Vec<Arc<Pool>>,
+    /// Whether any http binding speaks HTTP/2 with prior knowledge.
+    pub cleartext_http2: bool,
     /// What requests are held to.
     pub limits: Limits,
     /// What responses of our own say.

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode};
+use http::header::LOCATION;
+use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::{ContentLimits, limited};
 use super::trail::{Stage, Trail};
@@ -13,6 +14,7 @@ use super::{Edge, InFlight, authority, finish, refuse};
 use crate::config::Overflow;
 use crate::model::{Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme};
 use crate::pool::{Entry, Permit};
+use crate::site::https_redirect_target;
 
 /// What a request is answered with.
 pub(super) enum Answer {
@@ -119,7 +121,7 @@ where
     }
     let path = RoutePath::parse(target).map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
     if site.https_redirect && bound.key.scheme == Scheme::Http {
-        return Ok(Placed::Answered(site.redirect_to_https(&host, target, bound.https_port)));
+        return Ok(Placed::Answered(to_https(&host, &parts.uri, bound.https_port)));
     }
     let route = site.route(&path, &parts.method)?;
     trail.pool = Some(route.pool);
@@ -145,6 +147,14 @@ where
     };
     let pool = route.pool;
     Ok(Placed::ForPool { request: Request::from_parts(parts, limited(content, limits)), facts, pool })
+}
+
+/// 308 keeps the method and the content, as the client meant them.
+fn to_https(host: &HostName, uri: &Uri, https_port: u16) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, https_redirect_target(host, uri, https_port));
+    response
 }
 
 /// The binding of a host on this connection's socket.

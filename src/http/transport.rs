@@ -1,6 +1,8 @@
 //! What the drivers need of a connection's byte stream, whatever lies under it.
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A byte stream to a client.
@@ -12,7 +14,7 @@ pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 impl Transport for TcpStream {
     fn reset_on_close(&self) {
         // A socket that refuses this is closed in the ordinary way.
-        let _ = socket2::SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 }
 
@@ -26,3 +28,26 @@ impl Transport for tokio_rustls::server::TlsStream<TcpStream> {
 impl Transport for tokio::io::DuplexStream {
     fn reset_on_close(&self) {}
 }
+
+/// Reads what a client still sends for a while: closing with unread bytes makes the system send a reset, which can destroy
+/// the response before the client has read it (RFC 9112 section 9.6).
+pub async fn linger<I: Transport>(io: &mut I) {
+    let drained = async {
+        io.shutdown().await?;
+        let mut room = [0; 4096];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match io.read(&mut room).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // However it ends, the connection is over.
+    let _ = tokio::time::timeout(LINGER, drained).await;
+}
+
+/// How long, and for how many bytes, a client is listened to after its last response.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 256 * 1024;

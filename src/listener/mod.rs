@@ -1,1 +1,15 @@
-//! x
+//! The listener: sockets, accepting, and how many connections may be open.
+
+mod accept;
+mod connection;
+mod inherit;
+mod limits;
+mod owner;
+mod sockets;
+mod sys;
+mod worker;
+
+pub use inherit::{Inherited, inherit};
+pub use limits::{ConnectionLimits, Full, Place};
+pub use sockets::{BindError, Listening, SocketKey, adopt, listen};
+pub use worker::{Command, DataThread, HANDSHAKES_MAX, Worker};

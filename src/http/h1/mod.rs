@@ -13,21 +13,19 @@ mod wire;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::content::Content;
 use self::gate::{Gate, GateLimits};
 use self::head::HeadLimits;
 use self::wire::Wire;
 use super::serve::{Answer, refuse_unread, serve};
-use super::{Thread, Transport};
+use super::{Thread, Transport, linger};
 use crate::config::Limits;
 use crate::handler::upgrade::{Rewound, Tunnel};
 use crate::model::{Body, Connection, Protocol, Reason, Refusal};
@@ -168,25 +166,6 @@ async fn close<I: Transport>(gate: Gate<I>, shared: &Shared) {
     }
 }
 
-/// Reads what a client still sends for a while: closing with unread bytes makes the system send a reset, which can destroy
-/// the response before the client has read it (RFC 9112 section 9.6).
-async fn linger<I: Transport>(io: &mut I) {
-    let drained = async {
-        io.shutdown().await?;
-        let mut room = [0; 4096];
-        let mut left = LINGER_BYTES_MAX;
-        while left > 0 {
-            match io.read(&mut room).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
-            }
-        }
-        std::io::Result::Ok(())
-    };
-    // However it ends, the connection is over.
-    let _ = tokio::time::timeout(LINGER, drained).await;
-}
-
 /// Tells the error log why a connection ended between requests.
 fn tell(shared: &Shared, refusal: &Refusal) {
     let connection = &shared.connection;
@@ -202,10 +181,6 @@ fn tell(shared: &Shared, refusal: &Refusal) {
 
 /// hyper refuses a smaller one.
 const BUFFER_BYTES_MIN: usize = 8192;
-
-/// How long, and for how many bytes, a client is listened to after its last response.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests;

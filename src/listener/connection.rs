@@ -1,0 +1,122 @@
+//! One accepted connection: TLS if the socket is for it, and then the version of HTTP that is spoken.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::worker::Worker;
+use crate::http::{h1, h2};
+use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme};
+use crate::report::Refused;
+use crate::tls::Handshake;
+
+/// A connection that was accepted.
+pub(super) struct Connected {
+    pub(super) worker: Arc<Worker>,
+    pub(super) client: ClientAddr,
+    pub(super) local: LocalAddr,
+    pub(super) scheme: Scheme,
+}
+
+impl Connected {
+    pub(super) async fn run(self, stream: TcpStream) {
+        // Responses are written whole; waiting for more to send with them would only delay them.
+        let _ = stream.set_nodelay(true);
+        match self.scheme {
+            Scheme::Https => self.run_tls(stream).await,
+            Scheme::Http => self.run_cleartext(stream).await,
+        }
+    }
+
+    async fn run_tls(self, stream: TcpStream) {
+        let Some((stream, facts)) = self.handshake(stream).await else { return };
+        let http2 = facts.alpn == Some("h2");
+        let connection = Arc::new(Connection { client: self.client, local: self.local, tls: Some(facts) });
+        let thread = Arc::clone(&self.worker.thread);
+        if http2 {
+            h2::drive(stream, BytesMut::new(), thread, connection).await;
+        } else {
+            h1::drive(stream, BytesMut::new(), thread, connection).await;
+        }
+    }
+
+    /// The handshake, within its time, its bound on how many run at once, and the server's own life.
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+    ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, crate::model::TlsFacts)> {
+        let edge = self.worker.thread.edge();
+        let table = self.worker.tls.load_full();
+        let mut handshake = Handshake::new(&table, &edge.report, self.client, self.local);
+        let Some(_running) = self.worker.enter_handshake() else {
+            handshake.tell(&Refusal::new(Reason::ConnLimit, "too many TLS handshakes are running"));
+            return None;
+        };
+        let mut drain = self.worker.thread.drain.watch();
+        let begun = poll_fn(|cx| if drain.has_begun(cx) { Poll::Ready(()) } else { Poll::Pending });
+        let timed = tokio::time::timeout(edge.limits.tls_handshake, handshake.run(stream));
+        let outcome = tokio::select! {
+            biased;
+            outcome = timed => outcome,
+            () = begun => return None,
+        };
+        outcome.unwrap_or_else(|_| {
+            let detail = if handshake.has_begun() {
+                "the handshake was not done within limits.tls_handshake"
+            } else {
+                "no byte of a handshake arrived within limits.tls_handshake"
+            };
+            handshake.tell(&Refusal::new(Reason::TlsTimeout, detail));
+            None
+        })
+    }
+
+    async fn run_cleartext(self, mut stream: TcpStream) {
+        let edge = self.worker.thread.edge();
+        let connection = Arc::new(Connection { client: self.client, local: self.local, tls: None });
+        let thread = Arc::clone(&self.worker.thread);
+        if !edge.cleartext_http2 {
+            return h1::drive(stream, BytesMut::new(), thread, connection).await;
+        }
+        let mut drain = thread.drain.watch();
+        let begun = poll_fn(|cx| if drain.has_begun(cx) { Poll::Ready(()) } else { Poll::Pending });
+        let sniffed = tokio::select! {
+            biased;
+            sniffed = tokio::time::timeout(edge.limits.header_wait, sniff(&mut stream)) => sniffed,
+            () = begun => return,
+        };
+        drop(drain);
+        match sniffed {
+            Ok(Some((first, true))) => h2::drive(stream, first, thread, connection).await,
+            Ok(Some((first, false))) => h1::drive(stream, first, thread, connection).await,
+            Ok(None) => {}
+            Err(_) => edge.report.refused(&Refused {
+                detail: Some("no byte of a request arrived within limits.header_wait"),
+                ..Refused::new(Reason::TimerHeaderWait, self.client, self.local, Protocol::Tcp)
+            }),
+        }
+    }
+}
+
+/// Reads until it is clear whether HTTP/2 is spoken with prior knowledge (RFC 9113 section 3.3).
+async fn sniff(stream: &mut TcpStream) -> Option<(BytesMut, bool)> {
+    let mut first = BytesMut::with_capacity(4096);
+    loop {
+        if stream.read_buf(&mut first).await.ok()? == 0 {
+            return None;
+        }
+        let same = first.len().min(PREFACE.len());
+        if first[..same] != PREFACE[..same] {
+            return Some((first, false));
+        }
+        if same == PREFACE.len() {
+            return Some((first, true));
+        }
+    }
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,0 +1,124 @@
+//! How many connections may be open, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The connections that are open, and how many may be.
+#[derive(Debug)]
+pub struct ConnectionLimits {
+    max: AtomicUsize,
+    max_per_ip: AtomicUsize,
+    open: AtomicUsize,
+    by_ip: Mutex<HashMap<IpAddr, usize>>,
+    none_left: Notify,
+}
+
+/// One open connection's place. Dropping it frees the place.
+#[derive(Debug)]
+pub struct Place {
+    limits: Arc<ConnectionLimits>,
+    /// None where connections of one address are not counted.
+    ip: Option<IpAddr>,
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// `limits.max_connections`
+    Total,
+    /// `limits.max_connections_per_ip`
+    PerIp,
+}
+
+impl ConnectionLimits {
+    /// With these limits; `None`: no limit.
+    pub fn new(max: Option<usize>, max_per_ip: Option<usize>) -> Arc<Self> {
+        Arc::new(Self {
+            max: AtomicUsize::new(max.unwrap_or(usize::MAX)),
+            max_per_ip: AtomicUsize::new(max_per_ip.unwrap_or(usize::MAX)),
+            open: AtomicUsize::new(0),
+            by_ip: Mutex::default(),
+            none_left: Notify::new(),
+        })
+    }
+
+    /// Other limits, for connections to come.
+    pub fn set(&self, max: Option<usize>, max_per_ip: Option<usize>) {
+        self.max.store(max.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.max_per_ip.store(max_per_ip.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// A place for one more connection.
+    pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, Full> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut place = Place { limits: Arc::clone(self), ip: None };
+        if open > self.max.load(Ordering::Relaxed) {
+            return Err(Full::Total);
+        }
+        let max_per_ip = self.max_per_ip.load(Ordering::Relaxed);
+        if max_per_ip != usize::MAX {
+            let mut by_ip = self.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_ip = by_ip.entry(group(ip)).or_default();
+            if *of_ip >= max_per_ip {
+                drop(by_ip);
+                return Err(Full::PerIp);
+            }
+            *of_ip += 1;
+            place.ip = Some(group(ip));
+        }
+        Ok(place)
+    }
+
+    /// Waits until no connection is open.
+    pub async fn none_left(&self) {
+        loop {
+            let notified = self.none_left.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.open() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(ip) = self.ip {
+            let mut by_ip = self.limits.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(of_ip) = by_ip.get_mut(&ip) {
+                *of_ip -= 1;
+                if *of_ip == 0 {
+                    by_ip.remove(&ip);
+                }
+            }
+        }
+        if self.limits.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.limits.none_left.notify_waiters();
+        }
+    }
+}
+
+/// Whoever has one IPv6 address has the whole /64 around it.
+fn group(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Listening sockets: one for each data thread and address, all of one SO_REUSEPORT group.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::owner;
+
+/// What a listening socket is for, as bindings name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketKey {
+    /// `None`: every IPv4 and IPv6 address.
+    pub ip: Option<IpAddr>,
+    /// The port; 0: one that the system chooses.
+    pub port: u16,
+}
+
+/// The sockets of one key: for each data thread, one for each address family.
+pub struct Listening {
+    /// The addresses that are listened on, the port as it came out.
+    pub addresses: Vec<SocketAddr>,
+    /// For each data thread.
+    pub sockets: Vec<Vec<TcpListener>>,
+}
+
+/// Why a socket could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error("{address} is taken{}: stop that program, or give the binding another port", owner.as_ref().map(|owner| format!(" by {owner}")).unwrap_or_default())]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// The program, if it could be found out.
+        owner: Option<String>,
+    },
+    /// Ports below 1024 need a privilege.
+    #[error(
+        "{0} needs a privilege: start as root with server.user set, give the binary CAP_NET_BIND_SERVICE \
+         (setcap cap_net_bind_service=+ep), use systemd socket activation, or a port from 1024 up"
+    )]
+    Forbidden(SocketAddr),
+    /// The address is none of this machine's.
+    #[error("{0} is no address of this machine: see `ip address`, or use ip = \"*\"")]
+    NoSuchAddress(SocketAddr),
+    /// Anything else.
+    #[error("{address} cannot be listened on: {source}")]
+    Other {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Binds and listens, once for each of `threads` data threads.
+pub fn listen(key: SocketKey, threads: usize) -> Result<Listening, BindError> {
+    let families = match key.ip {
+        Some(ip) => vec![ip],
+        None => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+    };
+    let mut listening = Listening { addresses: Vec::new(), sockets: (0..threads).map(|_| Vec::new()).collect() };
+    let mut port = key.port;
+    for ip in families {
+        let address = SocketAddr::new(ip, port);
+        match listen_family(address, threads) {
+            Ok(sockets) => {
+                let bound = sockets[0].local_addr().unwrap_or(address);
+                port = bound.port();
+                listening.addresses.push(bound);
+                for (of_thread, socket) in listening.sockets.iter_mut().zip(sockets) {
+                    of_thread.push(socket);
+                }
+            }
+            // A kernel without IPv6 still has every IPv4 address.
+            Err(error) if key.ip.is_none() && is_without_ipv6(&error) => {
+                tracing::warn!(%address, "IPv6 is not available; listening on IPv4 only");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listening)
+}
+
+fn is_without_ipv6(error: &BindError) -> bool {
+    match error {
+        BindError::NoSuchAddress(address) => address.is_ipv6(),
+        BindError::Other { address, source } => {
+            address.is_ipv6() && source.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+        }
+        _ => false,
+    }
+}
+
+fn listen_family(address: SocketAddr, threads: usize) -> Result<Vec<TcpListener>, BindError> {
+    probe(address).map_err(|error| explain(address, error))?;
+    let mut sockets = Vec::with_capacity(threads);
+    let mut address = address;
+    for _ in 0..threads {
+        let socket = open(address, true).map_err(|error| explain(address, error))?;
+        address = socket.local_addr().map_err(|error| explain(address, error))?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// SO_REUSEPORT would let a second server of the same user share the port in silence, each getting half of the connections.
+/// A socket without it can be bound only where nobody listens.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let socket = socket(address)?;
+    socket.bind(&address.into())
+}
+
+fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last one's connections to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Left to the system, this differs from machine to machine (net.ipv6.bindv6only).
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Makes a socket that somebody else opened fit to be accepted from.
+pub fn adopt(socket: TcpListener) -> io::Result<TcpListener> {
+    let reference = SockRef::from(&socket);
+    reference.set_nonblocking(true)?;
+    reference.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn explain(address: SocketAddr, source: io::Error) -> BindError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken { address, owner: owner::of_port(address.port()) },
+        io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
+        io::ErrorKind::AddrNotAvailable => BindError::NoSuchAddress(address),
+        _ => BindError::Other { address, source },
+    }
+}
+
+/// Connections that are established and not yet accepted; the kernel's own bound (net.core.somaxconn) is 4096.
+const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests;

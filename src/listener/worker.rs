@@ -1,0 +1,159 @@
+//! One data thread: its own runtime, its own sockets, its own connections.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use super::limits::ConnectionLimits;
+use super::{SocketKey, accept};
+use crate::http::Thread;
+use crate::model::{Scheme, enter_data_thread};
+use crate::tls::TlsTable;
+
+/// What the connections of one data thread share.
+pub struct Worker {
+    /// The running edge and the connections.
+    pub thread: Arc<Thread>,
+    /// The running TLS policies.
+    pub tls: Arc<ArcSwap<TlsTable>>,
+    /// Of the whole process.
+    pub limits: Arc<ConnectionLimits>,
+    handshakes: AtomicUsize,
+    /// When a failing accept was last told of, in milliseconds since the start.
+    warned: AtomicU64,
+    started: Instant,
+}
+
+/// What a data thread is told.
+pub enum Command {
+    /// Accept on these sockets.
+    Listen(SocketKey, Scheme, Vec<std::net::TcpListener>),
+    /// Stop accepting on a key's sockets, and close them.
+    Unlisten(SocketKey),
+    /// Stop accepting, and let every connection finish.
+    Drain,
+}
+
+/// A running data thread, as the rest of the process sees it.
+pub struct DataThread {
+    commands: mpsc::Sender<Command>,
+    handle: JoinHandle<()>,
+}
+
+impl Worker {
+    /// A data thread's own things.
+    pub fn new(thread: Arc<Thread>, tls: Arc<ArcSwap<TlsTable>>, limits: Arc<ConnectionLimits>) -> Arc<Self> {
+        Arc::new(Self {
+            thread,
+            tls,
+            limits,
+            handshakes: AtomicUsize::new(0),
+            warned: AtomicU64::new(0),
+            started: Instant::now(),
+        })
+    }
+
+    /// A place among the handshakes that run at once; none when all are taken.
+    pub(super) fn enter_handshake(self: &Arc<Self>) -> Option<HandshakePlace> {
+        let place = HandshakePlace(Arc::clone(self));
+        (self.handshakes.fetch_add(1, Relaxed) < HANDSHAKES_MAX).then_some(place)
+    }
+
+    /// Tells of a failing accept, once in a while.
+    pub(super) fn warn_accept(&self, error: &io::Error) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.warned.load(Relaxed);
+        if last == 0 || now - last >= WARN_EVERY_MILLIS {
+            self.warned.store(now.max(1), Relaxed);
+            tracing::warn!(
+                %error,
+                open = self.limits.open(),
+                "connections cannot be accepted and wait; those that are open are served. Raise the limit of open files (LimitNOFILE), or set limits.max_connections"
+            );
+        }
+    }
+}
+
+/// One handshake that runs.
+pub(super) struct HandshakePlace(Arc<Worker>);
+
+impl Drop for HandshakePlace {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Relaxed);
+    }
+}
+
+impl DataThread {
+    /// Starts data thread `index`.
+    pub fn start(index: usize, worker: Arc<Worker>) -> io::Result<Self> {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
+            enter_data_thread(index);
+            runtime.block_on(run(worker, inbox));
+        })?;
+        Ok(Self { commands, handle })
+    }
+
+    /// Tells the thread something.
+    pub async fn tell(&self, command: Command) {
+        // A thread that is gone has nothing left to do; `is_alive` tells of it.
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Whether the thread still runs.
+    pub fn is_alive(&self) -> bool {
+        !self.handle.is_finished()
+    }
+
+    /// Lets the thread end, and waits for it. Connections that are still open are dropped.
+    pub fn join(self) {
+        drop(self.commands);
+        // A thread that panicked has been told of by the panic itself.
+        let _ = self.handle.join();
+    }
+}
+
+async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
+    let mut accepting: HashMap<SocketKey, watch::Sender<bool>> = HashMap::new();
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Listen(key, scheme, sockets) => {
+                let stop = accepting.entry(key).or_insert_with(|| watch::channel(false).0);
+                for socket in sockets {
+                    match TcpListener::from_std(socket) {
+                        Ok(listener) => {
+                            tokio::spawn(accept::run(Arc::clone(&worker), listener, scheme, stop.subscribe()));
+                        }
+                        Err(error) => tracing::error!(%error, "a listening socket cannot be watched"),
+                    }
+                }
+            }
+            Command::Unlisten(key) => {
+                if let Some(stop) = accepting.remove(&key) {
+                    let _ = stop.send(true);
+                }
+            }
+            Command::Drain => {
+                for (_, stop) in accepting.drain() {
+                    let _ = stop.send(true);
+                }
+                worker.thread.drain.begin();
+            }
+        }
+    }
+}
+
+/// Handshakes that a data thread runs at once. A half-open one costs about 4 kB, a running one a few hundred microseconds.
+pub const HANDSHAKES_MAX: usize = 4096;
+
+const COMMANDS_MAX: usize = 64;
+
+const WARN_EVERY_MILLIS: u64 = Duration::from_secs(10).as_millis() as u64;

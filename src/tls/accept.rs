@@ -1,0 +1,229 @@
+//! One handshake: ClientHello first, then the policy of the binding that it names.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rustls::server::{Accepted, Acceptor};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
+
+use super::failure::classify;
+use super::hello::{self, NotTls, Reading};
+use super::ja4;
+use super::table::TlsTable;
+use crate::http::Transport;
+use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
+use crate::report::{Refused, Report};
+
+/// A connection on which a handshake is to be made.
+pub struct Handshake<'a> {
+    /// The policies.
+    pub table: &'a TlsTable,
+    /// Where failures are told.
+    pub report: &'a Report,
+    /// The client.
+    pub client: ClientAddr,
+    /// Where it connected to.
+    pub local: LocalAddr,
+    /// What has arrived of the ClientHello; kept until the handshake is done, to tell of a failure.
+    hello: BytesMut,
+}
+
+impl<'a> Handshake<'a> {
+    /// A handshake of which nothing has arrived.
+    pub fn new(table: &'a TlsTable, report: &'a Report, client: ClientAddr, local: LocalAddr) -> Self {
+        Self { table, report, client, local, hello: BytesMut::new() }
+    }
+
+    /// Makes the handshake. One that fails is told to the error log, and is none.
+    pub async fn run(&mut self, mut stream: TcpStream) -> Option<(TlsStream<TcpStream>, TlsFacts)> {
+        let accepted = match self.read_hello(&mut stream).await {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return None,
+            Err(refusal) => {
+                self.tell(&refusal);
+                return None;
+            }
+        };
+        let hello = accepted.client_hello();
+        let sni = hello.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
+        let without_alpn = hello.alpn().is_none();
+        let table = self.table;
+        let chosen = match table.choose(self.local, sni.as_deref()) {
+            Ok(chosen) => chosen,
+            Err(refusal) => {
+                self.refuse(stream, UNRECOGNIZED_NAME, &refusal).await;
+                return None;
+            }
+        };
+        if without_alpn && !chosen.policy.speaks_http1() {
+            let detail = "the client offers no ALPN, so it would speak HTTP/1.1, which the binding does not";
+            self.refuse(stream, NO_APPLICATION_PROTOCOL, &Refusal::new(Reason::TlsNoCommonProtocol, detail)).await;
+            return None;
+        }
+        let config = match chosen.policy.config(chosen.certificate) {
+            Ok(config) => config,
+            Err(error) => {
+                self.tell(&Refusal::new(Reason::Internal, format!("the binding's TLS policy cannot be used: {error}")));
+                return None;
+            }
+        };
+        match StartHandshake::from_parts(accepted, stream).into_stream(config).await {
+            Ok(stream) => {
+                let facts = facts(&stream, sni, chosen.binding.cloned(), Arc::clone(&chosen.certificate.covers));
+                Some((stream, facts))
+            }
+            Err(error) => {
+                self.tell(&classify(&error));
+                None
+            }
+        }
+    }
+
+    /// Reads the ClientHello; none where the client closed without a word, as health checks of balancers do.
+    async fn read_hello(&mut self, stream: &mut TcpStream) -> Result<Option<Accepted>, Refusal> {
+        let mut acceptor = Acceptor::default();
+        loop {
+            let before = self.hello.len();
+            self.hello.reserve(HELLO_READ_BYTES);
+            match stream.read_buf(&mut self.hello).await {
+                Ok(0) if before == 0 => return Ok(None),
+                Ok(0) => return Err(classify(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(_) if before == 0 => return Ok(None),
+                Err(error) => return Err(classify(&error)),
+            }
+            if self.hello[0] != HANDSHAKE_RECORD {
+                return Err(self.not_tls(stream).await);
+            }
+            let mut fresh = &self.hello[before..];
+            while !fresh.is_empty() {
+                // Reading from memory fails only when the acceptor's own bound on a ClientHello is reached.
+                if let Err(error) = acceptor.read_tls(&mut fresh) {
+                    return Err(Refusal::new(Reason::TlsOther, format!("the ClientHello cannot be read: {error}")));
+                }
+            }
+            match acceptor.accept() {
+                Ok(Some(accepted)) => return Ok(Some(accepted)),
+                Ok(None) if self.hello.len() > HELLO_BYTES_MAX => {
+                    return Err(Refusal::new(Reason::TlsOther, "the ClientHello is longer than 64 KiB"));
+                }
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let mut bytes = Vec::new();
+                    if alert.write_all(&mut bytes).is_ok() {
+                        last_words(stream, &bytes).await;
+                    }
+                    return Err(classify(&io::Error::new(io::ErrorKind::InvalidData, error)));
+                }
+            }
+        }
+    }
+
+    /// What arrived is not TLS; a client that speaks HTTP is told so in its own language.
+    async fn not_tls(&self, stream: &mut TcpStream) -> Refusal {
+        match hello::read(&self.hello) {
+            Reading::NotTls(NotTls::Http) => {
+                last_words(stream, &plain_answer()).await;
+                Refusal::new(Reason::TlsNotTls, "cleartext HTTP arrived on a TLS port; use an https:// address")
+            }
+            _ => Refusal::new(Reason::TlsNotTls, "what arrived on a TLS port is not TLS"),
+        }
+    }
+
+    async fn refuse(&self, mut stream: TcpStream, alert: u8, refusal: &Refusal) {
+        last_words(&mut stream, &[ALERT_RECORD, 3, 3, 0, 2, FATAL, alert]).await;
+        self.tell(refusal);
+    }
+
+    /// Tells the error log of a failed handshake, with all that its ClientHello says.
+    pub fn tell(&self, refusal: &Refusal) {
+        let hello = match hello::read(&self.hello) {
+            Reading::Hello(hello) => Some(hello),
+            _ => None,
+        };
+        let alpn = hello.as_ref().map(hello::ClientHello::offered_alpn);
+        let versions = hello.as_ref().map(hello::ClientHello::offered_versions);
+        let ja4 = hello.as_ref().map(ja4::ja4);
+        self.report.refused(&Refused {
+            sni: hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
+            alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
+            tls_version: versions.as_deref(),
+            ja4: ja4.as_deref(),
+            detail: Some(&refusal.detail),
+            ..Refused::new(refusal.reason, self.client, self.local, Protocol::Tls)
+        });
+    }
+
+    /// Whether the client has sent anything.
+    pub fn has_begun(&self) -> bool {
+        !self.hello.is_empty()
+    }
+}
+
+fn facts(
+    stream: &TlsStream<TcpStream>,
+    sni: Option<Box<str>>,
+    binding: Option<Arc<crate::model::BindingKey>>,
+    covers: Arc<[Box<str>]>,
+) -> TlsFacts {
+    let (_, session) = stream.get_ref();
+    TlsFacts {
+        sni,
+        alpn: match session.alpn_protocol() {
+            Some(b"h2") => Some("h2"),
+            Some(b"http/1.1") => Some("http/1.1"),
+            _ => None,
+        },
+        version: match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        cipher: session.negotiated_cipher_suite().map_or("", |suite| cipher_name(suite.suite())),
+        resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        binding,
+        covers,
+    }
+}
+
+/// A cipher suite's IANA name; rustls writes those of TLS 1.3 in its own way.
+fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
+    match suite {
+        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or(""),
+    }
+}
+
+/// Sends a client its last bytes and closes so that they arrive.
+async fn last_words(stream: &mut TcpStream, bytes: &[u8]) {
+    // A client that does not take them is gone all the same.
+    let _ = stream.write_all(bytes).await;
+    crate::http::linger(stream).await;
+}
+
+fn plain_answer() -> Vec<u8> {
+    let text = "400 Bad Request: this port speaks TLS; use an https:// address\n";
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nDate: {date}\r\n\
+         Connection: close\r\n\r\n{text}",
+        text.len()
+    )
+    .into_bytes()
+}
+
+/// TLS record types and alerts (RFC 8446 sections 5.1 and 6, RFC 6066, RFC 7301).
+const HANDSHAKE_RECORD: u8 = 22;
+const ALERT_RECORD: u8 = 21;
+const FATAL: u8 = 2;
+const UNRECOGNIZED_NAME: u8 = 112;
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// A ClientHello with a post-quantum key share is about 1.8 kB.
+const HELLO_READ_BYTES: usize = 2048;
+const HELLO_BYTES_MAX: usize = 64 * 1024;

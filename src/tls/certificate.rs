@@ -1,0 +1,221 @@
+//! One certificate: read from its files, checked against its key, and what a person wants to know of it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::model::{HostName, certificate_name_covers};
+
+/// A certificate that can be shown.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The chain and its key, as rustls signs with them.
+    pub key: Arc<CertifiedKey>,
+    /// The file of the chain.
+    pub file: PathBuf,
+    /// The names that it covers, exact or `*.parent`, lower-cased; addresses as text.
+    pub covers: Arc<[Box<str>]>,
+    /// Who issued it.
+    pub issuer: String,
+    /// When it begins to be valid.
+    pub not_before: SystemTime,
+    /// When it ends to be valid.
+    pub not_after: SystemTime,
+    /// What is wrong with the chain, if anything.
+    pub chain_fault: Option<ChainFault>,
+}
+
+/// What is wrong with a chain that can be served all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainFault {
+    /// The leaf's issuer is not there, and the leaf says where to fetch it: clients that do not fetch will fail.
+    Incomplete,
+    /// A certificate is not followed by its issuer.
+    Order,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The file is not there.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file holds no certificate.
+    #[error("{} holds no certificate; a PEM file with -----BEGIN CERTIFICATE----- is expected, the leaf first", .0.display())]
+    NoCertificate(PathBuf),
+    /// There is no private key.
+    #[error("{} holds no private key that can be read; PKCS#8, PKCS#1 or SEC1 in PEM is expected, not encrypted", .0.display())]
+    NoKey(PathBuf),
+    /// A PEM section or the certificate in it is broken.
+    #[error("{} is broken: {what}", file.display())]
+    Broken {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The key belongs to another certificate.
+    #[error("the key in {} is not the key of the certificate in {}", key.display(), chain.display())]
+    KeyMismatch {
+        /// The file of the chain.
+        chain: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+}
+
+impl CertificateError {
+    /// The stable code of this finding.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "certificate-missing",
+            Self::Unreadable { .. } => "certificate-unreadable",
+            Self::NoCertificate(_) | Self::Broken { .. } => "certificate-broken",
+            Self::NoKey(_) => "certificate-no-key",
+            Self::KeyMismatch { .. } => "certificate-key-mismatch",
+        }
+    }
+}
+
+impl Certificate {
+    /// Reads a chain and its key. The key may stand in the chain's own file.
+    pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let pem = read(chain)?;
+        let certificates = chain_of(chain, &pem)?;
+        let (key_file, key_der) = match key_of(&pem) {
+            Some(key) => (chain, key),
+            None if key == chain => return Err(CertificateError::NoKey(key.into())),
+            None => (key, key_of(&read(key)?).ok_or_else(|| CertificateError::NoKey(key.into()))?),
+        };
+        Self::build(chain, key_file, certificates, key_der)
+    }
+
+    fn build(
+        chain: &Path,
+        key_file: &Path,
+        certificates: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, CertificateError> {
+        let broken = |what: String| CertificateError::Broken { file: chain.into(), what };
+        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+            .map_err(|error| CertificateError::Broken { file: key_file.into(), what: error.to_string() })?;
+        let certified = CertifiedKey::new(certificates, signing);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                return Err(CertificateError::KeyMismatch { chain: chain.into(), key: key_file.into() });
+            }
+            Err(error) => return Err(broken(error.to_string())),
+        }
+        let parsed = parse_chain(&certified.cert).map_err(broken)?;
+        let leaf = &parsed[0];
+        Ok(Self {
+            file: chain.into(),
+            covers: names(leaf).into(),
+            issuer: leaf.issuer().to_string(),
+            not_before: time(leaf.validity().not_before.timestamp()),
+            not_after: time(leaf.validity().not_after.timestamp()),
+            chain_fault: chain_fault(&parsed),
+            key: Arc::new(certified),
+        })
+    }
+
+    /// Whether a client that asked for this host would accept the certificate's names.
+    pub fn covers(&self, host: &HostName) -> bool {
+        self.covers.iter().any(|name| certificate_name_covers(name, host))
+    }
+
+    /// Whether this is the very same certificate.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
+    fs::read(file).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => CertificateError::Missing(file.into()),
+        _ => CertificateError::Unreadable { file: file.into(), source },
+    })
+}
+
+fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain: Vec<_> = rustls_pemfile::certs(&mut &*pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| CertificateError::Broken { file: file.into(), what: error.to_string() })?;
+    if chain.is_empty() {
+        return Err(CertificateError::NoCertificate(file.into()));
+    }
+    Ok(chain)
+}
+
+fn key_of(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
+    rustls_pemfile::private_key(&mut &*pem).ok().flatten()
+}
+
+fn parse_chain<'a>(chain: &'a [CertificateDer<'static>]) -> Result<Vec<X509Certificate<'a>>, String> {
+    chain
+        .iter()
+        .enumerate()
+        .map(|(index, der)| {
+            X509Certificate::from_der(der)
+                .map(|(_, certificate)| certificate)
+                .map_err(|error| format!("certificate {} of the file cannot be read: {error}", index + 1))
+        })
+        .collect()
+}
+
+/// The names in the subject alternative name extension; clients have long ignored the common name (RFC 9525).
+fn names(leaf: &X509Certificate<'_>) -> Vec<Box<str>> {
+    let Ok(Some(extension)) = leaf.subject_alternative_name() else {
+        return Vec::new();
+    };
+    extension
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
+            GeneralName::IPAddress(&[a, b, c, d]) => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string().into()),
+            GeneralName::IPAddress(bytes) => {
+                let octets: [u8; 16] = (*bytes).try_into().ok()?;
+                Some(std::net::Ipv6Addr::from(octets).to_string().into())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn chain_fault(chain: &[X509Certificate<'_>]) -> Option<ChainFault> {
+    if chain.windows(2).any(|pair| pair[0].issuer() != pair[1].subject()) {
+        return Some(ChainFault::Order);
+    }
+    let leaf = &chain[0];
+    // A private CA may well issue leaves from its root; one whose leaves say where their issuer is fetched does not.
+    let says_where = leaf.extensions().iter().any(|extension| {
+        matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
+            if access.accessdescs.iter().any(|d| d.access_method.to_id_string() == CA_ISSUERS))
+    });
+    (chain.len() == 1 && leaf.issuer() != leaf.subject() && says_where).then_some(ChainFault::Incomplete)
+}
+
+fn time(timestamp: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(timestamp).unwrap_or(0))
+}
+
+/// id-ad-caIssuers (RFC 5280 section 4.2.2.1).
+const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";

@@ -1,0 +1,173 @@
+//! Development certificates: a CA of one's own, and certificates of it in the certificate folder.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::certificate::Certificate;
+use super::table::Certificates;
+use crate::config::{CertificateSource, Config};
+use crate::model::{HostName, HostPattern};
+
+/// Why a development certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// A file could not be written or read.
+    #[error("{} cannot be {what}: {source}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The certificate could not be made.
+    #[error("the certificate cannot be made: {0}")]
+    Make(#[from] rcgen::Error),
+    /// One of the hosts is none.
+    #[error("{host:?} is no host name: {source}")]
+    Host {
+        /// As it was given.
+        host: String,
+        /// What is wrong with it.
+        source: crate::model::HostError,
+    },
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The CA's certificate, to be trusted by browsers and tools.
+    pub ca: PathBuf,
+    /// Whether the CA is new.
+    pub new_ca: bool,
+    /// The certificates.
+    pub files: Vec<PathBuf>,
+}
+
+/// Makes one certificate for all `hosts`, under the name of each, signed by the folder's development CA.
+pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
+    let patterns = hosts
+        .iter()
+        .map(|host| HostPattern::parse(host).map_err(|source| DevError::Host { host: host.clone(), source }))
+        .collect::<Result<Vec<_>, _>>()?;
+    fs::create_dir_all(folder).map_err(|source| DevError::File { file: folder.into(), what: "created", source })?;
+    let (issuer, new_ca) = authority(folder)?;
+
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(hosts.to_vec())?;
+    params.distinguished_name.push(DnType::CommonName, format!("{} (Portunus development)", hosts.join(", ")));
+    (params.not_before, params.not_after) = validity(LEAF_DAYS);
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let chain = params.signed_by(&key, &issuer)?.pem();
+
+    let mut files = Vec::new();
+    for pattern in &patterns {
+        let file = folder.join(format!("{}.pem", file_name(pattern)));
+        write(&file.with_extension("key"), key.serialize_pem().as_bytes(), SECRET)?;
+        write(&file, chain.as_bytes(), PUBLIC)?;
+        files.push(file);
+    }
+    Ok(Made { ca: folder.join(CA_FILE), new_ca, files })
+}
+
+/// The certificate that a first start makes: for `localhost` and the loopback addresses, where a binding of such a name has
+/// none and its folder holds nothing that was made for it. Names of the world are never made up.
+pub fn make_missing(config: &Config, certificates: &Certificates) -> Result<Option<Made>, DevError> {
+    for binding in &config.bindings {
+        let (HostPattern::Exact(host), Some(tls)) = (&binding.hostname, &binding.tls) else { continue };
+        let CertificateSource::Folder(path) = &tls.certificate else { continue };
+        let none = certificates.folder(path).is_some_and(|f| f.find(host).is_none() && f.fault(host).is_none());
+        if is_local(host) && none {
+            let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+            if !hosts.iter().any(|known| known == host.as_str()) {
+                hosts.push(host.to_string());
+            }
+            return make(path, &hosts).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn is_local(host: &HostName) -> bool {
+    match host.as_str().parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => host.as_str() == "localhost" || host.as_str().ends_with(".localhost"),
+    }
+}
+
+/// The folder's development CA; a new one if there is none.
+fn authority(folder: &Path) -> Result<(Issuer<'static, KeyPair>, bool), DevError> {
+    let (certificate, key) = (folder.join(CA_FILE), folder.join(CA_KEY_FILE));
+    if certificate.exists() && key.exists() {
+        let read = |file: &Path| {
+            fs::read_to_string(file).map_err(|source| DevError::File { file: file.into(), what: "read", source })
+        };
+        let pair = KeyPair::from_pem(&read(&key)?)?;
+        return Ok((Issuer::from_ca_cert_pem(&read(&certificate)?, pair)?, false));
+    }
+    let pair = KeyPair::generate()?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "Portunus development CA");
+    (params.not_before, params.not_after) = validity(CA_DAYS);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let own = params.self_signed(&pair)?;
+    write(&key, pair.serialize_pem().as_bytes(), SECRET)?;
+    write(&certificate, own.pem().as_bytes(), PUBLIC)?;
+    Ok((Issuer::new(params, pair), true))
+}
+
+fn validity(days: i64) -> (OffsetDateTime, OffsetDateTime) {
+    let now = OffsetDateTime::now_utc();
+    // An hour back, for clients whose clock is behind.
+    (now - Duration::hours(1), now + Duration::days(days))
+}
+
+fn file_name(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Exact(host) => host.to_string(),
+        HostPattern::Wildcard(parent) => format!("_.{parent}"),
+        HostPattern::Any | HostPattern::Strong => "_default".to_owned(),
+    }
+}
+
+/// Writes a file beside its place and moves it there, so that nobody ever reads half of it.
+fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), DevError> {
+    let beside = file.with_extension("new");
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut open| open.write_all(content))
+        .and_then(|()| fs::rename(&beside, file));
+    written.map_err(|source| DevError::File { file: file.into(), what: "written", source })
+}
+
+/// How long a made certificate has left before a start makes it anew.
+pub fn is_expiring(certificate: &Certificate, now: std::time::SystemTime) -> bool {
+    certificate.not_after < now + std::time::Duration::from_secs(7 * 86_400)
+}
+
+/// The CA's files. They do not end in `.pem`: a certificate folder takes those for hosts' certificates.
+const CA_FILE: &str = "development-ca.crt";
+const CA_KEY_FILE: &str = "development-ca.key";
+
+const SECRET: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+
+/// Apple's systems refuse leaves that are valid for longer than 825 days, Chromium public ones beyond 398.
+const LEAF_DAYS: i64 = 397;
+const CA_DAYS: i64 = 3650;

@@ -1,0 +1,63 @@
+//! What a failed handshake counts as.
+
+use std::io;
+
+use rustls::{Error, PeerIncompatible};
+
+use crate::model::{Reason, Refusal};
+
+/// Classifies what rustls, or the socket under it, said.
+pub(super) fn classify(error: &io::Error) -> Refusal {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        let detail = match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                "the client closed the connection in the middle of the handshake".to_owned()
+            }
+            _ => format!("the connection failed in the middle of the handshake: {error}"),
+        };
+        return Refusal::new(Reason::TlsOther, detail);
+    };
+    let reason = match tls {
+        Error::AlertReceived(_) => Reason::TlsPeerAlert,
+        Error::NoApplicationProtocol => Reason::TlsNoCommonProtocol,
+        Error::PeerIncompatible(incompatible) => incompatible_reason(incompatible),
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Reason::TlsClientCertificate,
+        _ => Reason::TlsOther,
+    };
+    let detail = match tls {
+        Error::AlertReceived(alert) => format!(
+            "the client ended the handshake with the alert {alert:?}{}",
+            alert_hint(*alert)
+        ),
+        other => other.to_string(),
+    };
+    Refusal::new(reason, detail)
+}
+
+fn incompatible_reason(incompatible: &PeerIncompatible) -> Reason {
+    match incompatible {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => Reason::TlsNoCommonVersion,
+        PeerIncompatible::NoCipherSuitesInCommon
+        | PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::NoEcPointFormatsInCommon
+        | PeerIncompatible::NamedGroupsExtensionRequired
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => Reason::TlsNoCommonCipher,
+        _ => Reason::TlsOther,
+    }
+}
+
+/// What an operator may do about the alerts that certificates bring on.
+fn alert_hint(alert: rustls::AlertDescription) -> &'static str {
+    use rustls::AlertDescription as A;
+    match alert {
+        A::UnknownCA => ": it does not know who issued the certificate, or an intermediate is missing from the chain",
+        A::CertificateExpired => ": it holds the certificate for expired",
+        A::BadCertificate | A::CertificateUnknown => ": it does not accept the certificate",
+        _ => "",
+    }
+}

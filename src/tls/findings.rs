@@ -1,0 +1,184 @@
+//! What is to be said of the certificates of a configuration, before a client says it.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use super::certificate::{Certificate, CertificateError, ChainFault};
+use super::folder::Folder;
+use super::table::Certificates;
+use crate::config::{Binding, CertificateSource, Config};
+use crate::model::HostPattern;
+
+/// Something about a binding's certificate that somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The binding, by its index.
+    pub binding: usize,
+    /// Whether the binding cannot be served.
+    pub is_error: bool,
+    /// Stable.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What would mend it.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn error(binding: usize, code: &'static str, message: String) -> Self {
+        Self { binding, is_error: true, code, message, help: None }
+    }
+
+    fn warning(binding: usize, code: &'static str, message: String) -> Self {
+        Self { is_error: false, ..Self::error(binding, code, message) }
+    }
+
+    fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+/// Looks at the certificate that each binding would show.
+pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
+    let now = SystemTime::now();
+    let mut findings = Vec::new();
+    let mut looked_at = HashSet::new();
+    for (index, binding) in config.bindings.iter().enumerate() {
+        let Some(tls) = &binding.tls else { continue };
+        let shown = match &tls.certificate {
+            CertificateSource::Named(named) => match certificates.named(*named) {
+                Ok(certificate) => vec![&**certificate],
+                Err(error) => {
+                    findings.push(unusable(index, error));
+                    continue;
+                }
+            },
+            CertificateSource::Folder(path) => match certificates.folder(path) {
+                Some(folder) => of_folder(index, binding, folder, &mut findings),
+                // Its own finding says that it cannot be read.
+                None => continue,
+            },
+        };
+        for certificate in shown {
+            of_names(index, binding, certificate, &mut findings);
+            if looked_at.insert(certificate.file.as_path()) {
+                of_certificate(index, certificate, now, &mut findings);
+            }
+        }
+    }
+    findings
+}
+
+/// The certificates of the folder that the binding would show.
+fn of_folder<'a>(
+    index: usize,
+    binding: &Binding,
+    folder: &'a Folder,
+    findings: &mut Vec<Finding>,
+) -> Vec<&'a Certificate> {
+    let found = match &binding.hostname {
+        HostPattern::Exact(host) => {
+            let default = host.ip().and_then(|_| folder.default());
+            if let Some(fault) = folder.fault(host) {
+                findings.push(unusable(index, fault));
+                return Vec::new();
+            }
+            folder.find(host).or(default)
+        }
+        HostPattern::Wildcard(parent) => folder.find_wildcard(parent),
+        HostPattern::Strong | HostPattern::Any => {
+            for fault in folder.faults.values() {
+                findings.push(Finding { is_error: false, ..unusable(index, fault) });
+            }
+            let all: Vec<_> = folder.iter().map(|(_, certificate)| &**certificate).collect();
+            if all.is_empty() {
+                findings.push(missing(index, binding, folder));
+            }
+            return all;
+        }
+    };
+    match found {
+        Some(certificate) => vec![certificate],
+        // Hosts under a wildcard may each have a certificate of their own.
+        None if matches!(&binding.hostname, HostPattern::Wildcard(parent) if folder.iter().any(|(name, _)| name.ends_with(parent.as_str()))) => {
+            Vec::new()
+        }
+        None => {
+            findings.push(missing(index, binding, folder));
+            Vec::new()
+        }
+    }
+}
+
+fn missing(index: usize, binding: &Binding, folder: &Folder) -> Finding {
+    let host = binding.hostname.to_string();
+    let file = match &binding.hostname {
+        HostPattern::Wildcard(parent) => format!("_.{parent}.pem"),
+        HostPattern::Exact(name) => format!("{name}.pem"),
+        HostPattern::Strong | HostPattern::Any => "_default.pem".to_owned(),
+    };
+    Finding::error(
+        index,
+        "certificate-missing",
+        format!("there is no certificate for {host} in {}", folder.path.display()),
+    )
+    .with_help(format!(
+        "put {file} (chain, leaf first) and its .key there, name one with `certificate`, or try `portunus cert dev {host}`"
+    ))
+}
+
+fn unusable(index: usize, error: &CertificateError) -> Finding {
+    Finding::error(index, error.code(), error.to_string())
+}
+
+fn of_names(index: usize, binding: &Binding, certificate: &Certificate, findings: &mut Vec<Finding>) {
+    let covered = match &binding.hostname {
+        HostPattern::Exact(host) => certificate.covers(host),
+        HostPattern::Wildcard(parent) => {
+            let wildcard = format!("*.{parent}");
+            certificate.covers.iter().any(|name| **name == *wildcard || name.ends_with(parent.as_str()))
+        }
+        HostPattern::Strong | HostPattern::Any => true,
+    };
+    if !covered {
+        let finding = Finding::warning(
+            index,
+            "certificate-name",
+            format!("{} does not cover {}; it covers {}", certificate.file.display(), binding.hostname, certificate.covers.join(", ")),
+        );
+        findings.push(finding.with_help("clients will refuse it; use a certificate that names the host"));
+    }
+}
+
+fn of_certificate(index: usize, certificate: &Certificate, now: SystemTime, findings: &mut Vec<Finding>) {
+    let file = certificate.file.display();
+    let mut warn = |code, message: String| findings.push(Finding::warning(index, code, message));
+    if now > certificate.not_after {
+        let since = days(now, certificate.not_after);
+        warn("certificate-expired", format!("{file} expired {since} days ago"));
+    } else if days(certificate.not_after, now) < EXPIRY_WARNING_DAYS {
+        let left = days(certificate.not_after, now);
+        warn("certificate-expiring", format!("{file} expires in {left} days"));
+    }
+    if now < certificate.not_before {
+        warn("certificate-not-yet-valid", format!("{file} is not valid yet"));
+    }
+    match certificate.chain_fault {
+        Some(ChainFault::Incomplete) => warn(
+            "certificate-chain-incomplete",
+            format!("{file} holds the leaf only; its issuer, {}, must follow it", certificate.issuer),
+        ),
+        Some(ChainFault::Order) => warn(
+            "certificate-chain-order",
+            format!("{file} is out of order: each certificate must be followed by its issuer, the leaf first"),
+        ),
+        None => {}
+    }
+}
+
+fn days(later: SystemTime, earlier: SystemTime) -> u64 {
+    later.duration_since(earlier).unwrap_or(Duration::ZERO).as_secs() / 86_400
+}
+
+/// A renewal that has not happened by then is late: ACME clients renew with a third of 90 days left.
+const EXPIRY_WARNING_DAYS: u64 = 14;

@@ -1,0 +1,113 @@
+//! What a binding asks of a handshake, and the rustls configuration that asks it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::sign::SingleCertAndKey;
+
+use super::certificate::Certificate;
+use super::folder::Folder;
+use crate::config::{AlpnProtocol, TlsVersion};
+use crate::model::{BindingKey, HostName};
+
+/// An https binding's policy.
+///
+/// Its ticket key is its own: a session of one binding never resumes in another (CVE-2025-23419). The key lives as long as
+/// what the binding asks for stays the same, whatever else a reload changes.
+pub struct Policy {
+    /// Which binding this is.
+    pub key: Arc<BindingKey>,
+    min_version: TlsVersion,
+    protocols: Vec<AlpnProtocol>,
+    source: Source,
+    tickets: Arc<dyn ProducesTickets>,
+    /// One for each certificate that has been shown; no more than there are certificates.
+    configs: Mutex<Vec<(Arc<Certificate>, Arc<ServerConfig>)>>,
+}
+
+/// Where a policy's certificate comes from.
+#[derive(Clone)]
+pub enum Source {
+    /// Always this one.
+    Named(Arc<Certificate>),
+    /// By name.
+    Folder(Arc<Folder>),
+}
+
+impl Policy {
+    /// A binding's policy; `old` is what the same binding had before.
+    pub fn new(
+        key: Arc<BindingKey>,
+        min_version: TlsVersion,
+        protocols: &[AlpnProtocol],
+        source: Source,
+        old: Option<&Policy>,
+    ) -> Result<Self, rustls::Error> {
+        let kept = old.filter(|old| old.min_version == min_version && old.protocols == protocols);
+        let tickets = match kept {
+            Some(old) => Arc::clone(&old.tickets),
+            None => rustls::crypto::aws_lc_rs::Ticketer::new()?,
+        };
+        Ok(Self {
+            key,
+            min_version,
+            protocols: protocols.to_vec(),
+            source,
+            tickets,
+            configs: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The certificate for a client that asked for `name`, or for none and arrived at that address.
+    pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
+        match &self.source {
+            Source::Named(certificate) => Some(certificate),
+            Source::Folder(folder) => {
+                folder.find(name).or_else(|| if named { None } else { folder.default() })
+            }
+        }
+    }
+
+    /// Whether the binding speaks HTTP/1.1, which a client without ALPN does.
+    pub fn speaks_http1(&self) -> bool {
+        self.protocols.contains(&AlpnProtocol::Http1)
+    }
+
+    /// The rustls configuration for a certificate.
+    pub fn config(&self, certificate: &Arc<Certificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, config)) = configs.iter().find(|(shown, _)| Arc::ptr_eq(shown, certificate)) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(self.build(certificate)?);
+        configs.push((Arc::clone(certificate), Arc::clone(&config)));
+        Ok(config)
+    }
+
+    fn build(&self, certificate: &Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
+        let versions: &[&rustls::SupportedProtocolVersion] = match self.min_version {
+            TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::V1_3 => &[&rustls::version::TLS13],
+        };
+        let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
+        // aws-lc-rs' own order of groups: X25519MLKEM768 first.
+        let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = self.protocols.iter().map(|protocol| wire_name(*protocol).to_vec()).collect();
+        config.ticketer = Arc::clone(&self.tickets);
+        // Tickets resume sessions in both versions; nothing is kept here for a client that does not come back.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(config)
+    }
+}
+
+/// A protocol as ALPN writes it (RFC 7301).
+fn wire_name(protocol: AlpnProtocol) -> &'static [u8] {
+    match protocol {
+        AlpnProtocol::Http1 => b"http/1.1",
+        AlpnProtocol::H2 => b"h2",
+    }
+}

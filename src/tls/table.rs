@@ -1,0 +1,159 @@
+//! Every https binding's policy, and which of them a ClientHello is for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::certificate::{Certificate, CertificateError};
+use super::findings::{self, Finding};
+use super::folder::Folder;
+use super::policy::{Policy, Source};
+use crate::binding::{Endpoint, Table};
+use crate::config::{BindingTls, CertificateSource, Config};
+use crate::model::{BindingKey, HostName, LocalAddr, Reason, Refusal};
+
+/// The TLS side of a running configuration.
+pub struct TlsTable {
+    table: Table,
+    /// By the index of the binding; none for http.
+    policies: Vec<Option<Arc<Policy>>>,
+}
+
+/// The certificates of a configuration, each read once, and what is to be said of them.
+pub struct Certificates {
+    named: Vec<Result<Arc<Certificate>, CertificateError>>,
+    folders: HashMap<PathBuf, Arc<Folder>>,
+    /// What was found, in the order of the bindings.
+    pub findings: Vec<Finding>,
+}
+
+/// What a ClientHello is answered with.
+pub struct Chosen<'a> {
+    /// The policy.
+    pub policy: &'a Arc<Policy>,
+    /// The certificate to show.
+    pub certificate: &'a Arc<Certificate>,
+    /// The binding, where the client is for one.
+    pub binding: Option<&'a Arc<BindingKey>>,
+}
+
+impl Certificates {
+    /// Reads every certificate that the configuration's bindings may show.
+    pub fn load(config: &Config) -> Self {
+        let named = config
+            .certificates
+            .iter()
+            .map(|named| Certificate::load(&named.chain, &named.key).map(Arc::new))
+            .collect();
+        let mut certificates = Self { named, folders: HashMap::new(), findings: Vec::new() };
+        for (index, binding) in config.bindings.iter().enumerate() {
+            if let Some(tls) = &binding.tls {
+                certificates.load_folder(tls, index);
+            }
+        }
+        certificates.findings.extend(findings::of(config, &certificates));
+        certificates
+    }
+
+    fn load_folder(&mut self, tls: &BindingTls, binding: usize) {
+        let CertificateSource::Folder(path) = &tls.certificate else { return };
+        if self.folders.contains_key(path) {
+            return;
+        }
+        match Folder::load(path) {
+            Ok(folder) => {
+                self.folders.insert(path.clone(), Arc::new(folder));
+            }
+            Err(source) => {
+                let error = CertificateError::Unreadable { file: path.clone(), source };
+                self.findings.push(Finding::error(binding, error.code(), error.to_string()));
+            }
+        }
+    }
+
+    /// A named certificate.
+    pub fn named(&self, index: usize) -> Result<&Arc<Certificate>, &CertificateError> {
+        self.named[index].as_ref()
+    }
+
+    /// The folder of a binding.
+    pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
+        self.folders.get(path)
+    }
+
+    fn source(&self, tls: &BindingTls) -> Option<Source> {
+        match &tls.certificate {
+            CertificateSource::Named(index) => self.named(*index).ok().cloned().map(Source::Named),
+            CertificateSource::Folder(path) => self.folder(path).cloned().map(Source::Folder),
+        }
+    }
+}
+
+impl TlsTable {
+    /// Builds the policies of a configuration. What `old` has of the same bindings is kept: their ticket keys, above all.
+    pub fn build(
+        config: &Config,
+        keys: &[Arc<BindingKey>],
+        certificates: &Certificates,
+        old: Option<&TlsTable>,
+    ) -> Result<Self, rustls::Error> {
+        let mut before: HashMap<&BindingKey, &Arc<Policy>> = HashMap::new();
+        for policy in old.iter().flat_map(|old| old.policies.iter().flatten()) {
+            before.insert(&policy.key, policy);
+        }
+        let mut policies = Vec::with_capacity(config.bindings.len());
+        for (binding, key) in config.bindings.iter().zip(keys) {
+            let source = binding.tls.as_ref().and_then(|tls| Some((tls, certificates.source(tls)?)));
+            policies.push(match source {
+                None => None,
+                Some((tls, source)) => {
+                    let old = before.get(&**key).map(|policy| &***policy);
+                    Some(Arc::new(Policy::new(Arc::clone(key), tls.min_version, &binding.protocols, source, old)?))
+                }
+            });
+        }
+        Ok(Self { table: Table::build(&config.bindings), policies })
+    }
+
+    /// Finds whom a ClientHello is for. `name` is the SNI, or none.
+    pub fn choose(&self, local: LocalAddr, sni: Option<&str>) -> Result<Chosen<'_>, Refusal> {
+        let Some(endpoint) = self.table.endpoint(local) else {
+            return Err(Refusal::new(Reason::TlsNoCertificate, "no binding is left on this address and port"));
+        };
+        match sni {
+            Some(sni) => {
+                let host = HostName::parse(sni).map_err(|error| {
+                    Refusal::new(Reason::TlsNoCertificate, format!("the SNI {sni:?} is no host name: {error}"))
+                })?;
+                self.for_host(endpoint, &host, true).ok_or_else(|| {
+                    let what = if endpoint.find(&host).is_some() { "certificate" } else { "binding" };
+                    Refusal::new(Reason::TlsNoCertificate, format!("there is no {what} for {host}"))
+                })
+            }
+            None => self.without_name(endpoint, local).ok_or_else(|| {
+                Refusal::new(
+                    Reason::TlsNoCertificate,
+                    "the client sent no SNI, and there is no certificate for that (_default.pem)",
+                )
+            }),
+        }
+    }
+
+    fn for_host<'a>(&'a self, endpoint: Endpoint<'_>, host: &HostName, named: bool) -> Option<Chosen<'a>> {
+        let policy = self.policies[endpoint.find(host)?].as_ref()?;
+        let certificate = policy.certificate(host, named)?;
+        Some(Chosen { policy, certificate, binding: Some(&policy.key) })
+    }
+
+    /// A client that sends no SNI is for the address that it arrived at; failing that, it gets the default certificate of the
+    /// first binding that has one, and each of its requests is checked against that certificate.
+    fn without_name<'a>(&'a self, endpoint: Endpoint<'_>, local: LocalAddr) -> Option<Chosen<'a>> {
+        let address = HostName::parse(&local.ip().to_string()).ok()?;
+        self.for_host(endpoint, &address, false).or_else(|| {
+            endpoint.indices().filter_map(|index| self.policies[index].as_ref()).find_map(|policy| {
+                let certificate = policy.certificate(&address, false)?;
+                Some(Chosen { policy, certificate, binding: None })
+            })
+        })
+    }
+}
