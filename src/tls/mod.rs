@@ -1,1 +1,4 @@
-//! x
+//! TLS: who may speak.
+
+pub mod hello;
+pub mod ja4;
