@@ -98,6 +98,10 @@ fn parse(origin: &'static str, text: &str) -> Result<Targets, OwnLogError> {
             Some((target, level)) => (Some(target.trim()), level.trim()),
             None => (None, part),
         };
+        // The parser takes nothing at all for `error`.
+        if level.is_empty() {
+            return Err(wrong());
+        }
         let level: LevelFilter = level.parse().map_err(|_| wrong())?;
         targets = match target {
             Some("") => return Err(wrong()),
