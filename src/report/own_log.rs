@@ -58,7 +58,13 @@ pub fn start(log: &Log) -> Result<OwnLog, OwnLogError> {
     let layer = layer.with_writer(MakeLines(Arc::new(Lines::new(stderr))));
     let layer = match log.format {
         LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_ansi(false).boxed(),
+        // The list of spans holds the current one too.
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_ansi(false)
+            .boxed(),
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
