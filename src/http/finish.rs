@@ -148,7 +148,7 @@ impl Drop for AccessEnd {
             host: self.host.as_ref().map(HostName::as_str),
             path: self.target.as_ref().map_or("-", PathAndQuery::path),
             query: self.target.as_ref().and_then(PathAndQuery::query),
-            status: self.status.as_u16(),
+            status: Some(self.status.as_u16()),
             bytes_sent: self.sent,
             bytes_received: trail.received.load(Relaxed),
             site: self.site.as_deref(),

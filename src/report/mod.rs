@@ -1,1 +1,186 @@
-//! x
+//! The error log, the access log, and the server's own log.
+//!
+//! Data threads write a line into memory of their own and go on; one thread, `log`, carries the lines to where they
+//! belong. Nothing that a disk or a reader of a pipe does can hold a data thread up: what does not fit its buffer is dropped
+//! and counted. Lines are written whole.
+//!
+//! ```text
+//! data threads ─► format ─► sink (a bounded buffer a thread) ─► writer (thread `log`) ─► target
+//! ```
+
+mod capture;
+mod counts;
+mod entry;
+mod format;
+pub mod own_log;
+mod sink;
+mod stream;
+mod target;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwapOption;
+
+use crate::config;
+use crate::model::Reason;
+
+pub use self::capture::Captured;
+pub use self::entry::{Access, Refused};
+pub use self::format::FIELD_BYTES_MAX;
+pub use self::sink::BUFFER_BYTES_MAX;
+pub use self::target::ReportError;
+pub use self::writer::{CLOSE_WAIT_MAX, FETCH_EVERY, LEAVING_WAIT_MAX, RETRY_EVERY, WARN_EVERY};
+
+use self::counts::Counts;
+use self::sink::{Level, Pushed, Sink};
+use self::writer::{Streams, Wake};
+
+/// The error log and the access log. Shared by all threads; dropping it closes it.
+pub struct Report {
+    shared: Arc<Shared>,
+}
+
+/// What the data threads and the writer have in common.
+struct Shared {
+    errors: ArcSwapOption<Sink>,
+    access: ArcSwapOption<Sink>,
+    wants_access: AtomicBool,
+    counts: Counts,
+    threads: usize,
+    wake: Wake,
+}
+
+impl Report {
+    /// Opens the logs and starts the thread that writes them.
+    pub fn start(log: &config::Log) -> Result<Report, ReportError> {
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        let streams = Streams::open(log, threads)?;
+        let report = Report::with_threads(threads);
+        report.shared.use_sinks(&streams);
+        writer::start(&report.shared, streams)?;
+        Ok(report)
+    }
+
+    /// Writes nowhere, and counts; for tests.
+    pub fn none() -> Report {
+        Report::with_threads(1)
+    }
+
+    /// Keeps both logs in memory, the access log as JSON; for tests.
+    pub fn capture() -> (Report, Captured) {
+        Report::capture_as(config::AccessFormat::Json)
+    }
+
+    /// Keeps both logs in memory, the access log in this format; for tests.
+    pub fn capture_as(format: config::AccessFormat) -> (Report, Captured) {
+        let report = Report::with_threads(1);
+        let captured = Captured::attach(&report.shared, format);
+        (report, captured)
+    }
+
+    /// Extra threads, where there are any, share the first one's buffers and counters.
+    fn with_threads(threads: usize) -> Report {
+        Report {
+            shared: Arc::new(Shared {
+                errors: ArcSwapOption::empty(),
+                access: ArcSwapOption::empty(),
+                wants_access: AtomicBool::new(false),
+                counts: Counts::new(threads),
+                threads,
+                wake: Wake::default(),
+            }),
+        }
+    }
+
+    /// Counts a refusal, and writes its line in the error log.
+    pub fn refused(&self, entry: &Refused<'_>) {
+        self.shared.counts.add_refused(entry.reason);
+        self.shared.append(&self.shared.errors, |sink| {
+            format::refused(SystemTime::now(), entry, |line| sink.push(line))
+        });
+    }
+
+    /// Whether anybody wants to know of every request. Asked before an [`Access`] is put together.
+    pub fn wants_access(&self) -> bool {
+        self.shared.wants_access.load(Ordering::Relaxed)
+    }
+
+    /// Writes a request's line in the access log.
+    pub fn accessed(&self, entry: &Access<'_>) {
+        self.shared.append(&self.shared.access, |sink| {
+            format::accessed(sink.format, entry, |line| sink.push(line))
+        });
+    }
+
+    /// Opens the logs anew: the same files after they were renamed, or other targets. Lines written before go where they
+    /// would have gone. When a target cannot be opened nothing changes.
+    ///
+    /// Waits, [`CLOSE_WAIT_MAX`] at most, until the writer has changed over; so it is no call for a data thread.
+    pub fn reopen(&self, log: &config::Log) -> Result<(), ReportError> {
+        let streams = Streams::open(log, self.shared.threads)?;
+        self.shared.wake.replace(&self.shared, streams)
+    }
+
+    /// Lines that were dropped: their buffer was full, or their target refused them until the end.
+    pub fn lost(&self) -> u64 {
+        self.shared.counts.lost()
+    }
+
+    /// How often something was refused for this reason, whether or not it was written.
+    pub fn refused_count(&self, reason: Reason) -> u64 {
+        self.shared.counts.refused(reason)
+    }
+
+    /// Writes what has been reported and stops the writer. Waits [`CLOSE_WAIT_MAX`] at most; lines reported after it are
+    /// lost.
+    pub fn close(&self) {
+        self.shared.wake.close();
+    }
+}
+
+impl Shared {
+    /// Has the data threads leave their lines in these streams' sinks.
+    fn use_sinks(&self, streams: &Streams) {
+        self.errors.store(streams.errors_sink());
+        self.access.store(streams.access_sink());
+        self.wants_access
+            .store(streams.access_sink().is_some(), Ordering::Relaxed);
+    }
+
+    fn append(&self, log: &ArcSwapOption<Sink>, push: impl Fn(&Sink) -> Pushed) {
+        // A sink that was closed between being read here and being pushed to has a successor by then: the second try
+        // finds it. Only a closed report has none.
+        for _ in 0..2 {
+            let sink = log.load();
+            let Some(sink) = sink.as_deref() else {
+                return;
+            };
+            match push(sink) {
+                Pushed::Taken(Level::Rising) => return,
+                Pushed::Taken(Level::First) => return self.wake.if_asleep(),
+                Pushed::Taken(Level::Half) => return self.wake.now(),
+                Pushed::Full => break,
+                Pushed::Closed => {}
+            }
+        }
+        self.counts.add_lost(1);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Report").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! What is reported: the facts of one refusal, and of one request that was answered.
+
+use std::time::{Duration, SystemTime};
+
+use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Scheme};
+
+/// One line of the error log: something was refused before a handler saw it, or a handler could not answer.
+///
+/// What is not known is left out of the line.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// What it counts as.
+    pub reason: Reason,
+    /// Where the client connects from.
+    pub client: ClientAddr,
+    /// Where of ours it connected to.
+    pub local: LocalAddr,
+    /// What was spoken.
+    pub protocol: Protocol,
+    /// The server name that the client asked for.
+    pub sni: Option<&'a str>,
+    /// The protocol agreed by ALPN; of a failed handshake, those offered.
+    pub alpn: Option<&'a str>,
+    /// The version agreed; of a failed handshake, those offered.
+    pub tls_version: Option<&'a str>,
+    /// The JA4 fingerprint of the ClientHello.
+    pub ja4: Option<&'a str>,
+    /// The host asked for.
+    pub host: Option<&'a str>,
+    /// The method.
+    pub method: Option<&'a str>,
+    /// The path, as it came.
+    pub path: Option<&'a str>,
+    /// The status of the response; none when the client saw no response.
+    pub status: Option<u16>,
+    /// The site's name.
+    pub site: Option<&'a str>,
+    /// The pool's name.
+    pub pool: Option<&'a str>,
+    /// A sentence for a person.
+    pub detail: Option<&'a str>,
+}
+
+impl<'a> Refused<'a> {
+    /// A refusal of which no more is known; meant for `Refused { host, ..Refused::new(…) }`.
+    pub fn new(
+        reason: Reason,
+        client: ClientAddr,
+        local: LocalAddr,
+        protocol: Protocol,
+    ) -> Refused<'a> {
+        Refused {
+            reason,
+            client,
+            local,
+            protocol,
+            sni: None,
+            alpn: None,
+            tls_version: None,
+            ja4: None,
+            host: None,
+            method: None,
+            path: None,
+            status: None,
+            site: None,
+            pool: None,
+            detail: None,
+        }
+    }
+}
+
+/// One line of the access log: a request and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// When the request began.
+    pub time: SystemTime,
+    /// Where the client connects from.
+    pub client: ClientAddr,
+    /// Where of ours it connected to.
+    pub local: LocalAddr,
+    /// `http/1.0`, `http/1.1` or `h2`.
+    pub version: &'a str,
+    /// The scheme that the client used.
+    pub scheme: Scheme,
+    /// The server name that the client asked for.
+    pub sni: Option<&'a str>,
+    /// The protocol agreed by ALPN.
+    pub alpn: Option<&'a str>,
+    /// The TLS version agreed.
+    pub tls_version: Option<&'a str>,
+    /// The cipher suite by its IANA name.
+    pub cipher: Option<&'a str>,
+    /// The method.
+    pub method: &'a str,
+    /// The host asked for.
+    pub host: Option<&'a str>,
+    /// The path, as it came.
+    pub path: &'a str,
+    /// The query, without its question mark.
+    pub query: Option<&'a str>,
+    /// The status of the response; none when the client saw no response.
+    pub status: Option<u16>,
+    /// Bytes of the response's content that were sent.
+    pub bytes_sent: u64,
+    /// Bytes of the request's content that were read.
+    pub bytes_received: u64,
+    /// The site's name.
+    pub site: Option<&'a str>,
+    /// The pool's name.
+    pub pool: Option<&'a str>,
+    /// The binding, as its configuration writes it.
+    pub binding: Option<&'a str>,
+    /// How long the request waited in the pool's queue.
+    pub queue_wait: Duration,
+    /// From the handler's start to its response's head.
+    pub handler_time: Duration,
+    /// From the request's start to the response's end.
+    pub duration: Duration,
+    /// User-Agent
+    pub user_agent: Option<&'a str>,
+    /// Referer
+    pub referer: Option<&'a str>,
+    /// Why the request was refused; none when it was answered.
+    pub reason: Option<Reason>,
+    /// Whether the response was sent to its end.
+    pub complete: bool,
+}
+
+impl<'a> Access<'a> {
+    /// An access of which no more is known; meant for `Access { status, ..Access::new(…) }`.
+    pub fn new(
+        time: SystemTime,
+        client: ClientAddr,
+        local: LocalAddr,
+        version: &'a str,
+        scheme: Scheme,
+    ) -> Access<'a> {
+        Access {
+            time,
+            client,
+            local,
+            version,
+            scheme,
+            sni: None,
+            alpn: None,
+            tls_version: None,
+            cipher: None,
+            method: "",
+            host: None,
+            path: "",
+            query: None,
+            status: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            site: None,
+            pool: None,
+            binding: None,
+            queue_wait: Duration::ZERO,
+            handler_time: Duration::ZERO,
+            duration: Duration::ZERO,
+            user_agent: None,
+            referer: None,
+            reason: None,
+            complete: false,
+        }
+    }
+}

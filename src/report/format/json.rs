@@ -1,0 +1,178 @@
+//! A JSON object a line: the error log, and the access log by default. The names are public interface.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::clock::Clock;
+use super::cut;
+use crate::model::{ClientAddr, LocalAddr};
+use crate::report::{Access, Refused};
+
+pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
+    write(
+        &RefusedLine {
+            time: clock.rfc3339(),
+            reason: entry.reason.as_str(),
+            client: Shown(entry.client),
+            local: Shown(entry.local),
+            protocol: entry.protocol.as_str(),
+            sni: entry.sni.map(Text),
+            alpn: entry.alpn.map(Text),
+            tls_version: entry.tls_version.map(Text),
+            ja4: entry.ja4.map(Text),
+            host: entry.host.map(Text),
+            method: entry.method.map(Text),
+            path: entry.path.map(Text),
+            status: entry.status,
+            site: entry.site.map(Text),
+            pool: entry.pool.map(Text),
+            detail: entry.detail.map(Text),
+        },
+        line,
+    );
+}
+
+pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
+    write(
+        &AccessLine {
+            time: clock.rfc3339(),
+            client: Shown(entry.client),
+            local: Shown(entry.local),
+            protocol: entry.version,
+            scheme: entry.scheme.as_str(),
+            sni: entry.sni.map(Text),
+            alpn: entry.alpn.map(Text),
+            tls_version: entry.tls_version,
+            cipher: entry.cipher,
+            method: Text(entry.method),
+            host: entry.host.map(Text),
+            path: Text(entry.path),
+            query: entry.query.map(Text),
+            status: entry.status,
+            bytes_sent: entry.bytes_sent,
+            bytes_received: entry.bytes_received,
+            site: entry.site,
+            pool: entry.pool,
+            binding: entry.binding,
+            queue_wait_ms: Millis(entry.queue_wait),
+            handler_time_ms: Millis(entry.handler_time),
+            duration_ms: Millis(entry.duration),
+            user_agent: entry.user_agent.map(Text),
+            referer: entry.referer.map(Text),
+            reason: entry.reason.map(|reason| reason.as_str()),
+            complete: entry.complete,
+        },
+        line,
+    );
+}
+
+fn write(value: &impl Serialize, line: &mut Vec<u8>) {
+    serde_json::to_writer(line, value).expect("a Vec takes every byte, and every key is text");
+}
+
+#[derive(Serialize)]
+struct RefusedLine<'a> {
+    time: &'a str,
+    reason: &'static str,
+    client: Shown<ClientAddr>,
+    local: Shown<LocalAddr>,
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sni: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alpn: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_version: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ja4: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Text<'a>>,
+}
+
+#[derive(Serialize)]
+struct AccessLine<'a> {
+    time: &'a str,
+    client: Shown<ClientAddr>,
+    local: Shown<LocalAddr>,
+    protocol: &'a str,
+    scheme: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sni: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alpn: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cipher: Option<&'a str>,
+    method: Text<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Text<'a>>,
+    path: Text<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<&'a str>,
+    queue_wait_ms: Millis,
+    handler_time_ms: Millis,
+    duration_ms: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referer: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    complete: bool,
+}
+
+/// A text of somebody else's, no longer than a field may be.
+struct Text<'a>(&'a str);
+
+/// Something as its `Display` writes it.
+struct Shown<T>(T);
+
+/// Milliseconds, exact to the microsecond.
+struct Millis(Duration);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match cut(self.0) {
+            (text, "") => serializer.serialize_str(text),
+            (text, rest) => serializer.collect_str(&format_args!("{text}{rest}")),
+        }
+    }
+}
+
+impl<T: Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A request of 285 years would lose its last microsecond here.
+        serializer.serialize_f64(self.0.as_micros() as f64 / 1000.0)
+    }
+}
