@@ -21,7 +21,9 @@ pub(super) fn host(parts: &Parts, local: LocalAddr) -> Result<(HostName, Option<
                 Some(field) if split(field)? != asked => {
                     refuse("the request's target and its Host field name different hosts")
                 }
-                None if parts.version == Version::HTTP_11 => refuse("the request has no Host field"),
+                None if parts.version == Version::HTTP_11 => {
+                    refuse("the request has no Host field")
+                }
                 _ => Ok(asked),
             }
         }
@@ -29,7 +31,9 @@ pub(super) fn host(parts: &Parts, local: LocalAddr) -> Result<(HostName, Option<
         (None, None) if parts.version < Version::HTTP_11 => {
             // HTTP/1.0 has no Host: such a request is for the address that it arrived at.
             let ip = local.ip().to_string();
-            HostName::parse(&ip).map(|host| (host, None)).or_else(|_| refuse("the request names no host"))
+            HostName::parse(&ip)
+                .map(|host| (host, None))
+                .or_else(|_| refuse("the request names no host"))
         }
         (None, None) => refuse("the request has no Host field"),
     }

@@ -31,7 +31,13 @@ where
     if inner.is_end_stream() {
         return Body::empty();
     }
-    Body::stream(Limited { inner, taken: 0, limits, waiting_since: None, timer: LazyTimer::default() })
+    Body::stream(Limited {
+        inner,
+        taken: 0,
+        limits,
+        waiting_since: None,
+        timer: LazyTimer::default(),
+    })
 }
 
 struct Limited<B> {
@@ -76,7 +82,10 @@ where
                 count.store(this.taken, Relaxed);
             }
             if this.limits.max.is_some_and(|max| this.taken > max) {
-                return Poll::Ready(Some(Err(BodyError::new(Reason::EntityTooLarge, "it is larger than max_body_bytes"))));
+                return Poll::Ready(Some(Err(BodyError::new(
+                    Reason::EntityTooLarge,
+                    "it is larger than max_body_bytes",
+                ))));
             }
         }
         Poll::Ready(frame)

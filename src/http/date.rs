@@ -11,7 +11,10 @@ thread_local! {
 
 /// The present time, as a field value.
 pub(super) fn date() -> HeaderValue {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     DATE.with_borrow_mut(|(second, value)| {
         if *second != now {
             let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));

@@ -36,12 +36,23 @@ impl Drain {
 
     /// Connections that are open.
     pub fn connections(&self) -> usize {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     pub(crate) fn watch(self: &Arc<Self>) -> DrainWatch {
-        let place = self.wakers.lock().unwrap_or_else(PoisonError::into_inner).insert(None);
-        DrainWatch { drain: Arc::clone(self), place, registered: false }
+        let place = self
+            .wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(None);
+        DrainWatch {
+            drain: Arc::clone(self),
+            place,
+            registered: false,
+        }
     }
 }
 
@@ -50,7 +61,11 @@ impl DrainWatch {
     pub(crate) fn has_begun(&mut self, cx: &Context<'_>) -> bool {
         if !self.registered {
             self.registered = true;
-            let mut wakers = self.drain.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut wakers = self
+                .drain
+                .wakers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             wakers[self.place] = Some(cx.waker().clone());
         }
         self.drain.begun.load(Ordering::SeqCst)
@@ -59,6 +74,10 @@ impl DrainWatch {
 
 impl Drop for DrainWatch {
     fn drop(&mut self) {
-        self.drain.wakers.lock().unwrap_or_else(PoisonError::into_inner).remove(self.place);
+        self.drain
+            .wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(self.place);
     }
 }

@@ -72,7 +72,10 @@ pub type ThreadEdge = Arc<Arc<Edge>>;
 impl Published {
     /// Publishes a first edge.
     pub fn new(edge: Arc<Edge>) -> Arc<Self> {
-        Arc::new(Self { edge: ArcSwap::new(edge), generation: AtomicU64::new(1) })
+        Arc::new(Self {
+            edge: ArcSwap::new(edge),
+            generation: AtomicU64::new(1),
+        })
     }
 
     /// Publishes another edge. Requests under way keep the one they began with.
@@ -92,7 +95,11 @@ impl Thread {
     pub fn new(published: Arc<Published>) -> Arc<Self> {
         let generation = published.generation.load(Ordering::Acquire);
         let edge = Arc::new(published.edge());
-        Arc::new(Self { published, seen: Mutex::new((generation, edge)), drain: Arc::default() })
+        Arc::new(Self {
+            published,
+            seen: Mutex::new((generation, edge)),
+            drain: Arc::default(),
+        })
     }
 
     /// The running edge.
@@ -137,7 +144,9 @@ impl BoundTo {
             .map(|binding| {
                 let port = match binding.scheme {
                     Scheme::Https => Some(&binding.port),
-                    Scheme::Http => by_host.get(&binding.hostname).or_else(|| by_site.get(&binding.site)),
+                    Scheme::Http => by_host
+                        .get(&binding.hostname)
+                        .or_else(|| by_site.get(&binding.site)),
                 };
                 Self::new(binding, port.copied().unwrap_or(443))
             })

@@ -37,10 +37,19 @@ pub(super) fn respond(
         && let Some(site) = trail.site
         && let Some(hsts) = edge.sites[site].hsts()
     {
-        response.headers_mut().insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        response
+            .headers_mut()
+            .insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
-    let access = trail.access.take().map(|access| AccessEnd::boxed(&mut trail, access, response.status()));
-    let end = Box::new(RequestEnd { permit, access, _in_flight: in_flight });
+    let access = trail
+        .access
+        .take()
+        .map(|access| AccessEnd::boxed(&mut trail, access, response.status()));
+    let end = Box::new(RequestEnd {
+        permit,
+        access,
+        _in_flight: in_flight,
+    });
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
         && let Some(tunnel) = response.extensions().get::<Tunnel>()
     {
@@ -51,7 +60,11 @@ pub(super) fn respond(
         keep_length(&mut response);
     }
     let response = response.map(|body| {
-        let body = if head_only { body.without_content() } else { body };
+        let body = if head_only {
+            body.without_content()
+        } else {
+            body
+        };
         body.watched(end)
     });
     Answer::Response { response, close }
@@ -62,7 +75,10 @@ fn keep_length(response: &mut Response<Body>) {
     if let Some(length) = http_body::Body::size_hint(response.body()).exact()
         && length > 0
     {
-        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        response
+            .headers_mut()
+            .entry(CONTENT_LENGTH)
+            .or_insert_with(|| HeaderValue::from(length));
     }
 }
 
@@ -114,10 +130,16 @@ impl AccessEnd {
             method: trail.method.clone(),
             target: trail.target.take(),
             host: trail.host.take(),
-            binding: trail.binding.map(|binding| edge.bindings[binding].key.to_string()),
+            binding: trail
+                .binding
+                .map(|binding| edge.bindings[binding].key.to_string()),
             site: trail.site.map(|site| (*edge.sites[site].name).into()),
             pool: trail.pool.map(|pool| edge.pools[pool].name().into()),
-            scheme: if trail.connection.tls.is_some() { Scheme::Https } else { Scheme::Http },
+            scheme: if trail.connection.tls.is_some() {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
             trail: *access,
             status,
             sent: 0,
@@ -131,7 +153,9 @@ impl Drop for AccessEnd {
         let trail = &self.trail;
         let tls = self.connection.tls.as_ref();
         let text = |value: &Option<HeaderValue>| {
-            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            value
+                .as_ref()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let (user_agent, referer) = (text(&trail.user_agent), text(&trail.referer));
         self.report.accessed(&Access {

@@ -19,7 +19,10 @@ impl InFlight {
     /// One more.
     pub fn enter(&self) -> InFlight {
         self.count.fetch_add(1, Relaxed);
-        InFlight { count: Arc::clone(&self.count), entered: true }
+        InFlight {
+            count: Arc::clone(&self.count),
+            entered: true,
+        }
     }
 }
 

@@ -13,12 +13,20 @@ pub(super) fn response(edge: &Edge, refusal: &Refusal) -> Response<Body> {
     let name = status.canonical_reason().unwrap_or("Refused");
     let text = match edge.verbosity {
         Verbosity::Limited => format!("{} {name}\n", status.as_u16()),
-        Verbosity::Full => format!("{} {name}: {}: {}\n", status.as_u16(), refusal.reason, refusal.detail),
+        Verbosity::Full => format!(
+            "{} {name}: {}: {}\n",
+            status.as_u16(),
+            refusal.reason,
+            refusal.detail
+        ),
     };
     let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }

@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use http::header::LOCATION;
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::{ContentLimits, limited};
 use super::trail::{Stage, Trail};
 use super::{Edge, InFlight, authority, finish, refuse};
 use crate::config::Overflow;
-use crate::model::{Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme};
+use crate::model::{
+    Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
+};
 use crate::pool::{Entry, Permit};
 use crate::site::https_redirect_target;
 
 /// What a request is answered with.
 pub(super) enum Answer {
     /// A response; `close`: an HTTP/1.1 connection closes behind it.
-    Response { response: Response<Body>, close: bool },
+    Response {
+        response: Response<Body>,
+        close: bool,
+    },
     /// No response: the connection, or the stream, is reset.
     Reset,
 }
@@ -42,7 +47,11 @@ where
     let mut permit = None;
     let outcome = match place(&mut trail, parts, content, received) {
         Ok(Placed::Answered(response)) => Ok(response),
-        Ok(Placed::ForPool { request, facts, pool }) => work(&mut trail, request, &facts, pool, &mut permit).await,
+        Ok(Placed::ForPool {
+            request,
+            facts,
+            pool,
+        }) => work(&mut trail, request, &facts, pool, &mut permit).await,
         Err(refusal) => Err(refusal),
     };
     match outcome {
@@ -65,10 +74,17 @@ pub(super) fn refuse_unread(
     refused(trail, refusal, false, in_flight)
 }
 
-fn refused(mut trail: Trail<'_>, refusal: &Refusal, head_only: bool, in_flight: InFlight) -> Answer {
+fn refused(
+    mut trail: Trail<'_>,
+    refusal: &Refusal,
+    head_only: bool,
+    in_flight: InFlight,
+) -> Answer {
     trail.refused(refusal);
     let resets = refusal.reason == Reason::QueueFull
-        && trail.pool.is_some_and(|pool| trail.edge.pools[pool].on_overflow() == Overflow::Reset);
+        && trail
+            .pool
+            .is_some_and(|pool| trail.edge.pools[pool].on_overflow() == Overflow::Reset);
     if resets {
         return Answer::Reset;
     }
@@ -81,7 +97,11 @@ fn refused(mut trail: Trail<'_>, refusal: &Refusal, head_only: bool, in_flight: 
 enum Placed {
     /// Nowhere: the answer is known.
     Answered(Response<Body>),
-    ForPool { request: Request<Body>, facts: Facts, pool: usize },
+    ForPool {
+        request: Request<Body>,
+        facts: Facts,
+        pool: usize,
+    },
 }
 
 /// Finds whom a request is for, as the contract of bindings has it: host, binding, site, route.
@@ -96,7 +116,10 @@ where
 {
     let edge = trail.edge;
     if parts.headers.len() > edge.limits.max_header_fields {
-        return Err(Refusal::new(Reason::FieldLength, "the request has more fields than limits.max_header_fields"));
+        return Err(Refusal::new(
+            Reason::FieldLength,
+            "the request has more fields than limits.max_header_fields",
+        ));
     }
     let (host, host_port) = authority::host(&parts, trail.connection.local)?;
     trail.host = Some(host.clone());
@@ -111,7 +134,10 @@ where
         None => &PathAndQuery::from_static("/"),
     };
     if target.as_str().len() > edge.limits.max_uri_bytes {
-        return Err(Refusal::new(Reason::UrlLength, "the request target is longer than limits.max_uri_bytes"));
+        return Err(Refusal::new(
+            Reason::UrlLength,
+            "the request target is longer than limits.max_uri_bytes",
+        ));
     }
     if target.path() == "*" && parts.method == Method::OPTIONS {
         // RFC 9110 section 9.3.7: the question is about the server, not about a resource.
@@ -119,9 +145,14 @@ where
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(Placed::Answered(response));
     }
-    let path = RoutePath::parse(target).map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
+    let path =
+        RoutePath::parse(target).map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
     if site.https_redirect && bound.key.scheme == Scheme::Http {
-        return Ok(Placed::Answered(to_https(&host, &parts.uri, bound.https_port)));
+        return Ok(Placed::Answered(to_https(
+            &host,
+            &parts.uri,
+            bound.https_port,
+        )));
     }
     let route = site.route(&path, &parts.method)?;
     trail.pool = Some(route.pool);
@@ -130,12 +161,18 @@ where
     if let (Some(max), Some(length)) = (max, length)
         && length > max
     {
-        return Err(Refusal::new(Reason::EntityTooLarge, "Content-Length is larger than max_body_bytes"));
+        return Err(Refusal::new(
+            Reason::EntityTooLarge,
+            "Content-Length is larger than max_body_bytes",
+        ));
     }
     let limits = ContentLimits {
         max,
         gap: edge.limits.entity_body,
-        count: trail.access.as_ref().map(|access| Arc::clone(&access.received)),
+        count: trail
+            .access
+            .as_ref()
+            .map(|access| Arc::clone(&access.received)),
     };
     let facts = Facts {
         connection: Arc::clone(trail.connection),
@@ -146,14 +183,20 @@ where
         received,
     };
     let pool = route.pool;
-    Ok(Placed::ForPool { request: Request::from_parts(parts, limited(content, limits)), facts, pool })
+    Ok(Placed::ForPool {
+        request: Request::from_parts(parts, limited(content, limits)),
+        facts,
+        pool,
+    })
 }
 
 /// 308 keeps the method and the content, as the client meant them.
 fn to_https(host: &HostName, uri: &Uri, https_port: u16) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    response.headers_mut().insert(LOCATION, https_redirect_target(host, uri, https_port));
+    response
+        .headers_mut()
+        .insert(LOCATION, https_redirect_target(host, uri, https_port));
     response
 }
 
@@ -161,28 +204,47 @@ fn to_https(host: &HostName, uri: &Uri, https_port: u16) -> Response<Body> {
 fn find_binding(trail: &Trail<'_>, host: &HostName) -> Result<usize, Refusal> {
     let edge = trail.edge;
     let connection = trail.connection;
-    let found = edge.table.endpoint(connection.local).and_then(|endpoint| endpoint.find(host));
+    let found = edge
+        .table
+        .endpoint(connection.local)
+        .and_then(|endpoint| endpoint.find(host));
     let Some(binding) = found else {
-        return Err(Refusal::new(Reason::Hostname, format!("no binding of this address and port takes the host {host}")));
+        return Err(Refusal::new(
+            Reason::Hostname,
+            format!("no binding of this address and port takes the host {host}"),
+        ));
     };
     let bound = &edge.bindings[binding];
     if let Some(tls) = &connection.tls {
-        let own = tls.binding.as_ref().is_some_and(|own| Arc::ptr_eq(own, &bound.key) || *own == bound.key);
-        if !own && !tls.covers.iter().any(|name| crate::model::certificate_name_covers(name, host)) {
-            let detail = format!("the certificate of this connection does not cover {host}; a new connection would get one that does");
+        let own = tls
+            .binding
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, &bound.key) || *own == bound.key);
+        if !own
+            && !tls
+                .covers
+                .iter()
+                .any(|name| crate::model::certificate_name_covers(name, host))
+        {
+            let detail = format!(
+                "the certificate of this connection does not cover {host}; a new connection would get one that does"
+            );
             return Err(Refusal::new(Reason::MisdirectedRequest, detail));
         }
     }
     match trail.protocol {
-        Protocol::Http2 if !bound.http2 && connection.tls.is_some() => {
-            Err(Refusal::new(Reason::MisdirectedRequest, "the binding of this host does not offer h2"))
-        }
-        Protocol::Http2 if !bound.http2 => {
-            Err(Refusal::new(Reason::VersionNotSupported, "the binding of this host does not offer h2"))
-        }
-        Protocol::Http1 if !bound.http1 => {
-            Err(Refusal::new(Reason::VersionNotSupported, "the binding of this host does not offer http/1.1"))
-        }
+        Protocol::Http2 if !bound.http2 && connection.tls.is_some() => Err(Refusal::new(
+            Reason::MisdirectedRequest,
+            "the binding of this host does not offer h2",
+        )),
+        Protocol::Http2 if !bound.http2 => Err(Refusal::new(
+            Reason::VersionNotSupported,
+            "the binding of this host does not offer h2",
+        )),
+        Protocol::Http1 if !bound.http1 => Err(Refusal::new(
+            Reason::VersionNotSupported,
+            "the binding of this host does not offer http/1.1",
+        )),
         _ => Ok(binding),
     }
 }
@@ -190,11 +252,15 @@ fn find_binding(trail: &Trail<'_>, host: &HostName) -> Result<usize, Refusal> {
 /// Methods that no handler gets to see.
 fn method_is_taken(method: &Method) -> Result<(), Refusal> {
     match *method {
-        Method::CONNECT => Err(Refusal::new(Reason::NotImplemented, "CONNECT is not taken: this is no forward proxy")),
+        Method::CONNECT => Err(Refusal::new(
+            Reason::NotImplemented,
+            "CONNECT is not taken: this is no forward proxy",
+        )),
         // TRACE would send a client's cookies and credentials back to whoever asks in its name.
-        Method::TRACE => {
-            Err(Refusal::method_not_allowed("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH", "TRACE is not taken"))
-        }
+        Method::TRACE => Err(Refusal::method_not_allowed(
+            "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH",
+            "TRACE is not taken",
+        )),
         _ => Ok(()),
     }
 }

@@ -18,7 +18,12 @@ pub(crate) struct LazyTimer {
 impl LazyTimer {
     /// Whether `deadline` has come; if not, the task is woken when it may have. Every call of one timer must come from the
     /// same task.
-    pub(crate) fn poll_until(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll_until(
+        &mut self,
+        deadline: Instant,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> bool {
         if now >= deadline {
             return true;
         }
@@ -50,7 +55,11 @@ pub(crate) struct SendStall {
 
 impl SendStall {
     pub(crate) fn new(rate: Option<u64>) -> Self {
-        Self { rate, window: None, timer: LazyTimer::default() }
+        Self {
+            rate,
+            window: None,
+            timer: LazyTimer::default(),
+        }
     }
 
     /// Everything that was sent is taken.

@@ -113,7 +113,12 @@ impl<'a> Trail<'a> {
             site: self.site.map(|site| &*self.edge.sites[site].name),
             pool: self.pool.map(|pool| self.edge.pools[pool].name()),
             detail: Some(&refusal.detail),
-            ..Refused::new(refusal.reason, self.connection.client, self.connection.local, self.protocol)
+            ..Refused::new(
+                refusal.reason,
+                self.connection.client,
+                self.connection.local,
+                self.protocol,
+            )
         });
     }
 }
@@ -122,12 +127,14 @@ impl Drop for Trail<'_> {
     fn drop(&mut self) {
         let refusal = match self.stage {
             Stage::Done => return,
-            Stage::Waiting => {
-                Refusal::new(Reason::ClientReset, "the client went away before a handler had the request")
-            }
-            Stage::Working => {
-                Refusal::new(Reason::ConnectionDropped, "the client went away before the response began")
-            }
+            Stage::Waiting => Refusal::new(
+                Reason::ClientReset,
+                "the client went away before a handler had the request",
+            ),
+            Stage::Working => Refusal::new(
+                Reason::ConnectionDropped,
+                "the client went away before the response began",
+            ),
         };
         self.tell(&refusal);
     }

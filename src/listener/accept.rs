@@ -32,14 +32,21 @@ fn remedy(error: &io::Error) -> Remedy {
     };
     match Errno::from_raw(code) {
         Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Remedy::BackOff,
-        Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP | Errno::EFAULT => Remedy::Fatal,
+        Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP | Errno::EFAULT => {
+            Remedy::Fatal
+        }
         // ECONNABORTED, EINTR, EPERM (a firewall), and the network errors that accept(2) passes on from the new socket.
         _ => Remedy::Retry,
     }
 }
 
 /// Accepts until told to stop; what is queued by then is still accepted.
-pub(super) async fn run(worker: Arc<Worker>, listener: TcpListener, scheme: Scheme, mut stop: watch::Receiver<bool>) {
+pub(super) async fn run(
+    worker: Arc<Worker>,
+    listener: TcpListener,
+    scheme: Scheme,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut back_off = BACK_OFF_MIN;
     loop {
         let accepted = tokio::select! {
@@ -53,7 +60,9 @@ pub(super) async fn run(worker: Arc<Worker>, listener: TcpListener, scheme: Sche
                 begin(&worker, stream, client, scheme);
             }
             Err(error) => match remedy(&error) {
-                Remedy::Retry => tracing::debug!(%error, "a connection was gone before it was accepted"),
+                Remedy::Retry => {
+                    tracing::debug!(%error, "a connection was gone before it was accepted")
+                }
                 Remedy::BackOff => {
                     worker.warn_accept(&error);
                     tokio::time::sleep(back_off).await;
@@ -83,11 +92,18 @@ async fn accept_queued(listener: &TcpListener) -> Option<io::Result<(TcpStream, 
 fn begin(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, scheme: Scheme) {
     let client = ClientAddr::new(client);
     // A socket that has no local address any more has no client either.
-    let Ok(local) = stream.local_addr() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     let local = LocalAddr::new(local);
     match worker.limits.enter(client.ip()) {
         Ok(place) => {
-            let connected = Connected { worker: Arc::clone(worker), client, local, scheme };
+            let connected = Connected {
+                worker: Arc::clone(worker),
+                client,
+                local,
+                scheme,
+            };
             tokio::spawn(async move {
                 connected.run(stream).await;
                 drop(place);

@@ -33,9 +33,15 @@ impl Connected {
     }
 
     async fn run_tls(self, stream: TcpStream) {
-        let Some((stream, facts)) = self.handshake(stream).await else { return };
+        let Some((stream, facts)) = self.handshake(stream).await else {
+            return;
+        };
         let http2 = facts.alpn == Some("h2");
-        let connection = Arc::new(Connection { client: self.client, local: self.local, tls: Some(facts) });
+        let connection = Arc::new(Connection {
+            client: self.client,
+            local: self.local,
+            tls: Some(facts),
+        });
         let thread = Arc::clone(&self.worker.thread);
         if http2 {
             h2::drive(stream, BytesMut::new(), thread, connection).await;
@@ -48,16 +54,28 @@ impl Connected {
     async fn handshake(
         &self,
         stream: TcpStream,
-    ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, crate::model::TlsFacts)> {
+    ) -> Option<(
+        tokio_rustls::server::TlsStream<TcpStream>,
+        crate::model::TlsFacts,
+    )> {
         let edge = self.worker.thread.edge();
         let table = self.worker.tls.load_full();
         let mut handshake = Handshake::new(&table, &edge.report, self.client, self.local);
         let Some(_running) = self.worker.enter_handshake() else {
-            handshake.tell(&Refusal::new(Reason::ConnLimit, "too many TLS handshakes are running"));
+            handshake.tell(&Refusal::new(
+                Reason::ConnLimit,
+                "too many TLS handshakes are running",
+            ));
             return None;
         };
         let mut drain = self.worker.thread.drain.watch();
-        let begun = poll_fn(|cx| if drain.has_begun(cx) { Poll::Ready(()) } else { Poll::Pending });
+        let begun = poll_fn(|cx| {
+            if drain.has_begun(cx) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
         let timed = tokio::time::timeout(edge.limits.tls_handshake, handshake.run(stream));
         let outcome = tokio::select! {
             biased;
@@ -77,13 +95,23 @@ impl Connected {
 
     async fn run_cleartext(self, mut stream: TcpStream) {
         let edge = self.worker.thread.edge();
-        let connection = Arc::new(Connection { client: self.client, local: self.local, tls: None });
+        let connection = Arc::new(Connection {
+            client: self.client,
+            local: self.local,
+            tls: None,
+        });
         let thread = Arc::clone(&self.worker.thread);
         if !edge.cleartext_http2 {
             return h1::drive(stream, BytesMut::new(), thread, connection).await;
         }
         let mut drain = thread.drain.watch();
-        let begun = poll_fn(|cx| if drain.has_begun(cx) { Poll::Ready(()) } else { Poll::Pending });
+        let begun = poll_fn(|cx| {
+            if drain.has_begun(cx) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
         let sniffed = tokio::select! {
             biased;
             sniffed = tokio::time::timeout(edge.limits.header_wait, sniff(&mut stream)) => sniffed,
@@ -96,7 +124,12 @@ impl Connected {
             Ok(None) => {}
             Err(_) => edge.report.refused(&Refused {
                 detail: Some("no byte of a request arrived within limits.header_wait"),
-                ..Refused::new(Reason::TimerHeaderWait, self.client, self.local, Protocol::Tcp)
+                ..Refused::new(
+                    Reason::TimerHeaderWait,
+                    self.client,
+                    self.local,
+                    Protocol::Tcp,
+                )
             }),
         }
     }

@@ -33,7 +33,9 @@ pub fn inherit() -> Inherited {
 impl Inherited {
     /// The sockets for a key, if any were passed for it. They are shared by the data threads: each accepts from a copy.
     pub fn take(&mut self, key: SocketKey, threads: usize) -> Option<std::io::Result<Listening>> {
-        let (mine, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(a, _)| fits(key, a));
+        let (mine, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|(a, _)| fits(key, a));
         self.0 = rest;
         (!mine.is_empty()).then(|| share(mine, threads))
     }
@@ -52,9 +54,11 @@ fn fits(key: SocketKey, address: &SocketAddr) -> bool {
     ip && (key.port == address.port())
 }
 
-
 fn share(sockets: Vec<(SocketAddr, TcpListener)>, threads: usize) -> std::io::Result<Listening> {
-    let mut listening = Listening { addresses: Vec::new(), sockets: (0..threads).map(|_| Vec::new()).collect() };
+    let mut listening = Listening {
+        addresses: Vec::new(),
+        sockets: (0..threads).map(|_| Vec::new()).collect(),
+    };
     for (address, socket) in sockets {
         let socket = adopt(socket)?;
         for of_thread in &mut listening.sockets {

@@ -49,7 +49,8 @@ impl ConnectionLimits {
     /// Other limits, for connections to come.
     pub fn set(&self, max: Option<usize>, max_per_ip: Option<usize>) {
         self.max.store(max.unwrap_or(usize::MAX), Ordering::Relaxed);
-        self.max_per_ip.store(max_per_ip.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.max_per_ip
+            .store(max_per_ip.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// Connections that are open.
@@ -60,7 +61,10 @@ impl ConnectionLimits {
     /// A place for one more connection.
     pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, Full> {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut place = Place { limits: Arc::clone(self), ip: None };
+        let mut place = Place {
+            limits: Arc::clone(self),
+            ip: None,
+        };
         if open > self.max.load(Ordering::Relaxed) {
             return Err(Full::Total);
         }
@@ -95,7 +99,11 @@ impl ConnectionLimits {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(ip) = self.ip {
-            let mut by_ip = self.limits.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut by_ip = self
+                .limits
+                .by_ip
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some(of_ip) = by_ip.get_mut(&ip) {
                 *of_ip -= 1;
                 if *of_ip == 0 {

@@ -9,12 +9,21 @@ pub(super) fn of_port(port: u16) -> Option<String> {
     let inodes: Vec<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| table.lines().filter_map(|line| listening_inode(line, port)).collect::<Vec<_>>())
+        .flat_map(|table| {
+            table
+                .lines()
+                .filter_map(|line| listening_inode(line, port))
+                .collect::<Vec<_>>()
+        })
         .collect();
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(files) = fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
         let holds = files.flatten().any(|file| {
             // Following the link gives the socket's own inode.
             fs::metadata(file.path()).is_ok_and(|metadata| inodes.contains(&metadata.ino()))
@@ -32,5 +41,6 @@ fn listening_inode(line: &str, port: u16) -> Option<u64> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
     let listens = *fields.get(3)? == "0A";
-    (listens && u16::from_str_radix(local_port, 16).ok()? == port).then(|| fields.get(9)?.parse().ok())?
+    (listens && u16::from_str_radix(local_port, 16).ok()? == port)
+        .then(|| fields.get(9)?.parse().ok())?
 }

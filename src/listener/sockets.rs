@@ -58,9 +58,15 @@ pub enum BindError {
 pub fn listen(key: SocketKey, threads: usize) -> Result<Listening, BindError> {
     let families = match key.ip {
         Some(ip) => vec![ip],
-        None => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        None => vec![
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        ],
     };
-    let mut listening = Listening { addresses: Vec::new(), sockets: (0..threads).map(|_| Vec::new()).collect() };
+    let mut listening = Listening {
+        addresses: Vec::new(),
+        sockets: (0..threads).map(|_| Vec::new()).collect(),
+    };
     let mut port = key.port;
     for ip in families {
         let address = SocketAddr::new(ip, port);
@@ -87,7 +93,8 @@ fn is_without_ipv6(error: &BindError) -> bool {
     match error {
         BindError::NoSuchAddress(address) => address.is_ipv6(),
         BindError::Other { address, source } => {
-            address.is_ipv6() && source.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+            address.is_ipv6()
+                && source.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
         }
         _ => false,
     }
@@ -99,7 +106,9 @@ fn listen_family(address: SocketAddr, threads: usize) -> Result<Vec<TcpListener>
     let mut address = address;
     for _ in 0..threads {
         let socket = open(address, true).map_err(|error| explain(address, error))?;
-        address = socket.local_addr().map_err(|error| explain(address, error))?;
+        address = socket
+            .local_addr()
+            .map_err(|error| explain(address, error))?;
         sockets.push(socket);
     }
     Ok(sockets)
@@ -124,7 +133,11 @@ fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restart must not wait for the last one's connections to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -145,7 +158,10 @@ pub fn adopt(socket: TcpListener) -> io::Result<TcpListener> {
 
 fn explain(address: SocketAddr, source: io::Error) -> BindError {
     match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken { address, owner: owner::of_port(address.port()) },
+        io::ErrorKind::AddrInUse => BindError::Taken {
+            address,
+            owner: owner::of_port(address.port()),
+        },
         io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
         io::ErrorKind::AddrNotAvailable => BindError::NoSuchAddress(address),
         _ => BindError::Other { address, source },

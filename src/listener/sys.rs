@@ -1,5 +1,8 @@
 //! The one place of unsafe code.
-#![allow(unsafe_code, reason = "file descriptors that were handed over come as plain numbers")]
+#![allow(
+    unsafe_code,
+    reason = "file descriptors that were handed over come as plain numbers"
+)]
 
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

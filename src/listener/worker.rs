@@ -49,7 +49,11 @@ pub struct DataThread {
 
 impl Worker {
     /// A data thread's own things.
-    pub fn new(thread: Arc<Thread>, tls: Arc<ArcSwap<TlsTable>>, limits: Arc<ConnectionLimits>) -> Arc<Self> {
+    pub fn new(
+        thread: Arc<Thread>,
+        tls: Arc<ArcSwap<TlsTable>>,
+        limits: Arc<ConnectionLimits>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             thread,
             tls,
@@ -94,11 +98,15 @@ impl DataThread {
     /// Starts data thread `index`.
     pub fn start(index: usize, worker: Arc<Worker>) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
-            enter_data_thread(index);
-            runtime.block_on(run(worker, inbox));
-        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = std::thread::Builder::new()
+            .name(format!("data-{index}"))
+            .spawn(move || {
+                enter_data_thread(index);
+                runtime.block_on(run(worker, inbox));
+            })?;
         Ok(Self { commands, handle })
     }
 
@@ -126,13 +134,22 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Listen(key, scheme, sockets) => {
-                let stop = accepting.entry(key).or_insert_with(|| watch::channel(false).0);
+                let stop = accepting
+                    .entry(key)
+                    .or_insert_with(|| watch::channel(false).0);
                 for socket in sockets {
                     match TcpListener::from_std(socket) {
                         Ok(listener) => {
-                            tokio::spawn(accept::run(Arc::clone(&worker), listener, scheme, stop.subscribe()));
+                            tokio::spawn(accept::run(
+                                Arc::clone(&worker),
+                                listener,
+                                scheme,
+                                stop.subscribe(),
+                            ));
                         }
-                        Err(error) => tracing::error!(%error, "a listening socket cannot be watched"),
+                        Err(error) => {
+                            tracing::error!(%error, "a listening socket cannot be watched")
+                        }
                     }
                 }
             }

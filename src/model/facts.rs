@@ -147,8 +147,14 @@ impl fmt::Display for BindingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ip {
             None => write!(f, "{}://*:{} {}", self.scheme, self.port, self.hostname),
-            Some(IpAddr::V4(ip)) => write!(f, "{}://{ip}:{} {}", self.scheme, self.port, self.hostname),
-            Some(IpAddr::V6(ip)) => write!(f, "{}://[{ip}]:{} {}", self.scheme, self.port, self.hostname),
+            Some(IpAddr::V4(ip)) => {
+                write!(f, "{}://{ip}:{} {}", self.scheme, self.port, self.hostname)
+            }
+            Some(IpAddr::V6(ip)) => write!(
+                f,
+                "{}://[{ip}]:{} {}",
+                self.scheme, self.port, self.hostname
+            ),
         }
     }
 }

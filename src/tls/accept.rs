@@ -14,7 +14,6 @@ use super::failure::classify;
 use super::hello::{self, NotTls, Reading};
 use super::ja4;
 use super::table::TlsTable;
-use crate::http::Transport;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::report::{Refused, Report};
 
@@ -34,8 +33,19 @@ pub struct Handshake<'a> {
 
 impl<'a> Handshake<'a> {
     /// A handshake of which nothing has arrived.
-    pub fn new(table: &'a TlsTable, report: &'a Report, client: ClientAddr, local: LocalAddr) -> Self {
-        Self { table, report, client, local, hello: BytesMut::new() }
+    pub fn new(
+        table: &'a TlsTable,
+        report: &'a Report,
+        client: ClientAddr,
+        local: LocalAddr,
+    ) -> Self {
+        Self {
+            table,
+            report,
+            client,
+            local,
+            hello: BytesMut::new(),
+        }
     }
 
     /// Makes the handshake. One that fails is told to the error log, and is none.
@@ -49,7 +59,9 @@ impl<'a> Handshake<'a> {
             }
         };
         let hello = accepted.client_hello();
-        let sni = hello.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
+        let sni = hello
+            .server_name()
+            .map(|name| name.to_ascii_lowercase().into_boxed_str());
         let without_alpn = hello.alpn().is_none();
         let table = self.table;
         let chosen = match table.choose(self.local, sni.as_deref()) {
@@ -60,20 +72,37 @@ impl<'a> Handshake<'a> {
             }
         };
         if without_alpn && !chosen.policy.speaks_http1() {
-            let detail = "the client offers no ALPN, so it would speak HTTP/1.1, which the binding does not";
-            self.refuse(stream, NO_APPLICATION_PROTOCOL, &Refusal::new(Reason::TlsNoCommonProtocol, detail)).await;
+            let detail =
+                "the client offers no ALPN, so it would speak HTTP/1.1, which the binding does not";
+            self.refuse(
+                stream,
+                NO_APPLICATION_PROTOCOL,
+                &Refusal::new(Reason::TlsNoCommonProtocol, detail),
+            )
+            .await;
             return None;
         }
         let config = match chosen.policy.config(chosen.certificate) {
             Ok(config) => config,
             Err(error) => {
-                self.tell(&Refusal::new(Reason::Internal, format!("the binding's TLS policy cannot be used: {error}")));
+                self.tell(&Refusal::new(
+                    Reason::Internal,
+                    format!("the binding's TLS policy cannot be used: {error}"),
+                ));
                 return None;
             }
         };
-        match StartHandshake::from_parts(accepted, stream).into_stream(config).await {
+        match StartHandshake::from_parts(accepted, stream)
+            .into_stream(config)
+            .await
+        {
             Ok(stream) => {
-                let facts = facts(&stream, sni, chosen.binding.cloned(), Arc::clone(&chosen.certificate.covers));
+                let facts = facts(
+                    &stream,
+                    sni,
+                    chosen.binding.cloned(),
+                    Arc::clone(&chosen.certificate.covers),
+                );
                 Some((stream, facts))
             }
             Err(error) => {
@@ -103,13 +132,19 @@ impl<'a> Handshake<'a> {
             while !fresh.is_empty() {
                 // Reading from memory fails only when the acceptor's own bound on a ClientHello is reached.
                 if let Err(error) = acceptor.read_tls(&mut fresh) {
-                    return Err(Refusal::new(Reason::TlsOther, format!("the ClientHello cannot be read: {error}")));
+                    return Err(Refusal::new(
+                        Reason::TlsOther,
+                        format!("the ClientHello cannot be read: {error}"),
+                    ));
                 }
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok(Some(accepted)),
                 Ok(None) if self.hello.len() > HELLO_BYTES_MAX => {
-                    return Err(Refusal::new(Reason::TlsOther, "the ClientHello is longer than 64 KiB"));
+                    return Err(Refusal::new(
+                        Reason::TlsOther,
+                        "the ClientHello is longer than 64 KiB",
+                    ));
                 }
                 Ok(None) => {}
                 Err((error, mut alert)) => {
@@ -128,7 +163,10 @@ impl<'a> Handshake<'a> {
         match hello::read(&self.hello) {
             Reading::NotTls(NotTls::Http) => {
                 last_words(stream, &plain_answer()).await;
-                Refusal::new(Reason::TlsNotTls, "cleartext HTTP arrived on a TLS port; use an https:// address")
+                Refusal::new(
+                    Reason::TlsNotTls,
+                    "cleartext HTTP arrived on a TLS port; use an https:// address",
+                )
             }
             _ => Refusal::new(Reason::TlsNotTls, "what arrived on a TLS port is not TLS"),
         }
@@ -149,7 +187,9 @@ impl<'a> Handshake<'a> {
         let versions = hello.as_ref().map(hello::ClientHello::offered_versions);
         let ja4 = hello.as_ref().map(ja4::ja4);
         self.report.refused(&Refused {
-            sni: hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
+            sni: hello
+                .as_ref()
+                .and_then(|hello| hello.server_name.as_deref()),
             alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
             tls_version: versions.as_deref(),
             ja4: ja4.as_deref(),
@@ -182,7 +222,9 @@ fn facts(
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
         },
-        cipher: session.negotiated_cipher_suite().map_or("", |suite| cipher_name(suite.suite())),
+        cipher: session
+            .negotiated_cipher_suite()
+            .map_or("", |suite| cipher_name(suite.suite())),
         resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         binding,
         covers,

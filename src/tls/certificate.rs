@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -100,7 +101,10 @@ impl Certificate {
         let (key_file, key_der) = match key_of(&pem) {
             Some(key) => (chain, key),
             None if key == chain => return Err(CertificateError::NoKey(key.into())),
-            None => (key, key_of(&read(key)?).ok_or_else(|| CertificateError::NoKey(key.into()))?),
+            None => (
+                key,
+                key_of(&read(key)?).ok_or_else(|| CertificateError::NoKey(key.into()))?,
+            ),
         };
         Self::build(chain, key_file, certificates, key_der)
     }
@@ -111,14 +115,25 @@ impl Certificate {
         certificates: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, CertificateError> {
-        let broken = |what: String| CertificateError::Broken { file: chain.into(), what };
-        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
-            .map_err(|error| CertificateError::Broken { file: key_file.into(), what: error.to_string() })?;
+        let broken = |what: String| CertificateError::Broken {
+            file: chain.into(),
+            what,
+        };
+        let signing =
+            rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
+                CertificateError::Broken {
+                    file: key_file.into(),
+                    what: error.to_string(),
+                }
+            })?;
         let certified = CertifiedKey::new(certificates, signing);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
-                return Err(CertificateError::KeyMismatch { chain: chain.into(), key: key_file.into() });
+                return Err(CertificateError::KeyMismatch {
+                    chain: chain.into(),
+                    key: key_file.into(),
+                });
             }
             Err(error) => return Err(broken(error.to_string())),
         }
@@ -137,7 +152,9 @@ impl Certificate {
 
     /// Whether a client that asked for this host would accept the certificate's names.
     pub fn covers(&self, host: &HostName) -> bool {
-        self.covers.iter().any(|name| certificate_name_covers(name, host))
+        self.covers
+            .iter()
+            .any(|name| certificate_name_covers(name, host))
     }
 
     /// Whether this is the very same certificate.
@@ -149,14 +166,20 @@ impl Certificate {
 fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
     fs::read(file).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CertificateError::Missing(file.into()),
-        _ => CertificateError::Unreadable { file: file.into(), source },
+        _ => CertificateError::Unreadable {
+            file: file.into(),
+            source,
+        },
     })
 }
 
 fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain: Vec<_> = rustls_pemfile::certs(&mut &*pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| CertificateError::Broken { file: file.into(), what: error.to_string() })?;
+        .map_err(|error| CertificateError::Broken {
+            file: file.into(),
+            what: error.to_string(),
+        })?;
     if chain.is_empty() {
         return Err(CertificateError::NoCertificate(file.into()));
     }
@@ -167,14 +190,21 @@ fn key_of(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
     rustls_pemfile::private_key(&mut &*pem).ok().flatten()
 }
 
-fn parse_chain<'a>(chain: &'a [CertificateDer<'static>]) -> Result<Vec<X509Certificate<'a>>, String> {
+fn parse_chain<'a>(
+    chain: &'a [CertificateDer<'static>],
+) -> Result<Vec<X509Certificate<'a>>, String> {
     chain
         .iter()
         .enumerate()
         .map(|(index, der)| {
             X509Certificate::from_der(der)
                 .map(|(_, certificate)| certificate)
-                .map_err(|error| format!("certificate {} of the file cannot be read: {error}", index + 1))
+                .map_err(|error| {
+                    format!(
+                        "certificate {} of the file cannot be read: {error}",
+                        index + 1
+                    )
+                })
         })
         .collect()
 }
@@ -190,18 +220,26 @@ fn names(leaf: &X509Certificate<'_>) -> Vec<Box<str>> {
         .iter()
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
-            GeneralName::IPAddress(&[a, b, c, d]) => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string().into()),
-            GeneralName::IPAddress(bytes) => {
-                let octets: [u8; 16] = (*bytes).try_into().ok()?;
-                Some(std::net::Ipv6Addr::from(octets).to_string().into())
-            }
+            GeneralName::IPAddress(bytes) => address(bytes),
             _ => None,
         })
         .collect()
 }
 
+/// An address as a certificate holds it: 4 or 16 bytes (RFC 5280 section 4.2.1.6).
+fn address(bytes: &[u8]) -> Option<Box<str>> {
+    let ip = match bytes.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+    };
+    Some(ip.to_string().into())
+}
+
 fn chain_fault(chain: &[X509Certificate<'_>]) -> Option<ChainFault> {
-    if chain.windows(2).any(|pair| pair[0].issuer() != pair[1].subject()) {
+    if chain
+        .windows(2)
+        .any(|pair| pair[0].issuer() != pair[1].subject())
+    {
         return Some(ChainFault::Order);
     }
     let leaf = &chain[0];
@@ -210,7 +248,8 @@ fn chain_fault(chain: &[X509Certificate<'_>]) -> Option<ChainFault> {
         matches!(extension.parsed_extension(), ParsedExtension::AuthorityInfoAccess(access)
             if access.accessdescs.iter().any(|d| d.access_method.to_id_string() == CA_ISSUERS))
     });
-    (chain.len() == 1 && leaf.issuer() != leaf.subject() && says_where).then_some(ChainFault::Incomplete)
+    (chain.len() == 1 && leaf.issuer() != leaf.subject() && says_where)
+        .then_some(ChainFault::Incomplete)
 }
 
 fn time(timestamp: i64) -> SystemTime {

@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -57,14 +58,26 @@ pub struct Made {
 pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
     let patterns = hosts
         .iter()
-        .map(|host| HostPattern::parse(host).map_err(|source| DevError::Host { host: host.clone(), source }))
+        .map(|host| {
+            HostPattern::parse(host).map_err(|source| DevError::Host {
+                host: host.clone(),
+                source,
+            })
+        })
         .collect::<Result<Vec<_>, _>>()?;
-    fs::create_dir_all(folder).map_err(|source| DevError::File { file: folder.into(), what: "created", source })?;
+    fs::create_dir_all(folder).map_err(|source| DevError::File {
+        file: folder.into(),
+        what: "created",
+        source,
+    })?;
     let (issuer, new_ca) = authority(folder)?;
 
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(hosts.to_vec())?;
-    params.distinguished_name.push(DnType::CommonName, format!("{} (Portunus development)", hosts.join(", ")));
+    params.distinguished_name.push(
+        DnType::CommonName,
+        format!("{} (Portunus development)", hosts.join(", ")),
+    );
     (params.not_before, params.not_after) = validity(LEAF_DAYS);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -74,22 +87,43 @@ pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
     let mut files = Vec::new();
     for pattern in &patterns {
         let file = folder.join(format!("{}.pem", file_name(pattern)));
-        write(&file.with_extension("key"), key.serialize_pem().as_bytes(), SECRET)?;
+        write(
+            &file.with_extension("key"),
+            key.serialize_pem().as_bytes(),
+            SECRET,
+        )?;
         write(&file, chain.as_bytes(), PUBLIC)?;
         files.push(file);
     }
-    Ok(Made { ca: folder.join(CA_FILE), new_ca, files })
+    Ok(Made {
+        ca: folder.join(CA_FILE),
+        new_ca,
+        files,
+    })
 }
 
 /// The certificate that a first start makes: for `localhost` and the loopback addresses, where a binding of such a name has
 /// none and its folder holds nothing that was made for it. Names of the world are never made up.
-pub fn make_missing(config: &Config, certificates: &Certificates) -> Result<Option<Made>, DevError> {
+pub fn make_missing(
+    config: &Config,
+    certificates: &Certificates,
+) -> Result<Option<Made>, DevError> {
     for binding in &config.bindings {
-        let (HostPattern::Exact(host), Some(tls)) = (&binding.hostname, &binding.tls) else { continue };
-        let CertificateSource::Folder(path) = &tls.certificate else { continue };
-        let none = certificates.folder(path).is_some_and(|f| f.find(host).is_none() && f.fault(host).is_none());
+        let (HostPattern::Exact(host), Some(tls)) = (&binding.hostname, &binding.tls) else {
+            continue;
+        };
+        let CertificateSource::Folder(path) = &tls.certificate else {
+            continue;
+        };
+        let none = certificates
+            .folder(path)
+            .is_some_and(|f| f.find(host).is_none() && f.fault(host).is_none());
         if is_local(host) && none {
-            let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+            let mut hosts = vec![
+                "localhost".to_owned(),
+                "127.0.0.1".to_owned(),
+                "::1".to_owned(),
+            ];
             if !hosts.iter().any(|known| known == host.as_str()) {
                 hosts.push(host.to_string());
             }
@@ -111,14 +145,20 @@ fn authority(folder: &Path) -> Result<(Issuer<'static, KeyPair>, bool), DevError
     let (certificate, key) = (folder.join(CA_FILE), folder.join(CA_KEY_FILE));
     if certificate.exists() && key.exists() {
         let read = |file: &Path| {
-            fs::read_to_string(file).map_err(|source| DevError::File { file: file.into(), what: "read", source })
+            fs::read_to_string(file).map_err(|source| DevError::File {
+                file: file.into(),
+                what: "read",
+                source,
+            })
         };
         let pair = KeyPair::from_pem(&read(&key)?)?;
         return Ok((Issuer::from_ca_cert_pem(&read(&certificate)?, pair)?, false));
     }
     let pair = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, "Portunus development CA");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Portunus development CA");
     (params.not_before, params.not_after) = validity(CA_DAYS);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -153,7 +193,11 @@ fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), DevError> {
         .open(&beside)
         .and_then(|mut open| open.write_all(content))
         .and_then(|()| fs::rename(&beside, file));
-    written.map_err(|source| DevError::File { file: file.into(), what: "written", source })
+    written.map_err(|source| DevError::File {
+        file: file.into(),
+        what: "written",
+        source,
+    })
 }
 
 /// How long a made certificate has left before a start makes it anew.

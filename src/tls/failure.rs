@@ -8,9 +8,14 @@ use crate::model::{Reason, Refusal};
 
 /// Classifies what rustls, or the socket under it, said.
 pub(super) fn classify(error: &io::Error) -> Refusal {
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+    let Some(tls) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>())
+    else {
         let detail = match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => {
                 "the client closed the connection in the middle of the handshake".to_owned()
             }
             _ => format!("the connection failed in the middle of the handshake: {error}"),
@@ -21,7 +26,9 @@ pub(super) fn classify(error: &io::Error) -> Refusal {
         Error::AlertReceived(_) => Reason::TlsPeerAlert,
         Error::NoApplicationProtocol => Reason::TlsNoCommonProtocol,
         Error::PeerIncompatible(incompatible) => incompatible_reason(incompatible),
-        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Reason::TlsClientCertificate,
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => {
+            Reason::TlsClientCertificate
+        }
         _ => Reason::TlsOther,
     };
     let detail = match tls {
@@ -55,7 +62,9 @@ fn incompatible_reason(incompatible: &PeerIncompatible) -> Reason {
 fn alert_hint(alert: rustls::AlertDescription) -> &'static str {
     use rustls::AlertDescription as A;
     match alert {
-        A::UnknownCA => ": it does not know who issued the certificate, or an intermediate is missing from the chain",
+        A::UnknownCA => {
+            ": it does not know who issued the certificate, or an intermediate is missing from the chain"
+        }
         A::CertificateExpired => ": it holds the certificate for expired",
         A::BadCertificate | A::CertificateUnknown => ": it does not accept the certificate",
         _ => "",

@@ -26,15 +26,27 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn error(binding: usize, code: &'static str, message: String) -> Self {
-        Self { binding, is_error: true, code, message, help: None }
+        Self {
+            binding,
+            is_error: true,
+            code,
+            message,
+            help: None,
+        }
     }
 
     fn warning(binding: usize, code: &'static str, message: String) -> Self {
-        Self { is_error: false, ..Self::error(binding, code, message) }
+        Self {
+            is_error: false,
+            ..Self::error(binding, code, message)
+        }
     }
 
     fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
     }
 }
 
@@ -88,9 +100,15 @@ fn of_folder<'a>(
         HostPattern::Wildcard(parent) => folder.find_wildcard(parent),
         HostPattern::Strong | HostPattern::Any => {
             for fault in folder.faults.values() {
-                findings.push(Finding { is_error: false, ..unusable(index, fault) });
+                findings.push(Finding {
+                    is_error: false,
+                    ..unusable(index, fault)
+                });
             }
-            let all: Vec<_> = folder.iter().map(|(_, certificate)| &**certificate).collect();
+            let all: Vec<_> = folder
+                .iter()
+                .map(|(_, certificate)| &**certificate)
+                .collect();
             if all.is_empty() {
                 findings.push(missing(index, binding, folder));
             }
@@ -131,12 +149,20 @@ fn unusable(index: usize, error: &CertificateError) -> Finding {
     Finding::error(index, error.code(), error.to_string())
 }
 
-fn of_names(index: usize, binding: &Binding, certificate: &Certificate, findings: &mut Vec<Finding>) {
+fn of_names(
+    index: usize,
+    binding: &Binding,
+    certificate: &Certificate,
+    findings: &mut Vec<Finding>,
+) {
     let covered = match &binding.hostname {
         HostPattern::Exact(host) => certificate.covers(host),
         HostPattern::Wildcard(parent) => {
             let wildcard = format!("*.{parent}");
-            certificate.covers.iter().any(|name| **name == *wildcard || name.ends_with(parent.as_str()))
+            certificate
+                .covers
+                .iter()
+                .any(|name| **name == *wildcard || name.ends_with(parent.as_str()))
         }
         HostPattern::Strong | HostPattern::Any => true,
     };
@@ -144,40 +170,70 @@ fn of_names(index: usize, binding: &Binding, certificate: &Certificate, findings
         let finding = Finding::warning(
             index,
             "certificate-name",
-            format!("{} does not cover {}; it covers {}", certificate.file.display(), binding.hostname, certificate.covers.join(", ")),
+            format!(
+                "{} does not cover {}; it covers {}",
+                certificate.file.display(),
+                binding.hostname,
+                certificate.covers.join(", ")
+            ),
         );
-        findings.push(finding.with_help("clients will refuse it; use a certificate that names the host"));
+        findings.push(
+            finding.with_help("clients will refuse it; use a certificate that names the host"),
+        );
     }
 }
 
-fn of_certificate(index: usize, certificate: &Certificate, now: SystemTime, findings: &mut Vec<Finding>) {
+fn of_certificate(
+    index: usize,
+    certificate: &Certificate,
+    now: SystemTime,
+    findings: &mut Vec<Finding>,
+) {
     let file = certificate.file.display();
     let mut warn = |code, message: String| findings.push(Finding::warning(index, code, message));
     if now > certificate.not_after {
         let since = days(now, certificate.not_after);
-        warn("certificate-expired", format!("{file} expired {since} days ago"));
+        warn(
+            "certificate-expired",
+            format!("{file} expired {since} days ago"),
+        );
     } else if days(certificate.not_after, now) < EXPIRY_WARNING_DAYS {
         let left = days(certificate.not_after, now);
-        warn("certificate-expiring", format!("{file} expires in {left} days"));
+        warn(
+            "certificate-expiring",
+            format!("{file} expires in {left} days"),
+        );
     }
     if now < certificate.not_before {
-        warn("certificate-not-yet-valid", format!("{file} is not valid yet"));
+        warn(
+            "certificate-not-yet-valid",
+            format!("{file} is not valid yet"),
+        );
     }
     match certificate.chain_fault {
         Some(ChainFault::Incomplete) => warn(
             "certificate-chain-incomplete",
-            format!("{file} holds the leaf only; its issuer, {}, must follow it", certificate.issuer),
+            format!(
+                "{file} holds the leaf only; its issuer, {}, must follow it",
+                certificate.issuer
+            ),
         ),
         Some(ChainFault::Order) => warn(
             "certificate-chain-order",
-            format!("{file} is out of order: each certificate must be followed by its issuer, the leaf first"),
+            format!(
+                "{file} is out of order: each certificate must be followed by its issuer, the leaf first"
+            ),
         ),
         None => {}
     }
 }
 
 fn days(later: SystemTime, earlier: SystemTime) -> u64 {
-    later.duration_since(earlier).unwrap_or(Duration::ZERO).as_secs() / 86_400
+    later
+        .duration_since(earlier)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
+        / 86_400
 }
 
 /// A renewal that has not happened by then is late: ACME clients renew with a third of 90 days left.

@@ -23,7 +23,11 @@ pub struct Folder {
 impl Folder {
     /// Reads every `.pem` of a folder. One that does not exist is empty: its bindings' findings say so.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let mut folder = Self { path: path.into(), certificates: HashMap::new(), faults: HashMap::new() };
+        let mut folder = Self {
+            path: path.into(),
+            certificates: HashMap::new(),
+            faults: HashMap::new(),
+        };
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(folder),
@@ -31,7 +35,9 @@ impl Folder {
         };
         for entry in entries {
             let file = entry?.path();
-            let Some(name) = certificate_name(&file) else { continue };
+            let Some(name) = certificate_name(&file) else {
+                continue;
+            };
             match Certificate::load(&file, &file.with_extension("key")) {
                 Ok(certificate) => {
                     folder.certificates.insert(name, Arc::new(certificate));
@@ -54,7 +60,8 @@ impl Folder {
 
     /// The certificate of a wildcard.
     pub fn find_wildcard(&self, parent: &HostName) -> Option<&Arc<Certificate>> {
-        self.certificates.get(wildcard_name(parent.as_str()).as_str())
+        self.certificates
+            .get(wildcard_name(parent.as_str()).as_str())
     }
 
     /// The certificate for clients that name no host.
@@ -64,12 +71,18 @@ impl Folder {
 
     /// Why the certificate that a host would have cannot be used, if there is one.
     pub fn fault(&self, host: &HostName) -> Option<&CertificateError> {
-        self.faults.get(host.as_str()).or_else(|| self.faults.get(wildcard_name(host.parent()?).as_str()))
+        self.faults
+            .get(host.as_str())
+            .or_else(|| self.faults.get(wildcard_name(host.parent()?).as_str()))
     }
 
     /// Every certificate that can be used, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Certificate>)> {
-        let mut all: Vec<_> = self.certificates.iter().map(|(name, certificate)| (&**name, certificate)).collect();
+        let mut all: Vec<_> = self
+            .certificates
+            .iter()
+            .map(|(name, certificate)| (&**name, certificate))
+            .collect();
         all.sort_unstable_by_key(|(name, _)| *name);
         all.into_iter()
     }

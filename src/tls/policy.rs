@@ -63,9 +63,9 @@ impl Policy {
     pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
         match &self.source {
             Source::Named(certificate) => Some(certificate),
-            Source::Folder(folder) => {
-                folder.find(name).or_else(|| if named { None } else { folder.default() })
-            }
+            Source::Folder(folder) => folder
+                .find(name)
+                .or_else(|| if named { None } else { folder.default() }),
         }
     }
 
@@ -75,9 +75,15 @@ impl Policy {
     }
 
     /// The rustls configuration for a certificate.
-    pub fn config(&self, certificate: &Arc<Certificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub fn config(
+        &self,
+        certificate: &Arc<Certificate>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = configs.iter().find(|(shown, _)| Arc::ptr_eq(shown, certificate)) {
+        if let Some((_, config)) = configs
+            .iter()
+            .find(|(shown, _)| Arc::ptr_eq(shown, certificate))
+        {
             return Ok(Arc::clone(config));
         }
         let config = Arc::new(self.build(certificate)?);
@@ -92,11 +98,17 @@ impl Policy {
         };
         let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
         // aws-lc-rs' own order of groups: X25519MLKEM768 first.
-        let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
-        config.alpn_protocols = self.protocols.iter().map(|protocol| wire_name(*protocol).to_vec()).collect();
+        let mut config = ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+        config.alpn_protocols = self
+            .protocols
+            .iter()
+            .map(|protocol| wire_name(*protocol).to_vec())
+            .collect();
         config.ticketer = Arc::clone(&self.tickets);
         // Tickets resume sessions in both versions; nothing is kept here for a client that does not come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});

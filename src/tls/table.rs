@@ -45,18 +45,26 @@ impl Certificates {
             .iter()
             .map(|named| Certificate::load(&named.chain, &named.key).map(Arc::new))
             .collect();
-        let mut certificates = Self { named, folders: HashMap::new(), findings: Vec::new() };
+        let mut certificates = Self {
+            named,
+            folders: HashMap::new(),
+            findings: Vec::new(),
+        };
         for (index, binding) in config.bindings.iter().enumerate() {
             if let Some(tls) = &binding.tls {
                 certificates.load_folder(tls, index);
             }
         }
-        certificates.findings.extend(findings::of(config, &certificates));
+        certificates
+            .findings
+            .extend(findings::of(config, &certificates));
         certificates
     }
 
     fn load_folder(&mut self, tls: &BindingTls, binding: usize) {
-        let CertificateSource::Folder(path) = &tls.certificate else { return };
+        let CertificateSource::Folder(path) = &tls.certificate else {
+            return;
+        };
         if self.folders.contains_key(path) {
             return;
         }
@@ -65,8 +73,12 @@ impl Certificates {
                 self.folders.insert(path.clone(), Arc::new(folder));
             }
             Err(source) => {
-                let error = CertificateError::Unreadable { file: path.clone(), source };
-                self.findings.push(Finding::error(binding, error.code(), error.to_string()));
+                let error = CertificateError::Unreadable {
+                    file: path.clone(),
+                    source,
+                };
+                self.findings
+                    .push(Finding::error(binding, error.code(), error.to_string()));
             }
         }
     }
@@ -103,31 +115,56 @@ impl TlsTable {
         }
         let mut policies = Vec::with_capacity(config.bindings.len());
         for (binding, key) in config.bindings.iter().zip(keys) {
-            let source = binding.tls.as_ref().and_then(|tls| Some((tls, certificates.source(tls)?)));
+            let source = binding
+                .tls
+                .as_ref()
+                .and_then(|tls| Some((tls, certificates.source(tls)?)));
             policies.push(match source {
                 None => None,
                 Some((tls, source)) => {
                     let old = before.get(&**key).map(|policy| &***policy);
-                    Some(Arc::new(Policy::new(Arc::clone(key), tls.min_version, &binding.protocols, source, old)?))
+                    Some(Arc::new(Policy::new(
+                        Arc::clone(key),
+                        tls.min_version,
+                        &binding.protocols,
+                        source,
+                        old,
+                    )?))
                 }
             });
         }
-        Ok(Self { table: Table::build(&config.bindings), policies })
+        Ok(Self {
+            table: Table::build(&config.bindings),
+            policies,
+        })
     }
 
     /// Finds whom a ClientHello is for. `name` is the SNI, or none.
     pub fn choose(&self, local: LocalAddr, sni: Option<&str>) -> Result<Chosen<'_>, Refusal> {
         let Some(endpoint) = self.table.endpoint(local) else {
-            return Err(Refusal::new(Reason::TlsNoCertificate, "no binding is left on this address and port"));
+            return Err(Refusal::new(
+                Reason::TlsNoCertificate,
+                "no binding is left on this address and port",
+            ));
         };
         match sni {
             Some(sni) => {
                 let host = HostName::parse(sni).map_err(|error| {
-                    Refusal::new(Reason::TlsNoCertificate, format!("the SNI {sni:?} is no host name: {error}"))
+                    Refusal::new(
+                        Reason::TlsNoCertificate,
+                        format!("the SNI {sni:?} is no host name: {error}"),
+                    )
                 })?;
                 self.for_host(endpoint, &host, true).ok_or_else(|| {
-                    let what = if endpoint.find(&host).is_some() { "certificate" } else { "binding" };
-                    Refusal::new(Reason::TlsNoCertificate, format!("there is no {what} for {host}"))
+                    let what = if endpoint.find(&host).is_some() {
+                        "certificate"
+                    } else {
+                        "binding"
+                    };
+                    Refusal::new(
+                        Reason::TlsNoCertificate,
+                        format!("there is no {what} for {host}"),
+                    )
                 })
             }
             None => self.without_name(endpoint, local).ok_or_else(|| {
@@ -139,10 +176,19 @@ impl TlsTable {
         }
     }
 
-    fn for_host<'a>(&'a self, endpoint: Endpoint<'_>, host: &HostName, named: bool) -> Option<Chosen<'a>> {
+    fn for_host<'a>(
+        &'a self,
+        endpoint: Endpoint<'_>,
+        host: &HostName,
+        named: bool,
+    ) -> Option<Chosen<'a>> {
         let policy = self.policies[endpoint.find(host)?].as_ref()?;
         let certificate = policy.certificate(host, named)?;
-        Some(Chosen { policy, certificate, binding: Some(&policy.key) })
+        Some(Chosen {
+            policy,
+            certificate,
+            binding: Some(&policy.key),
+        })
     }
 
     /// A client that sends no SNI is for the address that it arrived at; failing that, it gets the default certificate of the
@@ -150,10 +196,17 @@ impl TlsTable {
     fn without_name<'a>(&'a self, endpoint: Endpoint<'_>, local: LocalAddr) -> Option<Chosen<'a>> {
         let address = HostName::parse(&local.ip().to_string()).ok()?;
         self.for_host(endpoint, &address, false).or_else(|| {
-            endpoint.indices().filter_map(|index| self.policies[index].as_ref()).find_map(|policy| {
-                let certificate = policy.certificate(&address, false)?;
-                Some(Chosen { policy, certificate, binding: None })
-            })
+            endpoint
+                .indices()
+                .filter_map(|index| self.policies[index].as_ref())
+                .find_map(|policy| {
+                    let certificate = policy.certificate(&address, false)?;
+                    Some(Chosen {
+                        policy,
+                        certificate,
+                        binding: None,
+                    })
+                })
         })
     }
 }

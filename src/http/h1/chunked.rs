@@ -39,7 +39,11 @@ enum State {
 impl Chunked {
     /// At the start of a body.
     pub fn new() -> Self {
-        Self { state: State::Size { size: 0, digits: 0 }, extra: 0, fields: 0 }
+        Self {
+            state: State::Size { size: 0, digits: 0 },
+            extra: 0,
+            fields: 0,
+        }
     }
 
     /// Whether the body has come to its end.
@@ -52,10 +56,16 @@ impl Chunked {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if let State::Data { left } = self.state {
-                let step = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                let step = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len() - at);
                 at += step;
                 let left = left - step as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                self.state = if left == 0 {
+                    State::DataCr
+                } else {
+                    State::Data { left }
+                };
                 continue;
             }
             self.state = self.step(bytes[at], fields_max)?;
@@ -70,27 +80,46 @@ impl Chunked {
                 if digits == SIZE_DIGITS_MAX {
                     return refuse(Reason::Number, "a chunk's size has more than 15 digits");
                 }
-                State::Size { size: size << 4 | u64::from(hex(byte)), digits: digits + 1 }
+                State::Size {
+                    size: size << 4 | u64::from(hex(byte)),
+                    digits: digits + 1,
+                }
             }
-            (State::Size { digits: 0, .. }, _) => return refuse(Reason::Number, "a chunk's size is missing or malformed"),
+            (State::Size { digits: 0, .. }, _) => {
+                return refuse(Reason::Number, "a chunk's size is missing or malformed");
+            }
             (State::Size { size, .. }, b'\r') => State::SizeLf { size },
             (State::Size { size, .. }, b';') => State::Extension { size },
-            (State::Size { .. }, b'\n') => return refuse(Reason::InvalidCrLf, "a chunk's size ends with a bare LF"),
-            (State::Size { .. }, _) => return refuse(Reason::Number, "a chunk's size is malformed"),
+            (State::Size { .. }, b'\n') => {
+                return refuse(Reason::InvalidCrLf, "a chunk's size ends with a bare LF");
+            }
+            (State::Size { .. }, _) => {
+                return refuse(Reason::Number, "a chunk's size is malformed");
+            }
             (State::Extension { size }, b'\r') => State::SizeLf { size },
             (State::Extension { size }, byte) if is_text(byte) => {
                 self.extra += 1;
                 if self.extra > EXTENSION_BYTES_MAX {
-                    return refuse(Reason::RequestLength, "a chunk's extensions are longer than 256 bytes");
+                    return refuse(
+                        Reason::RequestLength,
+                        "a chunk's extensions are longer than 256 bytes",
+                    );
                 }
                 State::Extension { size }
             }
             (State::Extension { .. }, _) => {
-                return refuse(Reason::InvalidCrLf, "a chunk's extension contains a control character or bare LF");
+                return refuse(
+                    Reason::InvalidCrLf,
+                    "a chunk's extension contains a control character or bare LF",
+                );
             }
             (State::SizeLf { size }, b'\n') => {
                 self.extra = 0;
-                if size == 0 { State::TrailerStart } else { State::Data { left: size } }
+                if size == 0 {
+                    State::TrailerStart
+                } else {
+                    State::Data { left: size }
+                }
             }
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size { size: 0, digits: 0 },
@@ -101,15 +130,24 @@ impl Chunked {
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::Trailer, byte) if is_text(byte) => self.trailer_byte()?,
             (State::Trailer, _) => {
-                return refuse(Reason::InvalidCrLf, "a trailer field contains a control character or bare LF");
+                return refuse(
+                    Reason::InvalidCrLf,
+                    "a trailer field contains a control character or bare LF",
+                );
             }
             (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::Done,
             (State::DataCr | State::DataLf, _) => {
-                return refuse(Reason::InvalidCrLf, "a chunk's data is not followed by CR LF");
+                return refuse(
+                    Reason::InvalidCrLf,
+                    "a chunk's data is not followed by CR LF",
+                );
             }
             (State::SizeLf { .. } | State::TrailerLf | State::EndLf, _) => {
-                return refuse(Reason::InvalidCrLf, "a CR in the chunked framing is not followed by LF");
+                return refuse(
+                    Reason::InvalidCrLf,
+                    "a CR in the chunked framing is not followed by LF",
+                );
             }
             (State::Data { .. } | State::Done, _) => self.state,
         })
@@ -118,14 +156,20 @@ impl Chunked {
     fn trailer_start(&mut self, byte: u8, fields_max: usize) -> Result<State, Refusal> {
         self.fields += 1;
         if self.fields > fields_max {
-            return refuse(Reason::FieldLength, "the body has more trailer fields than limits.max_header_fields");
+            return refuse(
+                Reason::FieldLength,
+                "the body has more trailer fields than limits.max_header_fields",
+            );
         }
         self.trailer_name_byte(byte)
     }
 
     fn trailer_name_byte(&mut self, byte: u8) -> Result<State, Refusal> {
         if !is_token(byte) {
-            return refuse(Reason::Header, "a trailer field's name is malformed or not directly followed by a colon");
+            return refuse(
+                Reason::Header,
+                "a trailer field's name is malformed or not directly followed by a colon",
+            );
         }
         self.trailer_byte()?;
         Ok(State::TrailerName)
@@ -134,7 +178,10 @@ impl Chunked {
     fn trailer_byte(&mut self) -> Result<State, Refusal> {
         self.extra += 1;
         if self.extra > TRAILER_BYTES_MAX {
-            return refuse(Reason::FieldLength, "the body's trailer fields are longer than 8 KiB");
+            return refuse(
+                Reason::FieldLength,
+                "the body's trailer fields are longer than 8 KiB",
+            );
         }
         Ok(State::Trailer)
     }

@@ -120,26 +120,30 @@ impl<I> Gate<I> {
                     }
                 },
                 Stage::Length(left) => {
-                    let step = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                    let step = usize::try_from(*left)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len() - at);
                     at += step;
                     *left -= step as u64;
                     if *left == 0 {
                         self.stage = Stage::Head;
                     }
                 }
-                Stage::Chunked(chunked) => match chunked.follow(&bytes[at..], self.limits.head.fields) {
-                    Ok(step) => {
-                        at += step;
-                        if chunked.is_done() {
-                            self.stage = Stage::Head;
+                Stage::Chunked(chunked) => {
+                    match chunked.follow(&bytes[at..], self.limits.head.fields) {
+                        Ok(step) => {
+                            at += step;
+                            if chunked.is_done() {
+                                self.stage = Stage::Head;
+                            }
+                        }
+                        Err(refusal) => {
+                            self.stage = Stage::Broken;
+                            self.wire.body_broke(refusal);
+                            break;
                         }
                     }
-                    Err(refusal) => {
-                        self.stage = Stage::Broken;
-                        self.wire.body_broke(refusal);
-                        break;
-                    }
-                },
+                }
                 Stage::AwaitUpgrade => match self.wire.upgrade() {
                     Upgrade::Declined => self.stage = Stage::Head,
                     Upgrade::Undecided | Upgrade::Accepted => break,
@@ -218,7 +222,11 @@ impl<I> Gate<I> {
             (true, 0) => Wait::FirstByte,
             (true, _) => Wait::NextRequest,
         };
-        let span = if wait == Wait::NextRequest { self.limits.idle } else { self.limits.header_wait };
+        let span = if wait == Wait::NextRequest {
+            self.limits.idle
+        } else {
+            self.limits.header_wait
+        };
         Some((since + span, wait))
     }
 
@@ -248,7 +256,11 @@ impl<I: AsyncRead + Unpin> Gate<I> {
                 return Poll::Ready(Ok(More::End));
             }
             self.take_fresh(buf, before);
-            return Poll::Ready(Ok(if buf.filled().len() > before { More::Passed } else { More::Held }));
+            return Poll::Ready(Ok(if buf.filled().len() > before {
+                More::Passed
+            } else {
+                More::Held
+            }));
         }
         if self.held.len() >= HELD_BYTES_MAX.max(self.limits.head.bytes + READ_BYTES) {
             // Only bytes behind an upgrade that is not decided can pile up; they wait in the socket.
@@ -260,7 +272,8 @@ impl<I: AsyncRead + Unpin> Gate<I> {
         if read.filled().is_empty() {
             return Poll::Ready(Ok(More::End));
         }
-        self.worth_following |= memchr::memchr(b'\n', read.filled()).is_some() || !matches!(self.stage, Stage::Head);
+        self.worth_following |=
+            memchr::memchr(b'\n', read.filled()).is_some() || !matches!(self.stage, Stage::Head);
         self.held.extend_from_slice(read.filled());
         Poll::Ready(Ok(More::Held))
     }
@@ -269,7 +282,10 @@ impl<I: AsyncRead + Unpin> Gate<I> {
         match wait {
             Wait::Head => self.stand_in(
                 0,
-                Refusal::new(Reason::TimerHeaderWait, "the request's head was not complete within limits.header_wait"),
+                Refusal::new(
+                    Reason::TimerHeaderWait,
+                    "the request's head was not complete within limits.header_wait",
+                ),
             ),
             Wait::FirstByte => self.wire.end(Refusal::new(
                 Reason::TimerHeaderWait,
@@ -290,7 +306,11 @@ enum More {
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Gate<I> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
             if this.pass_held(buf) {
@@ -320,7 +340,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Gate<I> {
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Gate<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.sent(cx, polled)
@@ -361,7 +385,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Gate<I> {
 
 impl<I> Gate<I> {
     /// Watches how fast the client takes what is sent.
-    fn sent(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         match self.stall.sent(cx, polled) {
             Ok(polled) => polled,
             Err(refusal) => {

@@ -51,7 +51,12 @@ pub enum Framing {
 
 /// Reads a head from the first bytes of a request.
 pub fn read(bytes: &[u8], limits: &HeadLimits) -> Reading {
-    match Reader { bytes, at: 0, limits }.head() {
+    let reader = Reader {
+        bytes,
+        at: 0,
+        limits,
+    };
+    match reader.head() {
         Ok(Some(head)) => Reading::Whole(head),
         Ok(None) => Reading::Partial,
         Err(refusal) => Reading::Refused(refusal),
@@ -81,7 +86,10 @@ impl<'a> Reader<'a> {
             self.at += 1;
             skipped += 1;
             if skipped > EMPTY_BYTES_MAX {
-                return refuse(Reason::InvalidCrLf, "the request begins with too many empty lines");
+                return refuse(
+                    Reason::InvalidCrLf,
+                    "the request begins with too many empty lines",
+                );
             }
         }
         if let Some(&first) = self.bytes.get(self.at)
@@ -109,12 +117,19 @@ impl<'a> Reader<'a> {
         }
         let framing = match (fields.chunked, fields.content_length) {
             (true, Some(_)) => {
-                return refuse(Reason::Header, "both Content-Length and Transfer-Encoding are given");
+                return refuse(
+                    Reason::Header,
+                    "both Content-Length and Transfer-Encoding are given",
+                );
             }
             (true, None) => Framing::Chunked,
             (false, length) => Framing::Length(length.unwrap_or(0)),
         };
-        Ok(Some(Head { length: self.at, framing, upgrade: fields.upgrade && version == Version::Http11 }))
+        Ok(Some(Head {
+            length: self.at,
+            framing,
+            upgrade: fields.upgrade && version == Version::Http11,
+        }))
     }
 
     /// The next line without its end; none while its end has not arrived. RFC 9112 section 2.2 lets a recipient take a
@@ -130,7 +145,10 @@ impl<'a> Reader<'a> {
             line => line,
         };
         if memchr(b'\r', line).is_some() {
-            return refuse(Reason::InvalidCrLf, "a CR in the head is not followed by LF");
+            return refuse(
+                Reason::InvalidCrLf,
+                "a CR in the head is not followed by LF",
+            );
         }
         Ok(Some(line))
     }
@@ -140,7 +158,10 @@ impl<'a> Reader<'a> {
         let have = self.bytes.len() - start;
         // The method and the version stand in the same line; 64 bytes are room for both.
         if in_request_line && have > self.limits.target + 64 {
-            return refuse(Reason::UrlLength, "the request target is longer than limits.max_uri_bytes");
+            return refuse(
+                Reason::UrlLength,
+                "the request target is longer than limits.max_uri_bytes",
+            );
         }
         if have > self.limits.bytes {
             return refuse(Reason::RequestLength, TOO_LONG);
@@ -149,22 +170,43 @@ impl<'a> Reader<'a> {
     }
 
     fn request_line(&self, line: &[u8]) -> Result<Version, Refusal> {
-        let method_end = line.iter().position(|&b| !is_token(b)).unwrap_or(line.len());
+        let method_end = line
+            .iter()
+            .position(|&b| !is_token(b))
+            .unwrap_or(line.len());
         if method_end == 0 || method_end > METHOD_BYTES_MAX || line.get(method_end) != Some(&b' ') {
-            return refuse(Reason::Verb, "the request line does not begin with a method and one space");
+            return refuse(
+                Reason::Verb,
+                "the request line does not begin with a method and one space",
+            );
         }
         let rest = &line[method_end + 1..];
-        let target_end = rest.iter().position(|&b| !is_target(b)).unwrap_or(rest.len());
+        let target_end = rest
+            .iter()
+            .position(|&b| !is_target(b))
+            .unwrap_or(rest.len());
         if target_end > self.limits.target {
-            return refuse(Reason::UrlLength, "the request target is longer than limits.max_uri_bytes");
+            return refuse(
+                Reason::UrlLength,
+                "the request target is longer than limits.max_uri_bytes",
+            );
         }
         if target_end == 0 {
-            return refuse(Reason::Url, "the request line has no target, or more than one space before it");
+            return refuse(
+                Reason::Url,
+                "the request line has no target, or more than one space before it",
+            );
         }
         match rest.get(target_end) {
             Some(b' ') => Version::read(&rest[target_end + 1..]),
-            Some(_) => refuse(Reason::Url, "the request target contains a byte that must be percent-encoded"),
-            None => refuse(Reason::VersionNotSupported, "the request line names no HTTP version (HTTP/0.9 is not spoken)"),
+            Some(_) => refuse(
+                Reason::Url,
+                "the request target contains a byte that must be percent-encoded",
+            ),
+            None => refuse(
+                Reason::VersionNotSupported,
+                "the request line names no HTTP version (HTTP/0.9 is not spoken)",
+            ),
         }
     }
 }
@@ -187,10 +229,16 @@ impl Version {
                 if *major == b'1' {
                     Ok(Self::Http11)
                 } else {
-                    refuse(Reason::VersionNotSupported, "this connection speaks HTTP/1.1 and HTTP/1.0 only")
+                    refuse(
+                        Reason::VersionNotSupported,
+                        "this connection speaks HTTP/1.1 and HTTP/1.0 only",
+                    )
                 }
             }
-            _ => refuse(Reason::BadRequest, "the request line does not end with an HTTP version"),
+            _ => refuse(
+                Reason::BadRequest,
+                "the request line does not end with an HTTP version",
+            ),
         }
     }
 }
@@ -199,23 +247,40 @@ impl Fields {
     fn take(&mut self, line: &[u8], version: Version, limits: &HeadLimits) -> Result<(), Refusal> {
         self.count += 1;
         if self.count > limits.fields {
-            return refuse(Reason::FieldLength, "the request has more fields than limits.max_header_fields");
+            return refuse(
+                Reason::FieldLength,
+                "the request has more fields than limits.max_header_fields",
+            );
         }
-        let name_end = line.iter().position(|&b| !is_token(b)).unwrap_or(line.len());
+        let name_end = line
+            .iter()
+            .position(|&b| !is_token(b))
+            .unwrap_or(line.len());
         if name_end == 0 && matches!(line[0], b' ' | b'\t') {
-            return refuse(Reason::Header, "a field is continued on a second line (obs-fold, RFC 9112 section 5.2)");
+            return refuse(
+                Reason::Header,
+                "a field is continued on a second line (obs-fold, RFC 9112 section 5.2)",
+            );
         }
         if name_end == 0 || line.get(name_end) != Some(&b':') {
-            return refuse(Reason::Header, "a field's name is malformed or not directly followed by a colon");
+            return refuse(
+                Reason::Header,
+                "a field's name is malformed or not directly followed by a colon",
+            );
         }
         let value = line[name_end + 1..].trim_ascii();
         if !value.iter().all(|&b| is_field_value(b)) {
-            return refuse(Reason::Header, "a field's value contains a control character");
+            return refuse(
+                Reason::Header,
+                "a field's value contains a control character",
+            );
         }
         let name = &line[..name_end];
         match name_end {
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value, version),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.transfer_encoding(value, version)
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade = true;
                 Ok(())
@@ -231,9 +296,16 @@ impl Fields {
             return refuse(Reason::Header, "Content-Length is given more than once");
         }
         let digits = !value.is_empty() && value.len() <= 19 && value.iter().all(u8::is_ascii_digit);
-        let length = digits.then(|| value.iter().fold(0_u64, |n, &d| n * 10 + u64::from(d - b'0')));
+        let length = digits.then(|| {
+            value
+                .iter()
+                .fold(0_u64, |n, &d| n * 10 + u64::from(d - b'0'))
+        });
         if length.is_none() {
-            return refuse(Reason::Number, "Content-Length is not a plain decimal number");
+            return refuse(
+                Reason::Number,
+                "Content-Length is not a plain decimal number",
+            );
         }
         self.content_length = length;
         Ok(())
@@ -241,13 +313,19 @@ impl Fields {
 
     fn transfer_encoding(&mut self, value: &[u8], version: Version) -> Result<(), Refusal> {
         if version == Version::Http10 {
-            return refuse(Reason::Header, "Transfer-Encoding is given in an HTTP/1.0 request");
+            return refuse(
+                Reason::Header,
+                "Transfer-Encoding is given in an HTTP/1.0 request",
+            );
         }
         if self.chunked {
             return refuse(Reason::Header, "Transfer-Encoding is given more than once");
         }
         if !value.eq_ignore_ascii_case(b"chunked") {
-            return refuse(Reason::NotImplemented, "the only transfer coding that is taken is chunked");
+            return refuse(
+                Reason::NotImplemented,
+                "the only transfer coding that is taken is chunked",
+            );
         }
         self.chunked = true;
         Ok(())
@@ -260,7 +338,9 @@ fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
 
 fn not_http(first: u8) -> &'static str {
     match first {
-        0x16 => "TLS arrived on a port that speaks cleartext HTTP; use an http:// address or the https port",
+        0x16 => {
+            "TLS arrived on a port that speaks cleartext HTTP; use an http:// address or the https port"
+        }
         _ => "what arrived is not HTTP",
     }
 }
@@ -294,7 +374,23 @@ const fn classes() -> [u8; 256] {
         let b = byte as u8;
         let mut class = 0;
         if b.is_ascii_alphanumeric()
-            || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+            || matches!(
+                b,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
         {
             class |= TOKEN;
         }

@@ -32,11 +32,20 @@ use crate::model::{Body, Connection, Protocol, Reason, Refusal};
 use crate::report::Refused;
 
 /// Serves an HTTP/1 connection to its end. `first` are bytes that were read from it already.
-pub async fn drive<I: Transport>(io: I, first: BytesMut, thread: Arc<Thread>, connection: Arc<Connection>) {
+pub async fn drive<I: Transport>(
+    io: I,
+    first: BytesMut,
+    thread: Arc<Thread>,
+    connection: Arc<Connection>,
+) {
     let wire = Wire::new();
     let limits = gate_limits(&thread.edge().limits);
     let gate = Gate::new(io, Arc::clone(&wire), limits, first);
-    let shared = Arc::new(Shared { thread: Arc::clone(&thread), connection, wire });
+    let shared = Arc::new(Shared {
+        thread: Arc::clone(&thread),
+        connection,
+        wire,
+    });
     let served = Arc::clone(&shared);
     let service = hyper::service::service_fn(move |request| answer(Arc::clone(&served), request));
     let mut conn = builder(&limits).serve_connection(TokioIo::new(gate), service);
@@ -101,11 +110,20 @@ struct Shared {
 #[error("the connection is to be reset")]
 struct Aborted;
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Aborted> {
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Aborted> {
     let edge = shared.thread.edge();
     let (in_flight, refusal) = shared.wire.request();
     let answer = match refusal {
-        Some(refusal) => refuse_unread(&edge, &shared.connection, Protocol::Http1, &refusal, in_flight),
+        Some(refusal) => refuse_unread(
+            &edge,
+            &shared.connection,
+            Protocol::Http1,
+            &refusal,
+            in_flight,
+        ),
         None => {
             let (mut parts, incoming) = request.into_parts();
             let content = Content::new(incoming, Arc::clone(&shared.wire));
@@ -114,7 +132,14 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
                 parts.headers.remove(UPGRADE);
             }
             let request = Request::from_parts(parts, content);
-            serve(&edge, &shared.connection, Protocol::Http1, request, in_flight).await
+            serve(
+                &edge,
+                &shared.connection,
+                Protocol::Http1,
+                request,
+                in_flight,
+            )
+            .await
         }
     };
     match answer {
@@ -122,9 +147,14 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             shared.wire.reset();
             Err(Aborted)
         }
-        Answer::Response { mut response, close } => {
+        Answer::Response {
+            mut response,
+            close,
+        } => {
             if close {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
             }
             settle_upgrade(&shared.wire, &mut response);
             Ok(response)
@@ -175,7 +205,12 @@ fn tell(shared: &Shared, refusal: &Refusal) {
         alpn: tls.and_then(|tls| tls.alpn),
         tls_version: tls.map(|tls| tls.version),
         detail: Some(&refusal.detail),
-        ..Refused::new(refusal.reason, connection.client, connection.local, Protocol::Http1)
+        ..Refused::new(
+            refusal.reason,
+            connection.client,
+            connection.local,
+            Protocol::Http1,
+        )
     });
 }
 

@@ -65,7 +65,10 @@ impl Wire {
     pub(super) fn request(&self) -> (InFlight, Option<Refusal>) {
         let index = self.requests.fetch_add(1, Relaxed) + 1;
         let mut rare = self.rare();
-        let refusal = rare.stand_in.take_if(|(at, _)| *at == index).map(|(_, refusal)| refusal);
+        let refusal = rare
+            .stand_in
+            .take_if(|(at, _)| *at == index)
+            .map(|(_, refusal)| refusal);
         (self.in_flight.enter(), refusal)
     }
 
@@ -85,7 +88,10 @@ impl Wire {
 
     pub(super) fn take_end(&self) -> Option<Refusal> {
         let mut rare = self.rare();
-        rare.ended.take().or_else(|| rare.body_broke.take()).or_else(|| rare.stand_in.take().map(|(_, refusal)| refusal))
+        rare.ended
+            .take()
+            .or_else(|| rare.body_broke.take())
+            .or_else(|| rare.stand_in.take().map(|(_, refusal)| refusal))
     }
 
     pub(super) fn upgrade(&self) -> Upgrade {

@@ -21,8 +21,17 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>, wanted: Option<Arc<AtomicBool>>) -> Self {
-        Self { stream, length, data_ended: false, wanted }
+    pub(super) fn new(
+        stream: RecvStream,
+        length: Option<u64>,
+        wanted: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        Self {
+            stream,
+            length,
+            data_ended: false,
+            wanted,
+        }
     }
 }
 
@@ -69,6 +78,10 @@ impl http_body::Body for Content {
 }
 
 fn broken(error: h2::Error) -> BodyError {
-    let reason = if error.is_reset() && error.is_remote() || error.is_io() { Reason::ClientReset } else { Reason::H2Protocol };
+    let reason = if error.is_reset() && error.is_remote() || error.is_io() {
+        Reason::ClientReset
+    } else {
+        Reason::H2Protocol
+    };
     BodyError::new(reason, error)
 }

@@ -36,7 +36,11 @@ pub(super) struct Frames {
 impl Frames {
     /// Follows a stream that begins with `skip` bytes which are no frame.
     pub(super) fn new(skip: usize) -> Self {
-        Self { skip, head: [0; HEAD_BYTES], have: 0 }
+        Self {
+            skip,
+            head: [0; HEAD_BYTES],
+            have: 0,
+        }
     }
 
     /// Follows `bytes`, and shows each frame whose header they complete.
@@ -64,7 +68,11 @@ impl Frames {
 
     /// How many bytes tell all of this frame that is of interest.
     fn want(&self) -> usize {
-        if self.have >= 9 && self.head[3] == RST_STREAM && self.length() >= 4 { 13 } else { 9 }
+        if self.have >= 9 && self.head[3] == RST_STREAM && self.length() >= 4 {
+            13
+        } else {
+            9
+        }
     }
 
     fn length(&self) -> u32 {
@@ -72,7 +80,14 @@ impl Frames {
     }
 
     fn frame(&self) -> Frame {
-        let word = |at: usize| u32::from_be_bytes([self.head[at], self.head[at + 1], self.head[at + 2], self.head[at + 3]]);
+        let word = |at: usize| {
+            u32::from_be_bytes([
+                self.head[at],
+                self.head[at + 1],
+                self.head[at + 2],
+                self.head[at + 3],
+            ])
+        };
         Frame {
             length: self.length(),
             kind: self.head[3],

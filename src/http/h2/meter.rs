@@ -101,7 +101,9 @@ impl Readings {
             frames::RST_STREAM => spent.resets += 1,
             frames::SETTINGS if frame.flags & frames::ACK == 0 => spent.settings += 1,
             frames::PING => spent.pings += 1,
-            frames::DATA if frame.length == 0 && frame.flags & frames::END_STREAM == 0 => spent.empty += 1,
+            frames::DATA if frame.length == 0 && frame.flags & frames::END_STREAM == 0 => {
+                spent.empty += 1
+            }
             frames::DATA | frames::SETTINGS => return,
             frames::WINDOW_UPDATE => spent.window_updates += 1,
             frames::HEADERS | frames::CONTINUATION => {
@@ -139,7 +141,10 @@ impl Readings {
             // PROTOCOL_ERROR, STREAM_CLOSED, FLOW_CONTROL_ERROR: codes that the driver never sends.
             frames::RST_STREAM if matches!(frame.code, 1 | 3 | 5) => self.by_h2(Refusal::new(
                 Reason::H2Protocol,
-                format!("stream {} was reset: its request or its frames break RFC 9113 (error code {})", frame.stream, frame.code),
+                format!(
+                    "stream {} was reset: its request or its frames break RFC 9113 (error code {})",
+                    frame.stream, frame.code
+                ),
             )),
             _ => {}
         }
@@ -157,12 +162,27 @@ impl Spent {
     /// Which budget is overdrawn. docs/limits.md has the reason of each.
     fn over(&self) -> Option<&'static str> {
         [
-            (self.resets > 200, "more than 200 streams were reset within 10 s (rapid reset)"),
-            (self.settings > 20, "more than 20 SETTINGS frames came within 10 s"),
+            (
+                self.resets > 200,
+                "more than 200 streams were reset within 10 s (rapid reset)",
+            ),
+            (
+                self.settings > 20,
+                "more than 20 SETTINGS frames came within 10 s",
+            ),
             (self.pings > 50, "more than 50 PING frames came within 10 s"),
-            (self.empty > 100, "more than 100 empty DATA frames came within 10 s"),
-            (self.continuations > 100, "more than 100 CONTINUATION frames came within 10 s"),
-            (self.other > 500, "more than 500 PRIORITY or unknown frames came within 10 s"),
+            (
+                self.empty > 100,
+                "more than 100 empty DATA frames came within 10 s",
+            ),
+            (
+                self.continuations > 100,
+                "more than 100 CONTINUATION frames came within 10 s",
+            ),
+            (
+                self.other > 500,
+                "more than 500 PRIORITY or unknown frames came within 10 s",
+            ),
             (
                 self.window_updates > 2000 + self.sent_bytes / 256,
                 "more WINDOW_UPDATE frames came within 10 s than what was sent explains",
@@ -190,12 +210,17 @@ impl<I> Meter<I> {
         readings.spent.sent_bytes += written as u64;
         for slice in slices {
             let step = slice.len().min(written);
-            self.outgoing.follow(&slice[..step], |frame| readings.wrote(frame));
+            self.outgoing
+                .follow(&slice[..step], |frame| readings.wrote(frame));
             written -= step;
         }
     }
 
-    fn sent(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         match self.stall.sent(cx, polled) {
             Ok(polled) => polled,
             Err(refusal) => {
@@ -207,7 +232,11 @@ impl<I> Meter<I> {
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         if this.first.is_empty() {
@@ -218,7 +247,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
             this.first.advance(step);
         }
         let mut readings = this.gauge.readings();
-        this.incoming.follow(&buf.filled()[before..], |frame| readings.received(frame));
+        this.incoming
+            .follow(&buf.filled()[before..], |frame| readings.received(frame));
         if readings.verdict.is_some() {
             // h2 gets to see nothing of this; the driver, which runs next, ends the connection.
             buf.set_filled(before);
@@ -229,7 +259,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = polled {

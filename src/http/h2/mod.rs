@@ -32,7 +32,12 @@ use crate::model::{Connection, Protocol, Reason, Refusal};
 use crate::report::Refused;
 
 /// Serves an HTTP/2 connection to its end. `first` are bytes that were read from it already.
-pub async fn drive<I: Transport>(io: I, first: BytesMut, thread: Arc<Thread>, connection: Arc<Connection>) {
+pub async fn drive<I: Transport>(
+    io: I,
+    first: BytesMut,
+    thread: Arc<Thread>,
+    connection: Arc<Connection>,
+) {
     let (limits, gauge) = (thread.edge().limits.clone(), Gauge::new());
     let shared = Arc::new(Shared {
         connection,
@@ -102,7 +107,12 @@ impl Shared {
             tls_version: tls.map(|tls| tls.version),
             status: refusal.status().map(|status| status.as_u16()),
             detail: Some(&refusal.detail),
-            ..Refused::new(refusal.reason, connection.client, connection.local, Protocol::Http2)
+            ..Refused::new(
+                refusal.reason,
+                connection.client,
+                connection.local,
+                Protocol::Http2,
+            )
         });
     }
 
@@ -116,7 +126,10 @@ impl Shared {
             Some(h2::Reason::ENHANCE_YOUR_CALM) => Reason::H2Abuse,
             _ => Reason::H2Protocol,
         };
-        self.tell(&Refusal::new(reason, format!("the connection was closed: {error}")));
+        self.tell(&Refusal::new(
+            reason,
+            format!("the connection was closed: {error}"),
+        ));
     }
 }
 
@@ -208,7 +221,12 @@ where
     R: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
 {
     /// Begins a stream; most end here.
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>, cx: &mut Context<'_>) {
+    fn begin(
+        &mut self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        cx: &mut Context<'_>,
+    ) {
         self.idle_since = None;
         let future = (self.run)(request, respond);
         let mut run = self.spare.take().unwrap_or_else(|| Box::pin(None));
@@ -254,13 +272,18 @@ where
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         if let Ending::Abrupt(until) = self.ending {
-            return if self.timer.poll_until(until, now, cx) { Poll::Ready(()) } else { Poll::Pending };
+            return if self.timer.poll_until(until, now, cx) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            };
         }
         if let Some(began) = self.shared.gauge.block_began()
             && self.timer.poll_until(began + self.header_wait, now, cx)
         {
             let detail = "a request's fields were not complete within limits.header_wait";
-            self.shared.tell(&Refusal::new(Reason::TimerHeaderWait, detail));
+            self.shared
+                .tell(&Refusal::new(Reason::TimerHeaderWait, detail));
             self.end_abruptly();
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -274,7 +297,8 @@ where
                 return Poll::Ready(());
             }
             let detail = "no further request arrived within limits.idle_connection";
-            self.shared.tell(&Refusal::new(Reason::TimerConnectionIdle, detail));
+            self.shared
+                .tell(&Refusal::new(Reason::TimerConnectionIdle, detail));
             self.idle_since = None;
             self.end_gracefully();
             cx.waker().wake_by_ref();

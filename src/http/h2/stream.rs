@@ -23,22 +23,41 @@ use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Refusal};
 
 /// Serves one stream.
-pub(super) async fn run(shared: Arc<Shared>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
     let in_flight = shared.in_flight.enter();
     let (mut parts, stream) = request.into_parts();
     join_cookies(&mut parts.headers);
-    let expects = parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let expects = parts
+        .headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let wanted = expects.then(Arc::<AtomicBool>::default);
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let request = Request::from_parts(parts, Content::new(stream, length, wanted.clone()));
     let edge = shared.thread.edge();
     let answer = {
-        let mut serving = pin!(serve(&edge, &shared.connection, Protocol::Http2, request, in_flight));
+        let mut serving = pin!(serve(
+            &edge,
+            &shared.connection,
+            Protocol::Http2,
+            request,
+            in_flight
+        ));
         poll_fn(|cx| {
             if let Poll::Ready(answer) = serving.as_mut().poll(cx) {
                 return Poll::Ready(Some(answer));
             }
-            if wanted.as_ref().is_some_and(|wanted| wanted.swap(false, Relaxed)) {
+            if wanted
+                .as_ref()
+                .is_some_and(|wanted| wanted.swap(false, Relaxed))
+            {
                 send_continue(&shared, &mut respond);
             }
             // The client's reset ends the work, wherever it stands.
@@ -68,7 +87,12 @@ fn join_cookies(headers: &mut HeaderMap) {
     if crumbs.next().is_none() || crumbs.next().is_none() {
         return;
     }
-    let joined = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    let joined = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect::<Vec<_>>()
+        .join(&b"; "[..]);
     if let Ok(joined) = HeaderValue::from_bytes(&joined) {
         headers.insert(COOKIE, joined);
     }
@@ -101,7 +125,8 @@ async fn send(shared: &Shared, mut respond: SendResponse<Bytes>, response: Respo
         && let Some(length) = body.size_hint().exact()
         && !head.headers.contains_key(CONTENT_LENGTH)
     {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     shared.gauge.headers_due();
     let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), empty) else {
@@ -139,7 +164,11 @@ enum Ended {
     Broken,
 }
 
-async fn send_content(shared: &Shared, stream: &mut SendStream<Bytes>, body: &mut Body) -> Result<(), Ended> {
+async fn send_content(
+    shared: &Shared,
+    stream: &mut SendStream<Bytes>,
+    body: &mut Body,
+) -> Result<(), Ended> {
     let mut stall = SendStall::new(shared.min_send_rate);
     loop {
         let frame = poll_fn(|cx| {
@@ -150,7 +179,11 @@ async fn send_content(shared: &Shared, stream: &mut SendStream<Bytes>, body: &mu
         })
         .await?;
         match frame {
-            None => return stream.send_data(Bytes::new(), true).map_err(|_| Ended::Gone),
+            None => {
+                return stream
+                    .send_data(Bytes::new(), true)
+                    .map_err(|_| Ended::Gone);
+            }
             Some(Err(error)) => {
                 tracing::debug!(%error, "response content broke");
                 return Err(Ended::Broken);
@@ -190,7 +223,9 @@ async fn send_piece(
         let room = poll_fn(|cx| poll_room(shared, stream, stall, cx)).await?;
         let piece = data.split_to(room.min(data.len()));
         stall.taken(piece.len());
-        stream.send_data(piece, last && data.is_empty()).map_err(|_| Ended::Gone)?;
+        stream
+            .send_data(piece, last && data.is_empty())
+            .map_err(|_| Ended::Gone)?;
     }
     stall.taken_all();
     Ok(())
