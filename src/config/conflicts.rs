@@ -34,9 +34,9 @@ pub(super) fn check(raw: &Raw<'_>, bindings: &[Binding], sites: &[Site], reader:
             let Some(bindings) = effects.by_site.get(&index) else {
                 continue;
             };
-            let place = &raw.name.as_ref().map_or(&raw.table.span, |name| &name.span);
-            if site.https_redirect {
-                effects.redirect(site, place, bindings, reader);
+            if let (true, Some(written)) = (site.https_redirect, raw.table.value("https_redirect"))
+            {
+                effects.redirect(site, &written.span(), bindings, reader);
             }
             if let Some(hsts) = &raw.hsts {
                 hsts_risks(site, hsts.value, &hsts.span, bindings, reader);

@@ -104,8 +104,7 @@ fn headers(table: &Table<'_>) -> HeaderMap {
             }
         };
         if let Some((_, span)) = first.iter().find(|(other, _)| *other == name) {
-            let message =
-                format!("the field `{name}` is there twice: names differ by more than case");
+            let message = format!("the field `{name}` is there twice, as case makes no difference");
             let found = table.reader.error("duplicate-key", &key.span(), message);
             let found = found.help(format!(
                 "write all values in one array: {name} = [\"…\", \"…\"]"
@@ -129,22 +128,13 @@ fn header_values(
     span: &Range<usize>,
     value: &DeValue<'_>,
 ) {
-    let mut take = |span: &Range<usize>, value: &DeValue<'_>| {
-        let read = wrong::string(name.as_str(), value).and_then(|text| {
-            HeaderValue::from_str(text).map_err(|_| {
-                Wrong::new(
-                    "bad-header",
-                    format!("the value of `{name}` holds more than visible ASCII"),
-                )
-            })
-        });
-        match read {
+    let mut take =
+        |span: &Range<usize>, value: &DeValue<'_>| match wrong::field_value(name.as_str(), value) {
             Ok(value) => {
                 headers.append(name.clone(), value);
             }
             Err(wrong) => table.reader.wrong(span, wrong),
-        }
-    };
+        };
     match value {
         DeValue::Array(values) => {
             for value in values.iter() {

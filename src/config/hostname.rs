@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::wrong::Wrong;
-use crate::model::{HostName, HostPattern};
+use crate::model::HostPattern;
 
 pub(super) fn read(text: &str) -> Result<HostPattern, Wrong> {
     let bare = text
@@ -15,20 +15,11 @@ pub(super) fn read(text: &str) -> Result<HostPattern, Wrong> {
     {
         return Err(wrong);
     }
-    let pattern = HostPattern::parse(text).map_err(|error| bad(text).help(error.to_string()))?;
-    match &pattern {
-        HostPattern::Wildcard(parent) if has_star(parent) => {
-            Err(bad(text).help("a wildcard is the whole first label, as in \"*.example.com\""))
-        }
-        HostPattern::Exact(name) if has_star(name) => {
-            Err(bad(text).help("a wildcard is the whole first label, as in \"*.example.com\""))
-        }
-        _ => Ok(pattern),
+    let below = text.strip_prefix("*.").unwrap_or(text);
+    if below.contains('*') && text != "*" {
+        return Err(bad(text).help("a wildcard is the whole first label, as in \"*.example.com\""));
     }
-}
-
-fn has_star(name: &HostName) -> bool {
-    name.as_str().contains('*')
+    HostPattern::parse(text).map_err(|error| bad(text).help(error.to_string()))
 }
 
 fn bad(text: &str) -> Wrong {

@@ -86,11 +86,47 @@ fn finish(config: Option<Config>, findings: Vec<Diagnostic>, source: Source) -> 
     loaded
 }
 
+/// A mistake in the TOML. The parser says what it saw; what people mostly meant is added here.
 fn syntax_error(error: &toml::de::Error, source: &Source) -> Diagnostic {
     let end = source.text().len();
-    let start = error.span().map_or(end, |span| span.start);
-    let message = format!("this is not TOML: {}", error.message());
-    Diagnostic::error("syntax", message).at(source.place(start))
+    let span = error.span().unwrap_or(end..end);
+    let place = source.place(span.start);
+    let line = source
+        .line(place.line)
+        .map_or("", |line| &source.text()[line]);
+    let seen = error.message();
+    let (message, help) = if seen == "duplicate key" {
+        let key = source.text().get(span).unwrap_or_default().trim();
+        (
+            format!("`{key}` is written twice in one table"),
+            Some(
+                "remove one of the two; a table that there may be several of has its name in [[ ]]",
+            ),
+        )
+    } else if line.trim_end().ends_with('=') {
+        let message = "there is no value behind the =".to_owned();
+        (message, Some("write a value, or remove the line"))
+    } else {
+        let help = if seen.starts_with("string values must be quoted") {
+            Some("write text in quotes, as in \"text\"")
+        } else if seen.starts_with("unclosed array table") {
+            Some("close the header with ]]")
+        } else if seen.starts_with("unclosed table") {
+            Some("close the header with ]")
+        } else if seen.starts_with("invalid basic string") {
+            Some("close the string with \" on its line, and write \\\\ for a backslash")
+        } else if seen.starts_with("key with no value") {
+            Some("write `key = value`, or # before a comment")
+        } else {
+            None
+        };
+        (format!("this is not TOML: {seen}"), help)
+    };
+    let found = Diagnostic::error("syntax", message).at(place);
+    match help {
+        Some(help) => found.help(help),
+        None => found,
+    }
 }
 
 fn read(path: &Path) -> Result<String, Box<Diagnostic>> {

@@ -266,15 +266,15 @@ fn route<'t>(table: &Table<'t>) -> RawRoute<'t> {
 /// that is refused.
 fn path(text: &str) -> Result<String, Wrong> {
     let wrong = |message: &str| Wrong::new("bad-path", message);
+    if text.contains('\\') {
+        return Err(wrong("a route's path has no backslash").help("write / between segments"));
+    }
     if !text.starts_with('/') {
         return Err(wrong("a route's path begins with /").help(format!("write \"/{text}\"")));
     }
     let trimmed = text.trim_end_matches('/');
     if trimmed.is_empty() {
         return Ok("/".to_owned());
-    }
-    if text.contains('\\') {
-        return Err(wrong("a route's path has no backslash").help("write / between segments"));
     }
     if text.contains(['?', '#']) {
         return Err(wrong("a route's path has no query and no fragment")

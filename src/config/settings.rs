@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderValue;
 use tracing_subscriber::filter::Targets;
 
 use super::reader::Table;
@@ -66,16 +65,10 @@ pub(super) fn server(file: &Table<'_>) -> Server {
 /// A string that is sent as a field's value.
 pub(super) fn field_value(table: &Table<'_>, key: &str) -> Option<String> {
     let value = table.read(key, |value| {
-        let text = wrong::string(key, value)?;
-        match HeaderValue::from_str(text) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => {
-                let message = format!("`{key}` is sent as a field, which holds visible ASCII only");
-                Err(Wrong::new("bad-header", message))
-            }
-        }
+        wrong::field_value(key, value)?;
+        wrong::string(key, value)
     });
-    value.map(|at| at.value)
+    value.map(|at| at.value.to_owned())
 }
 
 pub(super) fn limits(file: &Table<'_>) -> Limits {
@@ -224,9 +217,13 @@ fn target(table: &Table<'_>, key: &str, stream: (&str, LogTarget)) -> Option<Log
             return Ok(LogTarget::File(table.reader.source.resolve(text)));
         }
         let wrong = Wrong::new("unknown-value", format!("`{key}` cannot be {text:?}"));
-        Err(wrong.help(format!(
-            "write \"off\", \"{word}\", or a file with its folder, as in \"./{text}\""
-        )))
+        let near = keys::nearest(&text.to_ascii_lowercase(), ["off", word]);
+        Err(wrong.help(match near {
+            Some(near) => format!("write \"{near}\""),
+            None => format!(
+                "write \"off\", \"{word}\", or a file with its folder, as in \"./{key}.log\""
+            ),
+        }))
     });
     target.map(|at| at.value)
 }

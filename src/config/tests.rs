@@ -155,6 +155,20 @@ name = "shop
 }
 
 #[test]
+fn mistakes_in_the_syntax() {
+    insta::assert_snapshot!(rendered_with(&[
+        "[server]\nuser = portunus",
+        "[server]\nuser = \"a\"\nuser = \"b\"",
+        "[server]\n[server]",
+        "[server\nuser = \"a\"",
+        "[server]\nuser",
+        "[server]\nuser: portunus",
+        "[tls]\ncertificates = \"C:\\certs\"",
+        "[limits]\nmax_header_fields = 100 fields",
+    ]));
+}
+
+#[test]
 fn unknown_keys_suggest_the_nearest() {
     insta::assert_snapshot!(rendered_with(&[
         "[limts]\nheader_wait = \"15s\"",

@@ -84,7 +84,7 @@ fn parse(text: &str) -> Result<Upstream, Wrong> {
     match split_authority(authority) {
         Ok((_, Some(0))) => Err(bad().help("a port is from 1 to 65535")),
         Ok((host, port)) => Ok(Upstream::Http {
-            host: host.as_str().to_owned(),
+            host: host.as_str().trim_matches(['[', ']']).to_owned(),
             port: port.unwrap_or(80),
         }),
         Err(error) => Err(bad().help(error.to_string())),

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderValue;
 use toml::de::DeValue;
 
 use super::keys::nearest;
@@ -63,6 +64,7 @@ pub(super) fn string<'t>(key: &str, value: &'t DeValue<'t>) -> Result<&'t str, W
         let wrong = kind(key, "a string", value);
         match value {
             DeValue::Integer(number) => wrong.help(format!("write \"{number}\"")),
+            DeValue::Float(number) => wrong.help(format!("write \"{number}\"")),
             DeValue::Boolean(boolean) => wrong.help(format!("write \"{boolean}\"")),
             _ => wrong,
         }
@@ -83,6 +85,20 @@ pub(super) fn text<'t>(key: &str, value: &'t DeValue<'t>) -> Result<&'t str, Wro
         return Err(Wrong::new("control-character", message));
     }
     Ok(text)
+}
+
+/// A field's value. HTTP lets other bytes pass (RFC 9110, 5.5, obs-text), and no two readers agree on what they mean.
+pub(super) fn field_value(key: &str, value: &DeValue<'_>) -> Result<HeaderValue, Wrong> {
+    let text = string(key, value)?;
+    let visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    match HeaderValue::from_str(text) {
+        Ok(value) if text.bytes().all(visible) && text.trim() == text => Ok(value),
+        _ => {
+            let message = format!("{text:?} cannot be the value of a field");
+            Err(Wrong::new("bad-header", message)
+                .help("write visible ASCII, with spaces only between words"))
+        }
+    }
 }
 
 pub(super) fn boolean(key: &str, value: &DeValue<'_>) -> Result<bool, Wrong> {
