@@ -3,6 +3,25 @@
 //! A [`Config`] cannot hold nonsense: names are resolved to indices, durations and sizes are numbers, conflicts are gone.
 //! Nothing behind it checks again.
 
+mod check;
+mod conflicts;
+mod defaults;
+mod diagnostic;
+mod handlers;
+mod hostname;
+mod keys;
+mod load;
+mod raw;
+mod reader;
+mod render;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+mod upstream;
+mod values;
+mod wrong;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +29,10 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::model::{HostPattern, Scheme};
+
+pub use diagnostic::{Diagnostic, Related, Severity};
+pub use load::{Loaded, load, parse};
+pub use source::Source;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,13 +58,24 @@ pub struct Config {
 }
 
 /// Where in the file something was written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// Any two places are equal: a place is no part of what a configuration says, so that a reload which only moves lines finds
+/// nothing changed. Compare line and column where the place itself matters.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     /// Counted from 1.
     pub line: usize,
     /// In characters, counted from 1.
     pub column: usize,
 }
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
 
 /// `[server]`
 #[derive(Clone, Debug, PartialEq)]

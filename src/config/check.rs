@@ -1,0 +1,313 @@
+//! From raw to checked: names become indices, defaults fill the gaps, and what one table alone cannot know is found.
+
+use std::collections::HashMap;
+
+use http::Method;
+
+use super::conflicts;
+use super::keys::nearest;
+use super::raw::{Raw, RawBinding, RawRoute, RawSite};
+use super::reader::{At, Reader, Table};
+use super::settings::Tls;
+use super::{
+    AlpnProtocol, Binding, BindingTls, CertificateSource, Config, NamedCertificate, Pool, Route,
+    Site,
+};
+use crate::model::{HostPattern, Scheme};
+
+/// Checks the whole file. What comes back is fit for use only if nothing was reported as an error.
+pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
+    let mut certificates = Names::new(
+        reader,
+        "certificate",
+        raw.certificates.iter().map(|c| (&c.table, &c.name)),
+    );
+    let mut pools = Names::new(
+        reader,
+        "pool",
+        raw.pools.iter().map(|p| (&p.table, &p.name)),
+    );
+    let mut sites = Names::new(
+        reader,
+        "site",
+        raw.sites.iter().map(|s| (&s.table, &s.name)),
+    );
+    let bindings: Vec<_> = raw
+        .bindings
+        .iter()
+        .map(|b| binding(b, &raw.tls, &mut sites, &mut certificates))
+        .collect();
+    let checked_sites: Vec<_> = raw
+        .sites
+        .iter()
+        .map(|s| site(s, reader, &mut pools))
+        .collect();
+    if reader.is_whole() {
+        conflicts::check(&raw, &bindings, &checked_sites, reader);
+        for names in [certificates, pools, sites] {
+            names.report_unused();
+        }
+    }
+    let resolve = |path: &Option<At<&str>>| {
+        let path = path.as_ref().map_or("", |path| path.value);
+        reader.source.resolve(path)
+    };
+    let certificate = |raw: &super::raw::RawCertificate<'_>| NamedCertificate {
+        name: text(&raw.name),
+        chain: resolve(&raw.chain),
+        key: resolve(&raw.key),
+        place: raw.table.place(),
+    };
+    Config {
+        file: reader.source.file().to_path_buf(),
+        certificates: raw.certificates.iter().map(certificate).collect(),
+        bindings,
+        sites: checked_sites,
+        pools: raw
+            .pools
+            .into_iter()
+            .map(|raw| Pool {
+                name: text(&raw.name),
+                queue_length: raw.queue_length,
+                concurrency: raw.concurrency,
+                queue_timeout: raw.queue_timeout,
+                on_overflow: raw.on_overflow,
+                handler: raw.handler,
+                place: raw.table.place(),
+            })
+            .collect(),
+        certificate_folder: raw.tls.certificates,
+        server: raw.server,
+        limits: raw.limits,
+        log: raw.log,
+    }
+}
+
+fn text(at: &Option<At<&str>>) -> String {
+    at.as_ref().map_or("", |at| at.value).to_owned()
+}
+
+/// The names of one kind of table, and which of them are used.
+struct Names<'t> {
+    reader: &'t Reader<'t>,
+    kind: &'static str,
+    index: HashMap<&'t str, usize>,
+    /// Where each name is written.
+    written: Vec<Option<At<&'t str>>>,
+    used: Vec<bool>,
+    /// Whether a name that is not known, or not there, was to be resolved: it may mean any of these.
+    unresolved: bool,
+}
+
+impl<'t> Names<'t> {
+    /// Collects names; two that are alike are reported with both places.
+    fn new<'a>(
+        reader: &'t Reader<'t>,
+        kind: &'static str,
+        tables: impl Iterator<Item = (&'a Table<'t>, &'a Option<At<&'t str>>)>,
+    ) -> Self
+    where
+        't: 'a,
+    {
+        let mut index = HashMap::new();
+        let mut written: Vec<Option<At<&str>>> = Vec::new();
+        for (number, (_, name)) in tables.enumerate() {
+            if let Some(name) = name {
+                let first = *index.entry(name.value).or_insert(number);
+                if let (true, Some(Some(first))) = (first != number, written.get(first)) {
+                    let message = format!("two [[{kind}]] have the name \"{}\"", name.value);
+                    let found = reader.error("duplicate-name", &name.span, message);
+                    let found = found.related(reader.place(&first.span), "the first of them");
+                    reader.report(found.help("rename one of the two"));
+                }
+            }
+            written.push(name.clone());
+        }
+        Self {
+            reader,
+            kind,
+            index,
+            used: vec![false; written.len()],
+            unresolved: false,
+            written,
+        }
+    }
+
+    /// The index of a name. An unknown name is reported, unless a table of this kind is there whose own name could not be
+    /// read: it may be the one that is meant.
+    fn resolve(&mut self, name: &Option<At<&str>>) -> usize {
+        let Some(name) = name else {
+            self.unresolved = true;
+            return 0;
+        };
+        if let Some(index) = self.index.get(name.value) {
+            self.used[*index] = true;
+            return *index;
+        }
+        self.unresolved = true;
+        if self.reader.is_whole() && self.written.iter().all(Option::is_some) {
+            let kind = self.kind;
+            let message = format!("there is no {kind} \"{}\"", name.value);
+            let found = self.reader.error("unknown-name", &name.span, message);
+            let help = match nearest(name.value, self.index.keys().copied()) {
+                Some(near) => format!("write \"{near}\""),
+                None => format!("add a [[{kind}]] with `name = \"{}\"`", name.value),
+            };
+            self.reader.report(found.help(help));
+        }
+        0
+    }
+
+    fn report_unused(self) {
+        if self.unresolved {
+            return;
+        }
+        for (number, (name, used)) in self.written.iter().zip(self.used).enumerate() {
+            // The second of two tables alike in name is reported as such already.
+            if let (Some(name), false) = (name, used)
+                && self.index.get(name.value) == Some(&number)
+            {
+                let message = format!("nothing uses the {} \"{}\"", self.kind, name.value);
+                let code = match self.kind {
+                    "certificate" => "unused-certificate",
+                    "pool" => "unused-pool",
+                    _ => "unused-site",
+                };
+                self.reader
+                    .report(self.reader.warning(code, &name.span, message));
+            }
+        }
+    }
+}
+
+fn binding(
+    raw: &RawBinding<'_>,
+    tls: &Tls,
+    sites: &mut Names<'_>,
+    certificates: &mut Names<'_>,
+) -> Binding {
+    let default_protocols = match raw.scheme {
+        Scheme::Http => vec![AlpnProtocol::Http1],
+        Scheme::Https => vec![AlpnProtocol::H2, AlpnProtocol::Http1],
+    };
+    if raw.scheme == Scheme::Http {
+        refuse_tls_keys(raw);
+    }
+    let named = certificates_of(raw, tls, certificates);
+    let port = raw
+        .port
+        .as_ref()
+        .and_then(|port| u16::try_from(port.value).ok());
+    Binding {
+        scheme: raw.scheme,
+        ip: raw.ip.as_ref().and_then(|ip| ip.value),
+        port: port.unwrap_or(raw.scheme.default_port()),
+        hostname: raw
+            .hostname
+            .as_ref()
+            .map_or(HostPattern::Any, |host| host.value.clone()),
+        protocols: match &raw.protocols {
+            Some(protocols) => protocols.value.iter().map(|at| at.value).collect(),
+            None => default_protocols,
+        },
+        tls: (raw.scheme == Scheme::Https).then(|| BindingTls {
+            min_version: raw
+                .min_version
+                .as_ref()
+                .map_or(tls.min_version, |v| v.value),
+            certificate: named,
+        }),
+        site: sites.resolve(&raw.site),
+        place: raw.table.place(),
+    }
+}
+
+fn certificates_of(raw: &RawBinding<'_>, tls: &Tls, names: &mut Names<'_>) -> CertificateSource {
+    let reader = raw.table.reader;
+    if let (Some(named), Some(folder)) = (&raw.certificate, &raw.certificates) {
+        let message = "`certificate` and `certificates` are both set, and a binding has one source";
+        let found = reader.error("conflicting-keys", &folder.span, message);
+        let found = found.related(reader.place(&named.span), "the other of them");
+        reader.report(found.help("remove one of the two"));
+    }
+    match (&raw.certificate, &raw.certificates) {
+        (None, None) => CertificateSource::Folder(tls.certificates.clone()),
+        (None, Some(folder)) => CertificateSource::Folder(reader.source.resolve(folder.value)),
+        (named, _) => CertificateSource::Named(names.resolve(named)),
+    }
+}
+
+/// An http binding has no TLS, and a key of it there is a misunderstanding that must not pass in silence. It may not leave
+/// HTTP/1.1 out either: without TLS nothing tells a client beforehand.
+fn refuse_tls_keys(raw: &RawBinding<'_>) {
+    let reader = raw.table.reader;
+    let spans = [
+        ("certificate", raw.certificate.as_ref().map(|at| &at.span)),
+        ("certificates", raw.certificates.as_ref().map(|at| &at.span)),
+        ("min_version", raw.min_version.as_ref().map(|at| &at.span)),
+    ];
+    for (key, span) in spans {
+        if let Some(span) = span {
+            let message = format!("`{key}` is for https, and this binding is http");
+            let found = reader.error("http-with-tls", span, message);
+            reader.report(found.help("remove it, or write `protocol = \"https\"`"));
+        }
+    }
+    if let Some(protocols) = &raw.protocols
+        && !protocols.value.is_empty()
+        && !protocols
+            .value
+            .iter()
+            .any(|at| at.value == AlpnProtocol::Http1)
+    {
+        let message = "an http binding speaks HTTP/1.1, and may add HTTP/2";
+        let found = reader.error("http-without-http1", &protocols.span, message);
+        reader.report(found.help("write [\"http/1.1\", \"h2\"]"));
+    }
+}
+
+fn site(raw: &RawSite<'_>, reader: &Reader<'_>, pools: &mut Names<'_>) -> Site {
+    check_routes(&raw.routes, reader);
+    let hsts = raw.hsts.as_ref().map(|hsts| hsts.value);
+    Site {
+        name: text(&raw.name),
+        https_redirect: raw.https_redirect,
+        hsts: hsts.filter(|hsts| !hsts.max_age.is_zero()),
+        routes: raw
+            .routes
+            .iter()
+            .map(|route| Route {
+                path: route.path.value.clone(),
+                methods: route.methods.clone(),
+                pool: pools.resolve(&route.pool),
+                max_body_bytes: route.max_body_bytes,
+                place: route.place,
+            })
+            .collect(),
+        place: raw.table.place(),
+    }
+}
+
+/// Two routes of a site that take the same method of the same path: which of them would answer is nothing that a file
+/// should leave to its order. A route for all methods beside one for some is fine: the narrower one wins.
+fn check_routes(routes: &[RawRoute<'_>], reader: &Reader<'_>) {
+    let mut taken: HashMap<(&str, Option<&Method>), &RawRoute<'_>> = HashMap::new();
+    for route in routes {
+        let path = route.path.value.as_str();
+        let all = route.methods.is_empty().then_some(None);
+        let mut reported = false;
+        for method in route.methods.iter().map(Some).chain(all) {
+            let first = *taken.entry((path, method)).or_insert(route);
+            if !std::ptr::eq(first, route) && !reported {
+                reported = true;
+                let what = method.map_or("every method", Method::as_str);
+                let message = format!("two routes of this site take {what} of {path:?}");
+                let found = reader.error("duplicate-route", &route.path.span, message);
+                let place = reader.place(&first.path.span);
+                let found = found.related(place, "the first of them");
+                reader
+                    .report(found.help("remove one of the two, or give them different `methods`"));
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Every default, with its reason. `docs/configuration.md` says the same to users, and a test keeps the two alike.
+
+use std::time::Duration;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// One data thread for each core that this process may use: more would only take turns.
+pub(super) const THREADS: usize = 0;
+/// No change of user: dropping privileges needs a user that only the machine's owner can name.
+pub(super) const USER: &str = "";
+/// The user's own group.
+pub(super) const GROUP: &str = "";
+/// A stop that takes longer is killed by most supervisors (systemd waits 90 s, Kubernetes 30 s).
+pub(super) const DRAIN_TIMEOUT: Duration = seconds(30);
+/// The name without a version: a version tells attackers more than it tells anybody else.
+pub(super) const SERVER_HEADER: &str = "portunus";
+
+/// As many as file descriptors allow; what is lower is a choice of the machine's owner.
+pub(super) const MAX_CONNECTIONS: u64 = 0;
+/// No limit: many clients may stand behind one address (carrier NAT, an office, a balancer in front).
+pub(super) const MAX_CONNECTIONS_PER_IP: u64 = 0;
+/// HTTP.sys waits 120 s, which lets slow heads hold connections. A browser sends its head at once; 15 s leaves room for a
+/// lost packet or two on a bad line.
+pub(super) const HEADER_WAIT: Duration = seconds(15);
+/// HTTP.sys' own (IdleConnection). Longer than the 60 s of common balancers, so that they close first and no request of
+/// theirs meets a closing connection.
+pub(super) const IDLE_CONNECTION: Duration = seconds(120);
+/// HTTP.sys waits 120 s for each piece; 30 s is longer than any line that still works stays silent.
+pub(super) const ENTITY_BODY: Duration = seconds(30);
+/// IIS' minBytesPerSecond.
+pub(super) const MIN_SEND_RATE: u64 = 240;
+/// Twice HTTP.sys' MaxRequestBytes, as cookies and tokens have grown; nginx takes the same (4 × 8 KiB).
+pub(super) const MAX_REQUEST_BYTES: u64 = 32 << 10;
+/// Apache's LimitRequestFields and hyper's own; a browser sends about twenty.
+pub(super) const MAX_HEADER_FIELDS: u64 = 100;
+/// HTTP.sys' MaxFieldLength, which bounds its request line too.
+pub(super) const MAX_URI_BYTES: u64 = 16 << 10;
+/// IIS' maxAllowedContentLength, 30,000,000.
+pub(super) const MAX_BODY_BYTES: u64 = 30_000_000;
+/// A handshake is two or three exchanges; 10 s are a second for each on the worst of lines, and more.
+pub(super) const TLS_HANDSHAKE: Duration = seconds(10);
+
+/// Start, reload, stop, and what somebody should look at.
+pub(super) const LOG_LEVEL: &str = "info";
+
+/// TLS 1.0 and 1.1 are forbidden by RFC 8996.
+pub(super) const MIN_VERSION: super::TlsVersion = super::TlsVersion::V1_2;
+/// Beside the folder that the file stands in, out of reach of a `files` handler.
+pub(super) const CERTIFICATES: &str = "../certs";
+
+/// A route without a path takes the whole site.
+pub(super) const ROUTE_PATH: &str = "/";
+
+/// Off: a browser remembers it for this long and cannot be told otherwise meanwhile, so that it must be asked for.
+pub(super) const HSTS_MAX_AGE: Duration = seconds(0);
+
+/// HTTP.sys' and IIS' queueLength.
+pub(super) const QUEUE_LENGTH: u64 = 1000;
+/// More than most applications can work on at once, few enough that their memory is bounded.
+pub(super) const CONCURRENCY: u64 = 256;
+/// HTTP.sys lets a request wait for 120 s; nobody sits in front of a browser for longer than 30 s.
+pub(super) const QUEUE_TIMEOUT: Duration = seconds(30);
+
+/// The status of success.
+pub(super) const RESPOND_STATUS: u16 = 200;
+/// The one field that content without any other description needs.
+pub(super) const RESPOND_HEADERS: &[(&str, &str)] = &[("content-type", "text/plain")];
+/// Nothing: what a site says is its own.
+pub(super) const RESPOND_BODY: &str = "";
+/// At once; a delay is for trying out queues.
+pub(super) const RESPOND_DELAY: Duration = seconds(0);
+
+/// What every web server looks for.
+pub(super) const FILES_INDEX: &[&str] = &["index.html"];
+/// A list of files tells more than its owner may want.
+pub(super) const FILES_LISTING: bool = false;
+/// None: ETag and Last-Modified let a browser ask, and nobody knows better for how long a file stays as it is.
+pub(super) const FILES_CACHE_CONTROL: &str = "";
+/// Serving a sibling that is there already costs less than the file itself.
+pub(super) const FILES_PRECOMPRESSED: bool = true;
+
+/// IIS' and nginx' permanent redirect.
+pub(super) const REDIRECT_STATUS: u16 = 301;
+
+/// An upstream is near: a connection that takes longer will not come.
+pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
+/// nginx' proxy_read_timeout.
+pub(super) const RESPONSE_TIMEOUT: Duration = seconds(60);
+/// nginx' proxy_read_timeout, which is the gap between two reads too.
+pub(super) const BODY_TIMEOUT: Duration = seconds(60);

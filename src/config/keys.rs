@@ -1,0 +1,192 @@
+//! Every table of the file with every key that it may hold, and what to say of a key that it may not.
+
+/// A kind of table, and its keys.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// As messages and the documentation name it.
+    pub(super) name: &'static str,
+    /// Its keys, in the order of the documentation.
+    pub(super) keys: &'static [&'static str],
+    /// Keys that a later version brings.
+    pub(super) later: &'static [&'static str],
+}
+
+const fn section(name: &'static str, keys: &'static [&'static str]) -> Section {
+    Section {
+        name,
+        keys,
+        later: &[],
+    }
+}
+
+/// The file itself: the tables that it is made of.
+pub(super) static FILE: Section = section(
+    "the file",
+    &[
+        "server",
+        "limits",
+        "log",
+        "tls",
+        "certificate",
+        "binding",
+        "site",
+        "pool",
+    ],
+);
+
+pub(super) static SERVER: Section = Section {
+    name: "[server]",
+    keys: &[
+        "threads",
+        "user",
+        "group",
+        "drain_timeout",
+        "server_header",
+        "verbosity",
+    ],
+    later: &["admin"],
+};
+
+pub(super) static LIMITS: Section = section(
+    "[limits]",
+    &[
+        "max_connections",
+        "max_connections_per_ip",
+        "header_wait",
+        "idle_connection",
+        "entity_body",
+        "min_send_rate",
+        "max_request_bytes",
+        "max_header_fields",
+        "max_uri_bytes",
+        "max_body_bytes",
+        "tls_handshake",
+    ],
+);
+
+pub(super) static LOG: Section = section(
+    "[log]",
+    &["format", "level", "access", "access_format", "errors"],
+);
+
+pub(super) static TLS: Section = section("[tls]", &["min_version", "certificates"]);
+
+pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
+
+pub(super) static BINDING: Section = section(
+    "[[binding]]",
+    &[
+        "protocol",
+        "ip",
+        "port",
+        "hostname",
+        "certificate",
+        "protocols",
+        "min_version",
+        "certificates",
+        "site",
+    ],
+);
+
+pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
+
+pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
+
+pub(super) static ROUTE: Section = section(
+    "[[site.route]]",
+    &["path", "methods", "pool", "max_body_bytes"],
+);
+
+pub(super) static POOL: Section = section(
+    "[[pool]]",
+    &[
+        "name",
+        "queue_length",
+        "concurrency",
+        "queue_timeout",
+        "on_overflow",
+        "handler",
+    ],
+);
+
+pub(super) static RESPOND: Section = section(
+    "a respond handler",
+    &["type", "status", "headers", "body", "delay"],
+);
+
+pub(super) static FILES: Section = section(
+    "a files handler",
+    &[
+        "type",
+        "root",
+        "index",
+        "listing",
+        "cache_control",
+        "precompressed",
+    ],
+);
+
+pub(super) static REDIRECT: Section = section("a redirect handler", &["type", "to", "status"]);
+
+pub(super) static PROXY: Section = section(
+    "a proxy handler",
+    &[
+        "type",
+        "upstreams",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+    ],
+);
+
+pub(super) static LIBRARY: Section = section("a library handler", &["type"]);
+
+/// Every kind of table but the file itself.
+pub(super) static ALL: &[&Section] = &[
+    &SERVER,
+    &LIMITS,
+    &LOG,
+    &TLS,
+    &CERTIFICATE,
+    &BINDING,
+    &SITE,
+    &HSTS,
+    &ROUTE,
+    &POOL,
+    &RESPOND,
+    &FILES,
+    &REDIRECT,
+    &PROXY,
+    &LIBRARY,
+];
+
+/// The candidate that a misspelt word likely means; none where nothing is near.
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // One mistake in three letters is a slip; more is another word. Long texts are never slips of a key or name.
+    let allowed = (word.len() / 3).clamp(1, 4);
+    if word.len() > 64 {
+        return None;
+    }
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= allowed)
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// What would be right in place of a key that `section` does not have.
+pub(super) fn remedy(section: &Section, key: &str) -> String {
+    if let Some(near) = nearest(&key.to_ascii_lowercase(), section.keys.iter().copied()) {
+        return format!("write `{near}`");
+    }
+    if let Some(home) = ALL.iter().find(|other| other.keys.contains(&key)) {
+        return format!("`{key}` is a key of {}", home.name);
+    }
+    let keys: Vec<_> = section.keys.iter().map(|k| format!("`{k}`")).collect();
+    format!("the keys of {} are {}", section.name, keys.join(", "))
+}

@@ -1,0 +1,350 @@
+//! What the file says, each value read and with its place, and no name resolved yet.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::Method;
+
+use super::hostname;
+use super::reader::{At, Table};
+use super::settings::{self, Tls, WAIT};
+use super::wrong::{self, Wrong};
+use super::{
+    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, TlsVersion, defaults,
+    handlers, keys,
+};
+use crate::model::{HostPattern, Scheme};
+
+/// The whole file.
+pub(super) struct Raw<'t> {
+    pub(super) server: Server,
+    pub(super) limits: Limits,
+    pub(super) log: Log,
+    pub(super) tls: Tls,
+    pub(super) certificates: Vec<RawCertificate<'t>>,
+    pub(super) bindings: Vec<RawBinding<'t>>,
+    /// Whether the file has a `binding`, right or wrong.
+    pub(super) any_binding: bool,
+    pub(super) sites: Vec<RawSite<'t>>,
+    pub(super) pools: Vec<RawPool<'t>>,
+}
+
+pub(super) struct RawCertificate<'t> {
+    pub(super) table: Table<'t>,
+    pub(super) name: Option<At<&'t str>>,
+    pub(super) chain: Option<At<&'t str>>,
+    pub(super) key: Option<At<&'t str>>,
+}
+
+pub(super) struct RawBinding<'t> {
+    pub(super) table: Table<'t>,
+    pub(super) scheme: Scheme,
+    pub(super) ip: Option<At<Option<IpAddr>>>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) hostname: Option<At<HostPattern>>,
+    pub(super) certificate: Option<At<&'t str>>,
+    pub(super) protocols: Option<At<Vec<At<AlpnProtocol>>>>,
+    pub(super) min_version: Option<At<TlsVersion>>,
+    pub(super) certificates: Option<At<&'t str>>,
+    pub(super) site: Option<At<&'t str>>,
+    /// Whether protocol, ip, port and hostname are what was written: none of them was refused.
+    pub(super) sound: bool,
+}
+
+pub(super) struct RawSite<'t> {
+    pub(super) table: Table<'t>,
+    pub(super) name: Option<At<&'t str>>,
+    pub(super) https_redirect: bool,
+    pub(super) hsts: Option<At<Hsts>>,
+    pub(super) routes: Vec<RawRoute<'t>>,
+}
+
+pub(super) struct RawRoute<'t> {
+    pub(super) place: Place,
+    /// Where its path is written, or the table where it is not.
+    pub(super) path: At<String>,
+    pub(super) methods: Vec<Method>,
+    pub(super) pool: Option<At<&'t str>>,
+    pub(super) max_body_bytes: Option<Option<u64>>,
+}
+
+pub(super) struct RawPool<'t> {
+    pub(super) table: Table<'t>,
+    pub(super) name: Option<At<&'t str>>,
+    pub(super) queue_length: usize,
+    pub(super) concurrency: usize,
+    pub(super) queue_timeout: Duration,
+    pub(super) on_overflow: Overflow,
+    pub(super) handler: Handler,
+}
+
+pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
+    let tables = |key, section| file.tables(key, section).into_iter();
+    Raw {
+        server: settings::server(file),
+        limits: settings::limits(file),
+        log: settings::log(file),
+        tls: settings::tls(file),
+        certificates: tables("certificate", &keys::CERTIFICATE)
+            .map(certificate)
+            .collect(),
+        bindings: tables("binding", &keys::BINDING).map(binding).collect(),
+        any_binding: file.value("binding").is_some(),
+        sites: tables("site", &keys::SITE).map(site).collect(),
+        pools: tables("pool", &keys::POOL).map(pool).collect(),
+    }
+}
+
+fn certificate(table: Table<'_>) -> RawCertificate<'_> {
+    RawCertificate {
+        name: table.required("name", "\"shop\""),
+        chain: table.required("chain", "\"../certs/shop.pem\""),
+        key: table.required("key", "\"../certs/shop.key\""),
+        table,
+    }
+}
+
+fn binding(table: Table<'_>) -> RawBinding<'_> {
+    let schemes = [("http", Scheme::Http), ("https", Scheme::Https)];
+    let scheme = table.one_of("protocol", &schemes);
+    table.require(
+        "hostname",
+        "\"*\"` for any host, or `hostname = \"www.example.com\"",
+    );
+    let ip = table.read("ip", |value| ip(wrong::text("ip", value)?));
+    let port = table.integer("port", 1..=65_535);
+    let hostname = table.read("hostname", |value| {
+        hostname::read(wrong::text("hostname", value)?)
+    });
+    let refused = |key, read: bool| table.value(key).is_some() && !read;
+    RawBinding {
+        sound: hostname.is_some()
+            && !refused("protocol", scheme.is_some())
+            && !refused("ip", ip.is_some())
+            && !refused("port", port.is_some()),
+        scheme: scheme.map_or(Scheme::Https, |scheme| scheme.value),
+        ip,
+        port,
+        hostname,
+        certificate: table.text("certificate"),
+        protocols: protocols(&table),
+        min_version: settings::min_version(&table),
+        certificates: table.text("certificates"),
+        site: table.required("site", "\"the name of a [[site]]\""),
+        table,
+    }
+}
+
+/// `*`, or one address of this machine. An address that means every address is spelled `*`, so that there is one way to
+/// say it and two such bindings are seen to be alike.
+fn ip(text: &str) -> Result<Option<IpAddr>, Wrong> {
+    if text == "*" {
+        return Ok(None);
+    }
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let Ok(ip) = inner.unwrap_or(text).parse::<IpAddr>() else {
+        let wrong = Wrong::new("bad-ip", format!("{text:?} is no IP address"));
+        return Err(wrong.help(
+            "write one address of this machine, as in \"192.0.2.1\" or \"2001:db8::1\", or \"*\" for all; names go to \
+             `hostname` and the port to `port`",
+        ));
+    };
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() {
+        let wrong = Wrong::new("bad-ip", format!("{text:?} is no single address"));
+        return Err(wrong.help("write \"*\", which is every IPv4 and IPv6 address"));
+    }
+    if ip.is_multicast() {
+        let message = format!("{text:?} is a multicast address, which takes no connection");
+        return Err(Wrong::new("bad-ip", message));
+    }
+    Ok(Some(ip))
+}
+
+fn protocols(table: &Table<'_>) -> Option<At<Vec<At<AlpnProtocol>>>> {
+    let known = [("h2", AlpnProtocol::H2), ("http/1.1", AlpnProtocol::Http1)];
+    let written = table.strings("protocols")?;
+    let reader = table.reader;
+    if written.value.is_empty()
+        && table
+            .value("protocols")
+            .is_some_and(|v| is_empty(v.get_ref()))
+    {
+        let wrong = Wrong::new("empty-value", "`protocols` must name one protocol at least");
+        reader.wrong(&written.span, wrong.help("write [\"h2\", \"http/1.1\"]"));
+    }
+    let mut protocols: Vec<At<AlpnProtocol>> = Vec::new();
+    for name in written.value {
+        let Some((_, protocol)) = known.iter().find(|(known, _)| *known == name.value) else {
+            reader.wrong(&name.span, unknown_protocol(name.value));
+            continue;
+        };
+        if let Some(first) = protocols.iter().find(|first| first.value == *protocol) {
+            let message = format!("\"{}\" is named twice", name.value);
+            let found = reader.error("duplicate-value", &name.span, message);
+            let found = found.help("remove one of the two");
+            reader.report(found.related(reader.place(&first.span), "named here first"));
+            continue;
+        }
+        protocols.push(At {
+            value: *protocol,
+            span: name.span,
+        });
+    }
+    Some(At {
+        value: protocols,
+        span: written.span,
+    })
+}
+
+fn is_empty(value: &toml::de::DeValue<'_>) -> bool {
+    value.as_array().is_some_and(|array| array.is_empty())
+}
+
+fn unknown_protocol(name: &str) -> Wrong {
+    match name {
+        "h3" => Wrong::not_yet("HTTP/3 (\"h3\")").help("remove \"h3\""),
+        _ => {
+            let near = match name.to_ascii_lowercase().as_str() {
+                "http/2" | "http2" | "http/2.0" | "h2c" => Some("h2"),
+                "h1" | "http1" | "http1.1" | "http/1" => Some("http/1.1"),
+                other => keys::nearest(other, ["h2", "http/1.1"]),
+            };
+            Wrong::new("unknown-value", format!("{name:?} is no protocol")).help(match near {
+                Some(near) => format!("write \"{near}\""),
+                None => "write \"h2\" or \"http/1.1\"".to_owned(),
+            })
+        }
+    }
+}
+
+fn site(table: Table<'_>) -> RawSite<'_> {
+    RawSite {
+        name: table.required("name", "\"www\""),
+        https_redirect: table.boolean("https_redirect", false),
+        hsts: table.table("hsts", &keys::HSTS).map(|table| At {
+            value: hsts(&table),
+            span: table.span,
+        }),
+        routes: table
+            .tables("route", &keys::ROUTE)
+            .iter()
+            .map(route)
+            .collect(),
+        table,
+    }
+}
+
+fn hsts(table: &Table<'_>) -> Hsts {
+    let ten_years = Duration::from_secs(3650 * 86_400);
+    Hsts {
+        max_age: table.duration(
+            "max_age",
+            Duration::ZERO..=ten_years,
+            defaults::HSTS_MAX_AGE,
+        ),
+        include_subdomains: table.boolean("include_subdomains", false),
+        preload: table.boolean("preload", false),
+    }
+}
+
+fn route<'t>(table: &Table<'t>) -> RawRoute<'t> {
+    let path = table.read("path", |value| path(wrong::text("path", value)?));
+    RawRoute {
+        place: table.place(),
+        path: path.unwrap_or_else(|| At {
+            value: defaults::ROUTE_PATH.to_owned(),
+            span: table.span.clone(),
+        }),
+        methods: methods(table),
+        pool: table.required("pool", "\"the name of a [[pool]]\""),
+        max_body_bytes: settings::max_body(table),
+    }
+}
+
+/// A route's path in the form that request paths are brought into before they are matched. What could never match after
+/// that is refused.
+fn path(text: &str) -> Result<String, Wrong> {
+    let wrong = |message: &str| Wrong::new("bad-path", message);
+    if text.contains('\\') {
+        return Err(wrong("a route's path has no backslash").help("write / between segments"));
+    }
+    if !text.starts_with('/') {
+        return Err(wrong("a route's path begins with /").help(format!("write \"/{text}\"")));
+    }
+    let trimmed = text.trim_end_matches('/');
+    if trimmed.is_empty() {
+        return Ok("/".to_owned());
+    }
+    if text.contains(['?', '#']) {
+        return Err(wrong("a route's path has no query and no fragment")
+            .help("end the path before it: requests are matched by path alone"));
+    }
+    if trimmed[1..]
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."))
+    {
+        return Err(wrong("a route's path has no empty, . or .. segment")
+            .help("write the path as it is once they are resolved"));
+    }
+    if text.contains('*') {
+        return Err(wrong("a route's path is a prefix and has no wildcard")
+            .help("\"/api\" takes /api and everything below it"));
+    }
+    let escape = |part: &str| {
+        part.len() >= 2 && part.is_char_boundary(2) && u8::from_str_radix(&part[..2], 16).is_ok()
+    };
+    if trimmed.split('%').skip(1).any(escape) {
+        return Err(
+            wrong("a route's path is written decoded, and this one has a % escape")
+                .help("write the character itself, as in \"/a b\" for /a%20b"),
+        );
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn methods(table: &Table<'_>) -> Vec<Method> {
+    let mut methods: Vec<Method> = Vec::new();
+    for name in table.strings("methods").into_iter().flat_map(|at| at.value) {
+        let known = [
+            "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
+        ];
+        let upper = name.value.to_ascii_uppercase();
+        let wrong = match Method::from_bytes(name.value.as_bytes()) {
+            Ok(_) if upper != name.value && known.contains(&upper.as_str()) => {
+                let message = format!(
+                    "methods are case-sensitive, and {:?} is not one that clients send",
+                    name.value
+                );
+                Wrong::new("bad-method", message).help(format!("write \"{upper}\""))
+            }
+            Ok(method) if methods.contains(&method) => {
+                Wrong::new("duplicate-value", format!("{method} is named twice"))
+                    .help("remove one of the two")
+            }
+            Ok(method) => {
+                methods.push(method);
+                continue;
+            }
+            Err(_) => Wrong::new("bad-method", format!("{:?} is no method", name.value))
+                .help("write a method as in \"GET\", or leave `methods` out for all"),
+        };
+        table.reader.wrong(&name.span, wrong);
+    }
+    methods
+}
+
+fn pool(table: Table<'_>) -> RawPool<'_> {
+    let overflows = [("503", Overflow::Respond503), ("reset", Overflow::Reset)];
+    let overflow = table.one_of("on_overflow", &overflows);
+    // Beyond a million the queue is no bound any more: nobody waits for what stands before them.
+    RawPool {
+        name: table.required("name", "\"app\""),
+        queue_length: table.count("queue_length", 0..=1_000_000, defaults::QUEUE_LENGTH),
+        concurrency: table.count("concurrency", 1..=1_000_000, defaults::CONCURRENCY),
+        queue_timeout: table.duration("queue_timeout", WAIT, defaults::QUEUE_TIMEOUT),
+        on_overflow: overflow.map_or(Overflow::Respond503, |overflow| overflow.value),
+        handler: handlers::read(&table),
+        table,
+    }
+}

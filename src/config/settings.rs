@@ -1,0 +1,253 @@
+//! The tables that are there once: `[server]`, `[limits]`, `[log]` and `[tls]`.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+
+use super::reader::Table;
+use super::wrong::{Wrong, either};
+use super::{
+    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, TlsVersion, Verbosity, defaults, keys,
+    wrong,
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A wait that there must be; longer than a day is no limit any more.
+pub(super) const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+
+/// A wait that may be none.
+pub(super) const WAIT_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+
+/// No limit of this kind: `max_body_bytes = 0` and its like.
+fn limit(value: u64) -> Option<u64> {
+    (value != 0).then_some(value)
+}
+
+fn limit_count(value: usize) -> Option<usize> {
+    (value != 0).then_some(value)
+}
+
+pub(super) fn server(file: &Table<'_>) -> Server {
+    let mut server = Server {
+        threads: defaults::THREADS,
+        user: defaults::USER.to_owned(),
+        group: defaults::GROUP.to_owned(),
+        drain_timeout: defaults::DRAIN_TIMEOUT,
+        server_header: defaults::SERVER_HEADER.to_owned(),
+        verbosity: Verbosity::Limited,
+    };
+    let Some(table) = file.table("server", &keys::SERVER) else {
+        return server;
+    };
+    // More threads than this are a slip of the pen: each has its own sockets and its own upstream connections.
+    server.threads = table.count("threads", 0..=1024, defaults::THREADS as u64);
+    if let Some(user) = table.string("user") {
+        server.user = user.value.to_owned();
+    }
+    if let Some(group) = table.string("group") {
+        server.group = group.value.to_owned();
+    }
+    server.drain_timeout = table.duration("drain_timeout", WAIT_OR_NONE, defaults::DRAIN_TIMEOUT);
+    if let Some(header) = field_value(&table, "server_header") {
+        server.server_header = header;
+    }
+    let verbosity = table.one_of(
+        "verbosity",
+        &[("limited", Verbosity::Limited), ("full", Verbosity::Full)],
+    );
+    server.verbosity = verbosity.map_or(server.verbosity, |at| at.value);
+    server
+}
+
+/// A string that is sent as a field's value.
+pub(super) fn field_value(table: &Table<'_>, key: &str) -> Option<String> {
+    let value = table.read(key, |value| {
+        wrong::field_value(key, value)?;
+        wrong::string(key, value)
+    });
+    value.map(|at| at.value.to_owned())
+}
+
+pub(super) fn limits(file: &Table<'_>) -> Limits {
+    let mut limits = Limits {
+        max_connections: limit(defaults::MAX_CONNECTIONS).map(|count| count as usize),
+        max_connections_per_ip: limit(defaults::MAX_CONNECTIONS_PER_IP).map(|count| count as usize),
+        header_wait: defaults::HEADER_WAIT,
+        idle_connection: defaults::IDLE_CONNECTION,
+        entity_body: defaults::ENTITY_BODY,
+        min_send_rate: limit(defaults::MIN_SEND_RATE),
+        max_request_bytes: defaults::MAX_REQUEST_BYTES as usize,
+        max_header_fields: defaults::MAX_HEADER_FIELDS as usize,
+        max_uri_bytes: defaults::MAX_URI_BYTES as usize,
+        max_body_bytes: limit(defaults::MAX_BODY_BYTES),
+        tls_handshake: defaults::TLS_HANDSHAKE,
+    };
+    let Some(table) = file.table("limits", &keys::LIMITS) else {
+        return limits;
+    };
+    let connections = 0..=u64::from(u32::MAX);
+    let max = table.count(
+        "max_connections",
+        connections.clone(),
+        defaults::MAX_CONNECTIONS,
+    );
+    limits.max_connections = limit_count(max);
+    let max = table.count(
+        "max_connections_per_ip",
+        connections,
+        defaults::MAX_CONNECTIONS_PER_IP,
+    );
+    limits.max_connections_per_ip = limit_count(max);
+    limits.header_wait = table.duration("header_wait", WAIT, defaults::HEADER_WAIT);
+    limits.idle_connection = table.duration("idle_connection", WAIT, defaults::IDLE_CONNECTION);
+    limits.entity_body = table.duration("entity_body", WAIT, defaults::ENTITY_BODY);
+    limits.tls_handshake = table.duration("tls_handshake", WAIT, defaults::TLS_HANDSHAKE);
+    if let Some(rate) = table.size("min_send_rate", 0..=1 << 30) {
+        limits.min_send_rate = limit(rate.value);
+    }
+    // http's HeaderMap takes 32,768 fields and no more.
+    limits.max_header_fields =
+        table.count("max_header_fields", 1..=10_000, defaults::MAX_HEADER_FIELDS);
+    if let Some(body) = table.size("max_body_bytes", 0..=u64::MAX) {
+        limits.max_body_bytes = limit(body.value);
+    }
+    head_sizes(&table, &mut limits);
+    limits
+}
+
+/// The sizes of a request's head. Below 1 KiB no browser is served; above 1 MiB a head is no head (HTTP.sys stops at 16).
+fn head_sizes(table: &Table<'_>, limits: &mut Limits) {
+    if let Some(bytes) = table.size("max_request_bytes", 1 << 10..=1 << 20) {
+        limits.max_request_bytes = bytes.value as usize;
+    }
+    match table.size("max_uri_bytes", 64..=1 << 20) {
+        Some(bytes) => {
+            limits.max_uri_bytes = bytes.value as usize;
+            if limits.max_uri_bytes > limits.max_request_bytes {
+                let message =
+                    "`max_uri_bytes` is more than `max_request_bytes`, and is never reached";
+                let found = table
+                    .reader
+                    .warning("limit-unreachable", &bytes.span, message);
+                table
+                    .reader
+                    .report(found.help("raise `max_request_bytes` or lower `max_uri_bytes`"));
+            }
+        }
+        // A default gives way to what was written.
+        None => limits.max_uri_bytes = limits.max_uri_bytes.min(limits.max_request_bytes),
+    }
+}
+
+pub(super) fn max_body(table: &Table<'_>) -> Option<Option<u64>> {
+    table
+        .size("max_body_bytes", 0..=u64::MAX)
+        .map(|bytes| limit(bytes.value))
+}
+
+pub(super) fn log(file: &Table<'_>) -> Log {
+    let mut log = Log {
+        format: LogFormat::Text,
+        level: defaults::LOG_LEVEL.to_owned(),
+        access: LogTarget::Off,
+        access_format: AccessFormat::Json,
+        errors: LogTarget::Stderr,
+    };
+    let Some(table) = file.table("log", &keys::LOG) else {
+        return log;
+    };
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    if let Some(format) = table.one_of("format", &formats) {
+        log.format = format.value;
+    }
+    if let Some(level) = table.read("level", |value| level(wrong::text("level", value)?)) {
+        log.level = level.value;
+    }
+    if let Some(target) = target(&table, "access", ("stdout", LogTarget::Stdout)) {
+        log.access = target;
+    }
+    let formats = [
+        ("json", AccessFormat::Json),
+        ("w3c", AccessFormat::W3c),
+        ("common", AccessFormat::Common),
+    ];
+    if let Some(format) = table.one_of("access_format", &formats) {
+        log.access_format = format.value;
+    }
+    if let Some(target) = target(&table, "errors", ("stderr", LogTarget::Stderr)) {
+        log.errors = target;
+    }
+    log
+}
+
+/// A level, or levels for parts of the program as `tracing` spells them. A bare word that is no level is a slip: as a
+/// directive it would switch on one module that nobody has.
+fn level(text: &str) -> Result<String, Wrong> {
+    let levels = ["error", "warn", "info", "debug", "trace"];
+    let word = !text.contains(['=', ',', ':']);
+    if (word && levels.contains(&text)) || (!word && text.parse::<Targets>().is_ok()) {
+        return Ok(text.to_owned());
+    }
+    let wrong = Wrong::new("unknown-value", format!("`level` cannot be {text:?}"));
+    Err(wrong.help(match keys::nearest(&text.to_ascii_lowercase(), levels) {
+        Some(near) => format!("write \"{near}\""),
+        None => format!(
+            "write {}, or a level for a part of the program, as in \"info,portunus::tls=debug\"",
+            either(levels)
+        ),
+    }))
+}
+
+/// `off`, the one stream that this log may go to, or a file. A bare word is refused: it is a misspelt word far more often
+/// than a file.
+fn target(table: &Table<'_>, key: &str, stream: (&str, LogTarget)) -> Option<LogTarget> {
+    let target = table.read(key, |value| {
+        let text = wrong::text(key, value)?;
+        let (word, stream) = stream;
+        if text == "off" {
+            return Ok(LogTarget::Off);
+        }
+        if text == word {
+            return Ok(stream);
+        }
+        if text.contains(['/', '.']) {
+            return Ok(LogTarget::File(table.reader.source.resolve(text)));
+        }
+        let wrong = Wrong::new("unknown-value", format!("`{key}` cannot be {text:?}"));
+        let near = keys::nearest(&text.to_ascii_lowercase(), ["off", word]);
+        Err(wrong.help(match near {
+            Some(near) => format!("write \"{near}\""),
+            None => format!(
+                "write \"off\", \"{word}\", or a file with its folder, as in \"./{key}.log\""
+            ),
+        }))
+    });
+    target.map(|at| at.value)
+}
+
+/// What `[tls]` says for every https binding.
+pub(super) struct Tls {
+    pub(super) min_version: TlsVersion,
+    pub(super) certificates: PathBuf,
+}
+
+pub(super) fn tls(file: &Table<'_>) -> Tls {
+    let table = file.table("tls", &keys::TLS);
+    let version = table.as_ref().and_then(min_version);
+    let folder = table.as_ref().and_then(|table| table.text("certificates"));
+    let folder = folder.map_or(defaults::CERTIFICATES, |folder| folder.value);
+    Tls {
+        min_version: version.map_or(defaults::MIN_VERSION, |version| version.value),
+        certificates: file.reader.source.resolve(folder),
+    }
+}
+
+pub(super) fn min_version(table: &Table<'_>) -> Option<super::reader::At<TlsVersion>> {
+    table.one_of(
+        "min_version",
+        &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)],
+    )
+}
