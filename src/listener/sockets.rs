@@ -6,10 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::owner;
+use crate::model::Scheme;
 
 /// What a listening socket is for, as bindings name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketKey {
+    /// What is spoken on it.
+    pub scheme: Scheme,
     /// `None`: every IPv4 and IPv6 address.
     pub ip: Option<IpAddr>,
     /// The port; 0: one that the system chooses.
@@ -54,8 +57,8 @@ pub enum BindError {
     },
 }
 
-/// Binds and listens, once for each of `threads` data threads.
-pub fn listen(key: SocketKey, threads: usize) -> Result<Listening, BindError> {
+/// Binds and listens, once for each of `threads` data threads. `alone`: nothing of ours listens on the port yet.
+pub fn listen(key: SocketKey, threads: usize, alone: bool) -> Result<Listening, BindError> {
     let families = match key.ip {
         Some(ip) => vec![ip],
         None => vec![
@@ -70,7 +73,7 @@ pub fn listen(key: SocketKey, threads: usize) -> Result<Listening, BindError> {
     let mut port = key.port;
     for ip in families {
         let address = SocketAddr::new(ip, port);
-        match listen_family(address, threads) {
+        match listen_family(address, threads, alone) {
             Ok(sockets) => {
                 let bound = sockets[0].local_addr().unwrap_or(address);
                 port = bound.port();
@@ -100,12 +103,18 @@ fn is_without_ipv6(error: &BindError) -> bool {
     }
 }
 
-fn listen_family(address: SocketAddr, threads: usize) -> Result<Vec<TcpListener>, BindError> {
-    probe(address).map_err(|error| explain(address, error))?;
+fn listen_family(
+    address: SocketAddr,
+    threads: usize,
+    alone: bool,
+) -> Result<Vec<TcpListener>, BindError> {
+    if alone {
+        probe(address).map_err(|error| explain(address, error))?;
+    }
     let mut sockets = Vec::with_capacity(threads);
     let mut address = address;
     for _ in 0..threads {
-        let socket = open(address, true).map_err(|error| explain(address, error))?;
+        let socket = open(address).map_err(|error| explain(address, error))?;
         address = socket
             .local_addr()
             .map_err(|error| explain(address, error))?;
@@ -124,9 +133,9 @@ fn probe(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address)?;
-    socket.set_reuse_port(reuse_port)?;
+    socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

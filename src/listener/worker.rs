@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::limits::ConnectionLimits;
 use super::{SocketKey, accept};
 use crate::http::Thread;
-use crate::model::{Scheme, enter_data_thread};
+use crate::model::enter_data_thread;
 use crate::tls::TlsTable;
 
 /// What the connections of one data thread share.
@@ -34,7 +34,7 @@ pub struct Worker {
 /// What a data thread is told.
 pub enum Command {
     /// Accept on these sockets.
-    Listen(SocketKey, Scheme, Vec<std::net::TcpListener>),
+    Listen(SocketKey, Vec<std::net::TcpListener>),
     /// Stop accepting on a key's sockets, and close them.
     Unlisten(SocketKey),
     /// Stop accepting, and let every connection finish.
@@ -133,7 +133,7 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
     let mut accepting: HashMap<SocketKey, watch::Sender<bool>> = HashMap::new();
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::Listen(key, scheme, sockets) => {
+            Command::Listen(key, sockets) => {
                 let stop = accepting
                     .entry(key)
                     .or_insert_with(|| watch::channel(false).0);
@@ -143,7 +143,7 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                             tokio::spawn(accept::run(
                                 Arc::clone(&worker),
                                 listener,
-                                scheme,
+                                key.scheme,
                                 stop.subscribe(),
                             ));
                         }

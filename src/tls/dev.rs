@@ -12,7 +12,6 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::certificate::Certificate;
 use super::table::Certificates;
 use crate::config::{CertificateSource, Config};
 use crate::model::{HostName, HostPattern};
@@ -133,7 +132,8 @@ pub fn make_missing(
     Ok(None)
 }
 
-fn is_local(host: &HostName) -> bool {
+/// Whether a name can only be this machine's own.
+pub(super) fn is_local(host: &HostName) -> bool {
     match host.as_str().parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback(),
         Err(_) => host.as_str() == "localhost" || host.as_str().ends_with(".localhost"),
@@ -198,11 +198,6 @@ fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), DevError> {
         what: "written",
         source,
     })
-}
-
-/// How long a made certificate has left before a start makes it anew.
-pub fn is_expiring(certificate: &Certificate, now: std::time::SystemTime) -> bool {
-    certificate.not_after < now + std::time::Duration::from_secs(7 * 86_400)
 }
 
 /// The CA's files. They do not end in `.pem`: a certificate folder takes those for hosts' certificates.

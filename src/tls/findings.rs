@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use super::certificate::{Certificate, CertificateError, ChainFault};
+use super::dev::is_local;
 use super::folder::Folder;
 use super::table::Certificates;
 use crate::config::{Binding, CertificateSource, Config};
@@ -130,6 +131,15 @@ fn of_folder<'a>(
 
 fn missing(index: usize, binding: &Binding, folder: &Folder) -> Finding {
     let host = binding.hostname.to_string();
+    if matches!(&binding.hostname, HostPattern::Exact(host) if is_local(host)) {
+        return Finding::warning(
+            index,
+            "certificate-development",
+            format!(
+                "there is no certificate for {host} yet; `portunus run` makes a development certificate"
+            ),
+        );
+    }
     let file = match &binding.hostname {
         HostPattern::Wildcard(parent) => format!("_.{parent}.pem"),
         HostPattern::Exact(name) => format!("{name}.pem"),

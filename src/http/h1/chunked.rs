@@ -7,7 +7,7 @@ use crate::model::{Reason, Refusal};
 
 /// Where in a chunked body the bytes have come.
 #[derive(Clone, Copy, Debug)]
-pub struct Chunked {
+pub(super) struct Chunked {
     state: State,
     /// Bytes of extensions in this chunk's line, or of trailer fields.
     extra: usize,
@@ -38,7 +38,7 @@ enum State {
 
 impl Chunked {
     /// At the start of a body.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: State::Size { size: 0, digits: 0 },
             extra: 0,
@@ -47,12 +47,12 @@ impl Chunked {
     }
 
     /// Whether the body has come to its end.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Follows `bytes` and says how many of them belong to the body; fewer than all only at the body's end.
-    pub fn follow(&mut self, bytes: &[u8], fields_max: usize) -> Result<usize, Refusal> {
+    pub(super) fn follow(&mut self, bytes: &[u8], fields_max: usize) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if let State::Data { left } = self.state {

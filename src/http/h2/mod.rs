@@ -261,6 +261,7 @@ where
 
     fn end_gracefully(&mut self) {
         self.ending = Ending::Graceful;
+        self.idle_since = None;
         self.conn.graceful_shutdown();
     }
 
@@ -292,7 +293,13 @@ where
             return Poll::Pending;
         }
         let since = *self.idle_since.get_or_insert(now);
-        if self.timer.poll_until(since + self.idle, now, cx) {
+        // A client that was told to go, and has nothing under way, has only to answer that it heard.
+        let span = if self.ending == Ending::Graceful {
+            LAST_WORDS
+        } else {
+            self.idle
+        };
+        if self.timer.poll_until(since + span, now, cx) {
             if self.ending == Ending::Graceful {
                 return Poll::Ready(());
             }
