@@ -97,7 +97,12 @@ struct Names<'t> {
     used: Vec<bool>,
     /// Whether a name that is not known, or not there, was to be resolved: it may mean any of these.
     unresolved: bool,
+    /// How many names were not known.
+    unknown: usize,
 }
+
+/// Looking for the nearest name costs a look at every name; after this many mistakes it is one mistake made many times.
+const SUGGESTIONS: usize = 50;
 
 impl<'t> Names<'t> {
     /// Collects names; two that are alike are reported with both places.
@@ -129,6 +134,7 @@ impl<'t> Names<'t> {
             index,
             used: vec![false; written.len()],
             unresolved: false,
+            unknown: 0,
             written,
         }
     }
@@ -149,7 +155,11 @@ impl<'t> Names<'t> {
             let kind = self.kind;
             let message = format!("there is no {kind} \"{}\"", name.value);
             let found = self.reader.error("unknown-name", &name.span, message);
-            let help = match nearest(name.value, self.index.keys().copied()) {
+            self.unknown += 1;
+            let near = (self.unknown <= SUGGESTIONS)
+                .then(|| nearest(name.value, self.index.keys().copied()))
+                .flatten();
+            let help = match near {
                 Some(near) => format!("write \"{near}\""),
                 None => format!("add a [[{kind}]] with `name = \"{}\"`", name.value),
             };

@@ -43,7 +43,10 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// Writes a duration in the longest unit that leaves no rest.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    match DURATIONS.iter().find(|(_, unit)| millis % unit == 0) {
+    match DURATIONS
+        .iter()
+        .find(|(_, unit)| millis.is_multiple_of(*unit))
+    {
         Some((name, unit)) if millis > 0 => format!("{}{name}", millis / unit),
         _ => "0s".to_owned(),
     }
@@ -51,7 +54,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 
 /// Writes a size in the largest unit that leaves no rest.
 pub(super) fn show_size(bytes: u64) -> String {
-    match SIZES.iter().find(|(_, unit)| bytes % unit == 0) {
+    match SIZES.iter().find(|(_, unit)| bytes.is_multiple_of(*unit)) {
         Some((name, unit)) if bytes > 0 => format!("{}{name}", bytes / unit),
         _ => "0".to_owned(),
     }
