@@ -1,1 +1,135 @@
-//! x
+//! The command line: one file a command. Results go to stdout, words to a person to stderr.
+
+mod cert;
+mod check;
+mod completions;
+mod explain;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The HTTPS edge server that never refuses in silence.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portunus",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Exit status: 0 as asked · 1 it could not be done · 64 the configuration has errors.\n\
+                  Documentation: docs/configuration.md; the model in two minutes: docs/architecture.md.\n\
+                  Environment: PORTUNUS_CONFIG, PORTUNUS_LOG (a level, or directives as \"info,portunus::tls=debug\")."
+)]
+struct Arguments {
+    /// The bindings file [default: config/bindings.toml, else /etc/portunus/bindings.toml]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "PORTUNUS_CONFIG",
+        global = true
+    )]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server in the foreground
+    ///
+    /// SIGTERM, SIGINT: let requests finish, then stop. SIGQUIT: stop at once. SIGHUP: reload the configuration; a bad one is
+    /// refused aloud, and what ran before goes on. Speaks sd_notify and takes sockets by systemd socket activation.
+    Run(run::Arguments),
+    /// Read the configuration, load every certificate, tell every finding, bind nothing
+    Check(check::Arguments),
+    /// Tell which socket, certificate, binding, site, route, pool and handler would serve a URL, and why
+    Explain(explain::Arguments),
+    /// Make certificates
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Write the completions of a shell to stdout
+    Completions(completions::Arguments),
+    #[command(flatten)]
+    Later(Later),
+}
+
+/// Commands that are refused by name until they work.
+#[derive(Debug, Subcommand)]
+enum Later {
+    /// (not in this version) Show the running server's state
+    #[command(hide = true)]
+    Show(Rest),
+    /// (not in this version) Show the running server's state, live
+    #[command(hide = true)]
+    Top(Rest),
+    /// (not in this version) Reload through the admin socket
+    #[command(hide = true)]
+    Reload(Rest),
+    /// (not in this version) Stop through the admin socket
+    #[command(hide = true)]
+    Stop(Rest),
+    /// (not in this version) Recycle, stop or start a pool
+    #[command(hide = true)]
+    Pool(Rest),
+}
+
+#[derive(Debug, clap::Args)]
+struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _rest: Vec<String>,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = arguments.config.unwrap_or_else(default_config);
+    match arguments.command {
+        Command::Run(arguments) => run::main(&config, &arguments),
+        Command::Check(arguments) => check::main(&config, &arguments),
+        Command::Explain(arguments) => explain::main(&config, &arguments),
+        Command::Cert(command) => cert::main(&config, &command),
+        Command::Completions(arguments) => completions::main(&arguments),
+        Command::Later(later) => refuse_later(&later),
+    }
+}
+
+fn default_config() -> PathBuf {
+    let here = PathBuf::from("config/bindings.toml");
+    let system = PathBuf::from("/etc/portunus/bindings.toml");
+    // With neither there, the nearer one is what the message should name.
+    if !here.exists() && system.exists() {
+        system
+    } else {
+        here
+    }
+}
+
+fn refuse_later(later: &Later) -> ExitCode {
+    let (name, instead) = match later {
+        Later::Show(_) | Later::Top(_) => (
+            "show and top",
+            "the logs tell what is refused, and `portunus explain` why",
+        ),
+        Later::Reload(_) => ("reload", "send SIGHUP, or use `systemctl reload portunus`"),
+        Later::Stop(_) => ("stop", "send SIGTERM (drain) or SIGQUIT (at once)"),
+        Later::Pool(_) => (
+            "pool",
+            "change the pool in the bindings file and send SIGHUP",
+        ),
+    };
+    fail(&format!(
+        "{name}: not in this version of Portunus yet; {instead}"
+    ))
+}
+
+/// Says why a command could not be done.
+fn fail(message: &str) -> ExitCode {
+    eprintln!("portunus: {message}");
+    ExitCode::FAILURE
+}
+
+/// EX_USAGE, as sysexits.h has it: the configuration has errors.
+const BAD_CONFIGURATION: u8 = 64;

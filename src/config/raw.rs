@@ -112,7 +112,8 @@ fn binding(table: Table<'_>) -> RawBinding<'_> {
         "\"*\"` for any host, or `hostname = \"www.example.com\"",
     );
     let ip = table.read("ip", |value| ip(wrong::text("ip", value)?));
-    let port = table.integer("port", 1..=65_535);
+    // 0: one that the system chooses, for tests.
+    let port = table.integer("port", 0..=65_535);
     let hostname = table.read("hostname", |value| {
         hostname::read(wrong::text("hostname", value)?)
     });

@@ -2,6 +2,9 @@
 //!
 //! A handler returns a response or a [`Refusal`]; it never builds an error response itself.
 
+mod build;
+pub mod redirect;
+pub mod respond;
 pub mod upgrade;
 
 use std::future::Future;
@@ -10,6 +13,8 @@ use std::pin::Pin;
 use http::{Request, Response};
 
 use crate::model::{Body, Facts, Refusal};
+
+pub use build::{BuildError, build};
 
 /// What a pool hands its requests to.
 ///

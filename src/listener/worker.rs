@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use super::limits::ConnectionLimits;
 use super::{SocketKey, accept};
@@ -39,6 +40,8 @@ pub enum Command {
     Unlisten(SocketKey),
     /// Stop accepting, and let every connection finish.
     Drain,
+    /// Say so when everything that was told before is done, accepting included.
+    Settle(oneshot::Sender<()>),
 }
 
 /// A running data thread, as the rest of the process sees it.
@@ -111,9 +114,19 @@ impl DataThread {
     }
 
     /// Tells the thread something.
-    pub async fn tell(&self, command: Command) {
-        // A thread that is gone has nothing left to do; `is_alive` tells of it.
-        let _ = self.commands.send(command).await;
+    pub fn tell(&self, command: Command) {
+        // A thread that is gone has nothing left to do; `is_alive` tells of it. One that does not take commands is lost.
+        if self.commands.try_send(command).is_err() {
+            tracing::error!("a data thread takes no commands");
+        }
+    }
+
+    /// Waits until everything that the thread was told is done.
+    pub async fn settled(&self) {
+        let (done, settled) = oneshot::channel();
+        self.tell(Command::Settle(done));
+        // An error is the end of the thread, and with it of all that it did.
+        let _ = settled.await;
     }
 
     /// Whether the thread still runs.
@@ -131,6 +144,7 @@ impl DataThread {
 
 async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
     let mut accepting: HashMap<SocketKey, watch::Sender<bool>> = HashMap::new();
+    let mut loops = JoinSet::new();
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Listen(key, sockets) => {
@@ -140,7 +154,7 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                 for socket in sockets {
                     match TcpListener::from_std(socket) {
                         Ok(listener) => {
-                            tokio::spawn(accept::run(
+                            loops.spawn(accept::run(
                                 Arc::clone(&worker),
                                 listener,
                                 key.scheme,
@@ -164,6 +178,12 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                 }
                 worker.thread.drain.begin();
             }
+            Command::Settle(done) => {
+                if accepting.is_empty() {
+                    while loops.join_next().await.is_some() {}
+                }
+                let _ = done.send(());
+            }
         }
     }
 }
@@ -171,6 +191,7 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
 /// Handshakes that a data thread runs at once. A half-open one costs about 4 kB, a running one a few hundred microseconds.
 pub const HANDSHAKES_MAX: usize = 4096;
 
-const COMMANDS_MAX: usize = 64;
+/// A command for each socket of a configuration, and some.
+const COMMANDS_MAX: usize = 65_536;
 
 const WARN_EVERY_MILLIS: u64 = Duration::from_secs(10).as_millis() as u64;

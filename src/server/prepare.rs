@@ -1,0 +1,111 @@
+//! From a configuration file to what a server is started with: read, certificates loaded, everything found told.
+
+use std::path::Path;
+
+use super::build::{self, Context, LibraryHandlers};
+use crate::config::{self, Config, Diagnostic, Loaded};
+use crate::report::Report;
+use crate::tls::{self, Certificates, Finding};
+
+/// What a server is started with, or everything that is wrong with it.
+pub struct Prepared {
+    /// The configuration, its text, and what was found.
+    pub loaded: Loaded,
+    /// The certificates; none where the configuration itself has errors.
+    pub certificates: Option<Certificates>,
+}
+
+impl Prepared {
+    /// The configuration and its certificates, if there is no error.
+    pub fn take(&mut self) -> Option<(Config, Certificates)> {
+        let config = self.loaded.config.take()?;
+        Some((config, self.certificates.take()?))
+    }
+}
+
+/// Reads a configuration and loads its certificates. A development certificate is made where one is due.
+pub fn prepare(file: &Path, library: &LibraryHandlers) -> Prepared {
+    look(file, library, true)
+}
+
+/// Reads a configuration and loads its certificates; makes nothing.
+pub fn check(file: &Path, library: &LibraryHandlers) -> Prepared {
+    look(file, library, false)
+}
+
+fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
+    let mut loaded = config::load(file);
+    let Some(config) = &loaded.config else {
+        return Prepared {
+            loaded,
+            certificates: None,
+        };
+    };
+    let mut findings = Vec::new();
+    let mut certificates = Certificates::load(config);
+    if may_make {
+        match tls::dev::make_missing(config, &certificates) {
+            Ok(None) => {}
+            Ok(Some(made)) => {
+                tracing::info!(
+                    ca = %made.ca.display(),
+                    "made a development certificate; browsers and tools accept it once they trust this CA"
+                );
+                certificates = Certificates::load(config);
+            }
+            Err(error) => findings.push(Diagnostic::error(
+                "certificate-development",
+                error.to_string(),
+            )),
+        }
+    }
+    findings.extend(
+        certificates
+            .findings
+            .iter()
+            .map(|finding| diagnostic(finding, config)),
+    );
+    findings.extend(handler_findings(config, library));
+    loaded.add(findings);
+    Prepared {
+        loaded,
+        certificates: Some(certificates),
+    }
+}
+
+fn diagnostic(finding: &Finding, config: &Config) -> Diagnostic {
+    let found = match finding.is_error {
+        true => Diagnostic::error(finding.code, &finding.message),
+        false => Diagnostic::warning(finding.code, &finding.message),
+    };
+    let found = found.at(config.bindings[finding.binding].place);
+    match &finding.help {
+        Some(help) => found.help(help.clone()),
+        None => found,
+    }
+}
+
+/// Handlers are built once for the finding, and again for use: it costs little, and keeps what is told in one place.
+fn handler_findings(config: &Config, library: &LibraryHandlers) -> Vec<Diagnostic> {
+    let report = std::sync::Arc::new(Report::none());
+    let context = Context {
+        threads: 1,
+        library,
+        report: &report,
+        running: None,
+    };
+    let Err(errors) = build::edge(config, &context) else {
+        return Vec::new();
+    };
+    errors
+        .iter()
+        .map(|error| match error {
+            build::BuildError::Handler { place, .. } => {
+                Diagnostic::error("handler", error.to_string()).at(*place)
+            }
+            build::BuildError::NoLibraryHandler { place, .. } => {
+                Diagnostic::error("handler-library", error.to_string()).at(*place)
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,99 @@
+//! Giving privileges up once the sockets are bound.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Group, Uid, User, chown, initgroups, setgid, setuid};
+
+use crate::config;
+
+/// Why privileges could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// There is no such user.
+    #[error("server.user: there is no user {0:?} on this system")]
+    NoUser(String),
+    /// There is no such group.
+    #[error("server.group: there is no group {0:?} on this system")]
+    NoGroup(String),
+    /// Only root may become somebody else.
+    #[error(
+        "server.user: only root can change to the user {0:?}; start as root, or leave server.user empty"
+    )]
+    NotRoot(String),
+    /// The system refused.
+    #[error("{what} failed: {errno}")]
+    System {
+        /// Which call.
+        what: &'static str,
+        /// What it said.
+        errno: Errno,
+    },
+}
+
+/// Whom to become.
+struct Identity {
+    name: std::ffi::CString,
+    uid: Uid,
+    gid: Gid,
+}
+
+/// Becomes the configured user and group, with that user's supplementary groups, and gives up gaining privileges ever again.
+/// The log files, which were opened before, become the user's, so that they can be opened anew.
+pub(super) fn drop(server: &config::Server, log_files: &[&Path]) -> Result<(), PrivilegeError> {
+    if let Some(identity) = identity(server)? {
+        if !Uid::effective().is_root() {
+            if identity.uid == Uid::effective() && identity.gid == Gid::effective() {
+                return no_new_privs();
+            }
+            return Err(PrivilegeError::NotRoot(server.user.clone()));
+        }
+        for file in log_files {
+            chown(*file, Some(identity.uid), Some(identity.gid))
+                .map_err(system("chown of a log file"))?;
+        }
+        initgroups(&identity.name, identity.gid).map_err(system("initgroups"))?;
+        setgid(identity.gid).map_err(system("setgid"))?;
+        setuid(identity.uid).map_err(system("setuid"))?;
+    } else if Uid::effective().is_root() {
+        tracing::warn!("running as root: set server.user, so that a fault cannot do what root can");
+    }
+    no_new_privs()
+}
+
+fn identity(server: &config::Server) -> Result<Option<Identity>, PrivilegeError> {
+    if server.user.is_empty() && server.group.is_empty() {
+        return Ok(None);
+    }
+    let user = if server.user.is_empty() {
+        User::from_uid(Uid::effective())
+    } else {
+        User::from_name(&server.user)
+    };
+    let user = user
+        .map_err(system("looking the user up"))?
+        .ok_or_else(|| PrivilegeError::NoUser(server.user.clone()))?;
+    let gid = if server.group.is_empty() {
+        user.gid
+    } else {
+        let group = Group::from_name(&server.group).map_err(system("looking the group up"))?;
+        group
+            .ok_or_else(|| PrivilegeError::NoGroup(server.group.clone()))?
+            .gid
+    };
+    let name = std::ffi::CString::new(user.name)
+        .map_err(|_| PrivilegeError::NoUser(server.user.clone()))?;
+    Ok(Some(Identity {
+        name,
+        uid: user.uid,
+        gid,
+    }))
+}
+
+fn no_new_privs() -> Result<(), PrivilegeError> {
+    nix::sys::prctl::set_no_new_privs().map_err(system("prctl(PR_SET_NO_NEW_PRIVS)"))
+}
+
+fn system(what: &'static str) -> impl Fn(Errno) -> PrivilegeError {
+    move |errno| PrivilegeError::System { what, errno }
+}
