@@ -93,7 +93,7 @@ pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = us
         .filter(move |at| {
             let before = text[..*at].chars().next_back();
             let after = text[at + word.len()..].chars().next();
-            !before.is_some_and(is_word) && !(word.ends_with(is_word) && after.is_some_and(is_word))
+            !(before.is_some_and(is_word) || word.ends_with(is_word) && after.is_some_and(is_word))
         })
 }
 
@@ -237,9 +237,8 @@ fn quoted(content: &str, quote: u8) -> usize {
 /// Whether a quote begins a character and not a lifetime.
 fn is_char(rest: &str) -> bool {
     let mut inner = rest.chars().skip(1);
-    match (inner.next(), inner.next()) {
-        (Some('\\'), _) => true,
-        (Some(_), Some('\'')) => true,
-        _ => false,
-    }
+    matches!(
+        (inner.next(), inner.next()),
+        (Some('\\'), _) | (Some(_), Some('\''))
+    )
 }
