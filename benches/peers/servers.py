@@ -1,0 +1,303 @@
+"""The peers: each started in the foreground on one core, with a configuration that does the same and no more."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+BODY = "Hello, World!"
+START_WAIT_MAX = 10.0
+
+
+class Server:
+    """A running server: its process, its ports, and what it has cost so far."""
+
+    def __init__(self, name, command, core, ports, folder):
+        self.name = name
+        self.ports = ports
+        self.log = pathlib.Path(folder) / f"{name}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", str(core), *map(str, command)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
+            )
+        try:
+            self._wait_until_it_listens()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_it_listens(self):
+        end = time.monotonic() + START_WAIT_MAX
+        for port in self.ports.values():
+            while True:
+                if self.process.poll() is not None:
+                    raise SystemExit(f"{self.name} ended at its start:\n{self.log.read_text()}")
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    if time.monotonic() > end:
+                        raise SystemExit(f"{self.name} does not listen on {port}:\n{self.log.read_text()}")
+                    time.sleep(0.02)
+
+    def processes(self):
+        """The server's process and all that descend from it: nginx works in a child."""
+        children = {}
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    children.setdefault(_stat(entry.name)[1], []).append(int(entry.name))
+                except OSError:
+                    continue  # It ended meanwhile.
+        found = [self.process.pid]
+        for pid in found:
+            found += children.get(pid, [])
+        return found
+
+    def cpu_seconds(self):
+        """User and system time of all its processes, those that have ended included."""
+        ticks = 0
+        for pid in self.processes():
+            ticks += sum(_stat(pid)[11:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_bytes(self):
+        """Resident memory, pages that several of its processes share counted once (Pss)."""
+        total = 0
+        for pid in self.processes():
+            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def stop(self):
+        for stop_signal in (signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                # nginx and HAProxy take SIGTERM for: at once. Portunus drains, and nobody is left to wait for.
+                self.process.send_signal(stop_signal)
+                try:
+                    self.process.wait(5)
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat from the state on, numbers as numbers: [1] is the parent, [11:15] the times."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    fields = text[text.rindex(")") + 2:].split()
+    return [fields[0], *map(int, fields[1:])]
+
+
+def free_ports(names):
+    """A free port for each name, chosen by the system."""
+    sockets = {name: socket.socket() for name in names}
+    for each in sockets.values():
+        each.bind(("127.0.0.1", 0))
+    ports = {name: each.getsockname()[1] for name, each in sockets.items()}
+    for each in sockets.values():
+        each.close()
+    return ports
+
+
+def make_certificate(folder):
+    """An ECDSA P-256 certificate of its own making, the same for every peer."""
+    chain, key, both = (folder / name for name in ("chain.pem", "key.pem", "both.pem"))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", key, "-out", chain],
+        check=True, capture_output=True,
+    )
+    both.write_text(chain.read_text() + key.read_text())
+    return chain, key, both
+
+
+def portunus(place):
+    ports = free_ports(["plain", "tls", "proxied"])
+    config = place.folder / "portunus.toml"
+    config.write_text(PORTUNUS.format(**ports, upstream=place.upstream, chain=place.chain, key=place.key, body=BODY))
+    command = [place.binaries / "portunus", "-c", config, "run"]
+    return Server("portunus", command, place.core, ports, place.folder)
+
+
+def nginx(place, name="nginx", core=None):
+    """nginx with one worker; under another name and on another core, the upstream of the proxied requests."""
+    ports = free_ports(["plain", "tls", "proxied"])
+    config = place.folder / f"{name}.conf"
+    config.write_text(NGINX.format(
+        **ports, name=name, folder=place.folder, upstream=place.upstream or ports["plain"],
+        chain=place.chain, key=place.key, body=BODY))
+    command = ["/usr/sbin/nginx", "-p", place.folder, "-e", "stderr", "-c", config]
+    return Server(name, command, place.core if core is None else core, ports, place.folder)
+
+
+def haproxy(place):
+    ports = free_ports(["plain", "tls", "proxied"])
+    config = place.folder / "haproxy.cfg"
+    config.write_text(HAPROXY.format(**ports, upstream=place.upstream, both=place.both, body=BODY))
+    command = ["/usr/sbin/haproxy", "-db", "-f", config]
+    return Server("haproxy", command, place.core, ports, place.folder)
+
+
+def bare(place):
+    """hyper, h2 and rustls with nothing round them; it proxies nothing."""
+    ports = free_ports(["plain", "tls"])
+    command = [place.binaries / "examples" / "bare_hyper", ports["plain"], ports["tls"], place.chain, place.key]
+    return Server("bare", command, place.core, ports, place.folder)
+
+
+PEERS = {"portunus": portunus, "nginx": nginx, "haproxy": haproxy, "bare": bare}
+
+# More requests at once than the h2 scenario sends (16 × 32): it measures the way through, not the waiting.
+PORTUNUS = """
+[server]
+threads = 1
+
+[log]
+level = "warn"
+access = "off"
+errors = "off"
+
+[tls]
+min_version = "1.3"
+
+[[certificate]]
+name = "bench"
+chain = "{chain}"
+key = "{key}"
+
+[[binding]]
+protocol = "http"
+ip = "127.0.0.1"
+port = {plain}
+hostname = "*"
+site = "hello"
+
+[[binding]]
+protocol = "https"
+ip = "127.0.0.1"
+port = {tls}
+hostname = "*"
+certificate = "bench"
+protocols = ["h2", "http/1.1"]
+site = "hello"
+
+[[binding]]
+protocol = "http"
+ip = "127.0.0.1"
+port = {proxied}
+hostname = "*"
+site = "proxied"
+
+[[site]]
+name = "hello"
+[[site.route]]
+path = "/"
+pool = "hello"
+
+[[site]]
+name = "proxied"
+[[site.route]]
+path = "/"
+pool = "proxied"
+
+[[pool]]
+name = "hello"
+concurrency = 4096
+[pool.handler]
+type = "respond"
+headers = {{ content-type = "text/plain" }}
+body = "{body}"
+
+[[pool]]
+name = "proxied"
+concurrency = 4096
+[pool.handler]
+type = "proxy"
+upstreams = ["http://127.0.0.1:{upstream}"]
+"""
+
+NGINX = """
+user root;
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid {folder}/{name}.pid;
+error_log stderr crit;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    server_tokens off;
+    default_type text/plain;
+    keepalive_timeout 120s;
+    keepalive_requests 1000000000;
+    client_body_temp_path {folder}/{name}-body;
+    proxy_temp_path {folder}/{name}-proxy;
+    fastcgi_temp_path {folder}/{name}-fastcgi;
+    uwsgi_temp_path {folder}/{name}-uwsgi;
+    scgi_temp_path {folder}/{name}-scgi;
+    upstream hello {{
+        server 127.0.0.1:{upstream};
+        keepalive 128;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{plain} backlog=4096;
+        location / {{ return 200 "{body}"; }}
+    }}
+    server {{
+        listen 127.0.0.1:{tls} ssl http2 backlog=4096;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;
+        location / {{ return 200 "{body}"; }}
+    }}
+    server {{
+        listen 127.0.0.1:{proxied} backlog=4096;
+        location / {{
+            proxy_pass http://hello;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $host;
+            proxy_set_header Forwarded "for=$remote_addr;host=$host;proto=$scheme";
+        }}
+    }}
+}}
+"""
+
+# Of itself HAProxy's answer would lack Date and Server, which every other peer sends.
+HAPROXY = """
+global
+    nbthread 1
+    maxconn 8192
+    ssl-default-bind-options ssl-min-ver TLSv1.3
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 120s
+    timeout server 60s
+    timeout http-request 15s
+    timeout http-keep-alive 120s
+frontend plain
+    bind 127.0.0.1:{plain} backlog 4096
+    http-request return status 200 content-type text/plain string "{body}" hdr date "%[date,http_date]" hdr server haproxy
+frontend tls
+    bind 127.0.0.1:{tls} backlog 4096 ssl crt {both} alpn h2,http/1.1
+    http-request return status 200 content-type text/plain string "{body}" hdr date "%[date,http_date]" hdr server haproxy
+frontend proxied
+    bind 127.0.0.1:{proxied} backlog 4096
+    option forwardfor
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request set-header Forwarded "for=%[src];host=%[req.hdr(host)];proto=http"
+    default_backend upstream
+backend upstream
+    http-reuse always
+    server upstream 127.0.0.1:{upstream}
+"""
