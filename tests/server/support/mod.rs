@@ -1,0 +1,7 @@
+//! A small harness: a server of one's own in a folder of one's own, and clients.
+
+mod client;
+mod server;
+
+pub use client::{Tool, raw, tls};
+pub use server::{Server, Site, folder};
