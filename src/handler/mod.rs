@@ -2,6 +2,8 @@
 //!
 //! A handler returns a response or a [`Refusal`]; it never builds an error response itself.
 
+pub mod files;
+
 use std::future::Future;
 use std::pin::Pin;
 
