@@ -9,7 +9,7 @@ use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, LAST_MODIFIED, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::conditions::{Validators, Verdict};
 use super::content::{self, Part};
@@ -121,7 +121,7 @@ impl Representation<'_> {
             headers.insert(CACHE_CONTROL, value.clone());
         }
         if self.varies {
-            headers.insert(VARY, HeaderValue::from(HeaderName::from(ACCEPT_ENCODING)));
+            headers.insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
         }
     }
 }

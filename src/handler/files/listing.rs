@@ -34,10 +34,7 @@ pub(super) fn render(folder: &Folder, relative: &str) -> Result<String, OpenErro
     }
     page.push_str("</table>\n");
     if is_cut {
-        let _ = writeln!(
-            page,
-            "<p>There are more than {ENTRIES_MAX} entries; the others are not shown.</p>"
-        );
+        page.push_str("<p>This folder has more entries than a page can show.</p>\n");
     }
     Ok(page)
 }
@@ -59,8 +56,13 @@ pub(super) fn describe(headers: &mut HeaderMap) {
 fn read(folder: &Folder, relative: &str) -> Result<(Vec<Entry>, bool), OpenError> {
     let mut handle = Dir::from_fd(folder.open_folder(relative)?)?;
     let mut entries = Vec::new();
-    for entry in handle.iter() {
-        let Some(name) = shown_name(entry?.file_name(), relative) else {
+    for (index, entry) in handle.iter().enumerate() {
+        let entry = entry?;
+        // Those that are not shown count too: they cost as much to read.
+        if index >= ENTRIES_MAX {
+            return Ok((entries, true));
+        }
+        let Some(name) = shown_name(entry.file_name(), relative) else {
             continue;
         };
         // Looked at from the root, so that a link counts as what it leads to, and one that leads outside is not shown.
@@ -69,9 +71,6 @@ fn read(folder: &Folder, relative: &str) -> Result<(Vec<Entry>, bool), OpenError
         };
         if !metadata.is_dir() && !metadata.is_file() {
             continue;
-        }
-        if entries.len() == ENTRIES_MAX {
-            return Ok((entries, true));
         }
         entries.push(Entry {
             name,

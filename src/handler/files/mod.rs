@@ -187,8 +187,10 @@ impl Handler for Files {
 /// Whether a segment begins with a dot. `.well-known` is there to be read (RFC 8615), but only where it means something:
 /// as the first segment.
 fn is_hidden(relative: &str) -> bool {
-    let rest = relative.strip_prefix(".well-known/").unwrap_or(relative);
-    rest.split('/').any(|segment| segment.starts_with('.'))
+    let mut segments = relative.split('/');
+    let first = segments.next().unwrap_or_default();
+    (first.starts_with('.') && first != ".well-known")
+        || segments.any(|segment| segment.starts_with('.'))
 }
 
 /// A folder asked for without its trailing slash: relative links of its index would lead to the wrong place.
