@@ -86,6 +86,10 @@ fn mixed_sockets(pairs: &[Pair<'_, '_>], reader: &Reader<'_>) {
     let mut any: HashMap<(u16, Scheme), &RawBinding<'_>> = HashMap::new();
     for (raw, binding) in pairs {
         let (ip, port) = (binding.ip, binding.port);
+        // The system chooses a port for each scheme.
+        if port == 0 {
+            continue;
+        }
         if sockets.contains_key(&(port, ip, binding.scheme)) {
             continue;
         }

@@ -67,8 +67,8 @@ pub(super) const QUEUE_TIMEOUT: Duration = seconds(30);
 pub(super) const RESPOND_STATUS: u16 = 200;
 /// The one field that content without any other description needs.
 pub(super) const RESPOND_HEADERS: &[(&str, &str)] = &[("content-type", "text/plain")];
-/// Nothing: what a site says is its own.
-pub(super) const RESPOND_BODY: &str = "";
+/// What a server says that has just been set up.
+pub(super) const RESPOND_BODY: &str = "Hello, World!";
 /// At once; a delay is for trying out queues.
 pub(super) const RESPOND_DELAY: Duration = seconds(0);
 

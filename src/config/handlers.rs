@@ -72,13 +72,17 @@ fn respond(table: &Table<'_>) -> Respond {
             .reader
             .report(found.help("remove the body or change the status"));
     }
+    // A 404 that says hello would puzzle.
+    let default_body = if code == 200 {
+        defaults::RESPOND_BODY
+    } else {
+        ""
+    };
     let hour = Duration::from_secs(3600);
     Respond {
         status: StatusCode::from_u16(code).unwrap_or_default(),
         headers: headers(table),
-        body: body
-            .map_or(defaults::RESPOND_BODY, |body| body.value)
-            .to_owned(),
+        body: body.map_or(default_body, |body| body.value).to_owned(),
         delay: table.duration("delay", Duration::ZERO..=hour, defaults::RESPOND_DELAY),
     }
 }

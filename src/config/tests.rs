@@ -223,7 +223,6 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
 #[test]
 fn mistakes_in_a_binding() {
     insta::assert_snapshot!(rendered_bindings(&[
-        "port = 0",
         "port = 70000",
         "port = \"443\"",
         "protocol = \"tls\"",

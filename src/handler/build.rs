@@ -23,24 +23,8 @@ pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handl
             Arc::new(super::respond::Respond::new(settings, threads))
         }
         config::Handler::Redirect(settings) => Arc::new(super::redirect::Redirect::new(settings)),
-        config::Handler::Files(_settings) => Arc::new(super::respond::Respond::new(
-            &config::Respond {
-                status: Default::default(),
-                headers: Default::default(),
-                body: "x".into(),
-                delay: Default::default(),
-            },
-            threads,
-        )),
-        config::Handler::Proxy(_settings) => Arc::new(super::respond::Respond::new(
-            &config::Respond {
-                status: Default::default(),
-                headers: Default::default(),
-                body: "x".into(),
-                delay: Default::default(),
-            },
-            threads,
-        )),
+        config::Handler::Files(settings) => Arc::new(super::files::Files::new(settings)?),
+        config::Handler::Proxy(_) => return Err(BuildError::Library),
         config::Handler::Library => return Err(BuildError::Library),
     })
 }

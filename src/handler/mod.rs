@@ -3,6 +3,7 @@
 //! A handler returns a response or a [`Refusal`]; it never builds an error response itself.
 
 mod build;
+pub mod files;
 pub mod redirect;
 pub mod respond;
 pub mod upgrade;

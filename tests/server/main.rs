@@ -3,5 +3,24 @@
 //!
 //! One binary for all: linking is most of what a test binary costs. Each file is named for what it proves.
 
+#![allow(
+    unreachable_pub,
+    reason = "the harness is written as a library is, and nothing is exported from a test"
+)]
+
+mod abuse;
 mod basics;
+mod browser;
+mod certificates;
+mod commands;
+mod http1;
+mod http2;
+mod life;
+mod logs;
+mod overload;
+mod pools;
+mod proxy;
+mod reload;
+mod sites;
 mod support;
+mod tls;
