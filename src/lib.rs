@@ -9,6 +9,7 @@
 
 pub mod binding;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod handler;
 pub mod http;

@@ -24,7 +24,7 @@ pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handl
         }
         config::Handler::Redirect(settings) => Arc::new(super::redirect::Redirect::new(settings)),
         config::Handler::Files(settings) => Arc::new(super::files::Files::new(settings)?),
-        config::Handler::Proxy(_) => return Err(BuildError::Library),
+        config::Handler::Proxy(settings) => Arc::new(super::proxy::Proxy::new(settings, threads)),
         config::Handler::Library => return Err(BuildError::Library),
     })
 }

@@ -4,6 +4,7 @@
 
 mod build;
 pub mod files;
+pub mod proxy;
 pub mod redirect;
 pub mod respond;
 pub mod upgrade;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::stall::LazyTimer;
+use crate::clock::LazyTimer;
 use crate::model::{Body, BodyError, Reason};
 
 /// What a request's content is held to.

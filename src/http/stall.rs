@@ -1,48 +1,13 @@
-//! Timers that cost nothing while all goes well.
+//! Watching that a client takes what is sent to it.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use crate::clock::LazyTimer;
 use crate::model::{Reason, Refusal};
-
-/// A timer that is set again only when it has rung: a deadline that keeps moving away costs one look at the clock.
-#[derive(Default)]
-pub(crate) struct LazyTimer {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl LazyTimer {
-    /// Whether `deadline` has come; if not, the task is woken when it may have. Every call of one timer must come from the
-    /// same task.
-    pub(crate) fn poll_until(
-        &mut self,
-        deadline: Instant,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        if now >= deadline {
-            return true;
-        }
-        match &mut self.sleep {
-            Some(sleep) => {
-                let rings = sleep.deadline();
-                if rings > now && rings <= deadline {
-                    return false;
-                }
-                sleep.as_mut().reset(deadline);
-            }
-            empty => *empty = Some(Box::pin(tokio::time::sleep_until(deadline))),
-        }
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().poll(cx).is_ready(),
-            None => false,
-        }
-    }
-}
 
 /// Watches that a client takes what is sent to it at the least rate, averaged over [`WINDOW`].
 pub(crate) struct SendStall {

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use super::chunked::Chunked;
 use super::head::{self, Framing, HeadLimits, Reading};
 use super::wire::{Upgrade, Wire};
-use crate::http::stall::{LazyTimer, SendStall};
+use crate::clock::LazyTimer;
+use crate::http::stall::SendStall;
 use crate::model::{Reason, Refusal};
 
 /// What a connection's bytes are held to.

@@ -25,8 +25,8 @@ use tokio::time::Instant;
 
 use self::meter::{Gauge, Meter};
 use super::drain::DrainWatch;
-use super::stall::LazyTimer;
 use super::{InFlight, Thread, Transport};
+use crate::clock::LazyTimer;
 use crate::config::Limits;
 use crate::model::{Connection, Protocol, Reason, Refusal};
 use crate::report::Refused;

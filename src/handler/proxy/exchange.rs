@@ -1,0 +1,74 @@
+//! One request to one upstream, until its response's head.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::link::Link;
+use super::upload::Progress;
+use crate::config::Upstream;
+use crate::model::{Body, Reason, Refusal};
+
+/// Why there is no response.
+pub(super) struct Failure {
+    pub(super) refusal: Refusal,
+    /// The request, where nothing of it was sent.
+    pub(super) unsent: Option<Request<Body>>,
+}
+
+/// Sends a request and waits for its response's head.
+pub(super) async fn exchange(
+    link: &mut Link,
+    request: Request<Body>,
+    upstream: &Upstream,
+    timeout: Duration,
+    progress: Option<&Arc<Progress>>,
+) -> Result<Response<Incoming>, Failure> {
+    link.timer.moved();
+    let mut over = None;
+    let sent = Instant::now();
+    let mut answer = std::pin::pin!(link.sender.try_send_request(request));
+    let (conn, timer) = (&mut link.conn, &mut link.timer);
+    let answered = poll_fn(|cx| {
+        if over.is_none()
+            && let Poll::Ready(ended) = std::pin::Pin::new(&mut **conn).poll(cx)
+        {
+            over = Some(ended);
+        }
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        let now = Instant::now();
+        // A long upload is no slow upstream: the time counts from its last piece.
+        let since = progress.and_then(|progress| progress.last()).map_or(sent, |last| last.max(sent));
+        if timer.poll_until(since + timeout, now, cx) { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await;
+    match answered {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(mut error)) => {
+            let unsent = error.take_message();
+            let refusal = progress
+                .and_then(|progress| progress.take_broke())
+                .unwrap_or_else(|| refusal(upstream, error.error()));
+            Err(Failure { refusal, unsent })
+        }
+        None => {
+            let detail = format!("{upstream} did not begin its response within response_timeout");
+            Err(Failure { refusal: Refusal::new(Reason::UpstreamTimeout, detail), unsent: None })
+        }
+    }
+}
+
+fn refusal(upstream: &Upstream, error: &hyper::Error) -> Refusal {
+    if error.is_parse() {
+        return Refusal::new(Reason::UpstreamProtocol, format!("what {upstream} answered is not HTTP: {error}"));
+    }
+    let detail = format!("{upstream} closed the connection before its response's head was whole: {error}");
+    Refusal::new(Reason::UpstreamReset, detail)
+}
