@@ -3,19 +3,17 @@
 //! One thread, no routing, no limits, no logs. `bare_hyper PLAIN_PORT TLS_PORT CHAIN KEY` serves the same 13 bytes over
 //! HTTP/1.1 in cleartext and over HTTP/1.1 and HTTP/2 by ALPN, on 127.0.0.1, until it is killed.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -93,44 +91,17 @@ async fn http1(stream: impl AsyncRead + AsyncWrite + Unpin) {
         .await;
 }
 
-async fn http2(stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else {
-        return;
-    };
-    while let Some(Ok((_, mut respond))) = connection.accept().await {
-        let mut response = Response::new(());
+async fn http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let service = service_fn(async |_: Request<Incoming>| {
+        let mut response = Response::new(Full::new(Bytes::from_static(BODY.as_bytes())));
         fields(response.headers_mut());
-        let headers = response.headers_mut();
-        headers.insert("content-length", HeaderValue::from_static("13"));
-        headers.insert("date", date());
-        if let Ok(mut body) = respond.send_response(response, false) {
-            // Fails when the client has reset the stream.
-            let _ = body.send_data(Bytes::from_static(BODY.as_bytes()), true);
-        }
-    }
+        Ok::<_, Infallible>(response)
+    });
+    // Ends with an error when the client closes in the middle; nothing is owed to it.
+    let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn fields(headers: &mut http::HeaderMap) {
     headers.insert("server", HeaderValue::from_static("bare"));
     headers.insert("content-type", HeaderValue::from_static("text/plain"));
-}
-
-/// The date field: hyper writes it into each HTTP/1.1 response by itself, h2 leaves it to us. Made once a second, as hyper
-/// makes it.
-fn date() -> HeaderValue {
-    thread_local! {
-        static MADE: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
-    }
-    let now = SystemTime::now();
-    let second = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| age.as_secs());
-    MADE.with_borrow_mut(|(made, value)| {
-        if *made != second {
-            *made = second;
-            let text = httpdate::fmt_http_date(now);
-            *value = HeaderValue::try_from(text).expect("a date is ASCII");
-        }
-        value.clone()
-    })
 }

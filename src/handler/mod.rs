@@ -19,12 +19,20 @@ use crate::model::{Body, Facts, Refusal};
 pub use build::{BuildError, build};
 
 /// What a pool hands its requests to.
-///
-/// This is `async fn handle(&self, request, facts) -> Result<Response<Body>, Refusal>`, spelled so that it can stand behind
-/// an `Arc<dyn Handler>` and so that a handler which knows its answer at once pays for no boxed future.
 pub trait Handler: Send + Sync {
     /// Answers one request.
+    ///
+    /// This is `async fn handle(&self, request, facts) -> Result<Response<Body>, Refusal>`, spelled so that it can stand
+    /// behind an `Arc<dyn Handler>`.
     fn handle<'a>(&'a self, request: Request<Body>, facts: &'a Facts) -> Reply<'a>;
+
+    /// Answers one request at once, or gives it back to be answered by [`Handler::handle`].
+    ///
+    /// For handlers that mostly know their answer without waiting: it saves the future and all that is kept for it.
+    fn handle_now(&self, request: Request<Body>, facts: &Facts) -> Result<Outcome, Request<Body>> {
+        let _ = facts;
+        Err(request)
+    }
 }
 
 /// What a handler gives back: its answer, or the future of it.

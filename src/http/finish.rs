@@ -8,9 +8,9 @@ use http::header::{CONTENT_LENGTH, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
+use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
-use super::{Edge, InFlight};
 use crate::handler::upgrade::Tunnel;
 use crate::model::{Body, BodyWatch, Connection, HostName, Scheme};
 use crate::pool::Permit;
@@ -19,7 +19,7 @@ use crate::report::{Access, Report};
 /// Makes a response ready to be sent. The pool's slot, the count of requests in flight and the access log hang on its body:
 /// the work ends when that is sent or dropped.
 pub(super) fn respond(
-    mut trail: Trail<'_>,
+    mut trail: Trail,
     mut response: Response<Body>,
     head_only: bool,
     permit: Option<Permit>,
@@ -27,7 +27,7 @@ pub(super) fn respond(
     close: bool,
 ) -> Answer {
     trail.stage = Stage::Done;
-    let edge = trail.edge;
+    let edge = Arc::clone(&trail.edge);
     if let Some(server) = &edge.server_header
         && !response.headers().contains_key(SERVER)
     {
@@ -109,7 +109,7 @@ struct AccessEnd {
     report: Arc<Report>,
     connection: Arc<Connection>,
     trail: AccessTrail,
-    method: Method,
+    method: Option<Method>,
     target: Option<PathAndQuery>,
     host: Option<HostName>,
     binding: Option<String>,
@@ -122,12 +122,12 @@ struct AccessEnd {
 }
 
 impl AccessEnd {
-    fn boxed(trail: &mut Trail<'_>, access: Box<AccessTrail>, status: StatusCode) -> Box<Self> {
-        let edge: &Edge = trail.edge;
+    fn boxed(trail: &mut Trail, access: Box<AccessTrail>, status: StatusCode) -> Box<Self> {
+        let edge = Arc::clone(&trail.edge);
         Box::new(Self {
             report: Arc::clone(&edge.report),
-            connection: Arc::clone(trail.connection),
-            method: trail.method.clone(),
+            connection: Arc::clone(&trail.connection),
+            method: trail.method.take(),
             target: trail.target.take(),
             host: trail.host.take(),
             binding: trail
@@ -168,7 +168,7 @@ impl Drop for AccessEnd {
             alpn: tls.and_then(|tls| tls.alpn),
             tls_version: tls.map(|tls| tls.version),
             cipher: tls.map(|tls| tls.cipher),
-            method: self.method.as_str(),
+            method: self.method.as_ref().map_or("-", Method::as_str),
             host: self.host.as_ref().map(HostName::as_str),
             path: self.target.as_ref().map_or("-", PathAndQuery::path),
             query: self.target.as_ref().and_then(PathAndQuery::query),

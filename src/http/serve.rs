@@ -1,5 +1,7 @@
 //! The seam: every version of HTTP brings its requests here, and takes its responses from here.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +11,8 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::{ContentLimits, limited};
-use super::trail::{Stage, Trail};
-use super::{Edge, InFlight, authority, finish, refuse};
+use super::trail::Trail;
+use super::{InFlight, ThreadEdge, authority, finish, refuse};
 use crate::config::Overflow;
 use crate::model::{
     Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
@@ -29,40 +31,51 @@ pub(super) enum Answer {
     Reset,
 }
 
+/// How far serving has come by itself.
+pub(super) enum Serving {
+    /// The answer is known.
+    Now(Answer),
+    /// Something is waited for: a slot, a handler. Dropping it gives the request up.
+    Later(Work),
+}
+
+/// The rest of a request's way.
+pub(super) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 /// Serves one request.
-pub(super) async fn serve<B>(
-    edge: &Edge,
+///
+/// What needs no waiting is done here and now: a request for a free slot and a handler that knows its answer costs no future.
+pub(super) fn serve<B>(
+    edge: ThreadEdge,
     connection: &Arc<Connection>,
     protocol: Protocol,
     request: Request<B>,
     in_flight: InFlight,
-) -> Answer
+) -> Serving
 where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
 {
     let received = Instant::now();
     let (parts, content) = request.into_parts();
-    let mut trail = Trail::new(edge, connection, protocol, &parts, received);
-    let head_only = parts.method == Method::HEAD;
-    let mut permit = None;
-    let outcome = match place(&mut trail, parts, content, received) {
-        Ok(Placed::Answered(response)) => Ok(response),
+    let mut journey = Journey {
+        head_only: parts.method == Method::HEAD,
+        trail: Trail::new(edge, connection, protocol, &parts, received),
+        in_flight,
+    };
+    match place(&mut journey.trail, parts, content, received) {
+        Ok(Placed::Answered(response)) => Serving::Now(journey.answer(Ok(response), None)),
         Ok(Placed::ForPool {
             request,
             facts,
             pool,
-        }) => work(&mut trail, request, &facts, pool, &mut permit).await,
-        Err(refusal) => Err(refusal),
-    };
-    match outcome {
-        Ok(response) => finish::respond(trail, response, head_only, permit, in_flight, false),
-        Err(refusal) => refused(trail, &refusal, head_only, in_flight),
+        }) => admit(journey, request, facts, pool),
+        Err(refusal) => Serving::Now(journey.answer(Err(refusal), None)),
     }
 }
 
 /// Answers a request that was refused before it could be read.
 pub(super) fn refuse_unread(
-    edge: &Edge,
+    edge: ThreadEdge,
     connection: &Arc<Connection>,
     protocol: Protocol,
     refusal: &Refusal,
@@ -70,16 +83,86 @@ pub(super) fn refuse_unread(
 ) -> Answer {
     let (parts, ()) = Request::new(()).into_parts();
     let mut trail = Trail::new(edge, connection, protocol, &parts, Instant::now());
-    trail.target = None;
+    trail.forget_request();
     refused(trail, refusal, false, in_flight)
 }
 
-fn refused(
-    mut trail: Trail<'_>,
-    refusal: &Refusal,
-    head_only: bool,
+/// A request on its way, and what is needed at its end.
+struct Journey {
+    trail: Trail,
     in_flight: InFlight,
+    head_only: bool,
+}
+
+impl Journey {
+    fn answer(self, outcome: Result<Response<Body>, Refusal>, permit: Option<Permit>) -> Answer {
+        match outcome {
+            Ok(response) => finish::respond(
+                self.trail,
+                response,
+                self.head_only,
+                permit,
+                self.in_flight,
+                false,
+            ),
+            Err(refusal) => refused(self.trail, &refusal, self.head_only, self.in_flight),
+        }
+    }
+}
+
+/// Takes a slot of the pool if one is free, and the handler's answer if it knows it.
+fn admit(mut journey: Journey, request: Request<Body>, facts: Facts, pool: usize) -> Serving {
+    match journey.trail.edge.pools[pool].enter() {
+        Entry::Refused(refusal) => Serving::Now(journey.answer(Err(refusal), None)),
+        Entry::Waiting(waiting) => {
+            journey.trail.queued();
+            Serving::Later(Box::pin(async move {
+                match waiting.await {
+                    Ok(permit) => {
+                        journey.trail.admitted();
+                        work(journey, request, facts, pool, permit).await
+                    }
+                    Err(refusal) => journey.answer(Err(refusal), None),
+                }
+            }))
+        }
+        Entry::Admitted(permit) => {
+            journey.trail.admitted();
+            let now = journey.trail.edge.pools[pool]
+                .handler()
+                .handle_now(request, &facts);
+            match now {
+                Ok(outcome) => {
+                    journey.trail.answered();
+                    Serving::Now(journey.answer(outcome, Some(permit)))
+                }
+                Err(request) => {
+                    Serving::Later(Box::pin(work(journey, request, facts, pool, permit)))
+                }
+            }
+        }
+    }
+}
+
+/// Lets the pool's handler work.
+async fn work(
+    mut journey: Journey,
+    request: Request<Body>,
+    facts: Facts,
+    pool: usize,
+    permit: Permit,
 ) -> Answer {
+    let edge = Arc::clone(&journey.trail.edge);
+    let outcome = edge.pools[pool]
+        .handler()
+        .handle(request, &facts)
+        .wait()
+        .await;
+    journey.trail.answered();
+    journey.answer(outcome, Some(permit))
+}
+
+fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFlight) -> Answer {
     trail.refused(refusal);
     let resets = refusal.reason == Reason::QueueFull
         && trail
@@ -88,7 +171,7 @@ fn refused(
     if resets {
         return Answer::Reset;
     }
-    let response = refuse::response(trail.edge, refusal);
+    let response = refuse::response(&trail.edge, refusal);
     let close = refuse::closes(response.status());
     finish::respond(trail, response, head_only, None, in_flight, close)
 }
@@ -106,7 +189,7 @@ enum Placed {
 
 /// Finds whom a request is for, as the contract of bindings has it: host, binding, site, route.
 fn place<B>(
-    trail: &mut Trail<'_>,
+    trail: &mut Trail,
     parts: http::request::Parts,
     content: B,
     received: Instant,
@@ -114,7 +197,7 @@ fn place<B>(
 where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
 {
-    let edge = trail.edge;
+    let edge = Arc::clone(&trail.edge);
     if parts.headers.len() > edge.limits.max_header_fields {
         return Err(Refusal::new(
             Reason::FieldLength,
@@ -175,7 +258,7 @@ where
             .map(|access| Arc::clone(&access.received)),
     };
     let facts = Facts {
-        connection: Arc::clone(trail.connection),
+        connection: Arc::clone(&trail.connection),
         protocol: trail.protocol,
         host,
         host_port,
@@ -201,9 +284,8 @@ fn to_https(host: &HostName, uri: &Uri, https_port: u16) -> Response<Body> {
 }
 
 /// The binding of a host on this connection's socket.
-fn find_binding(trail: &Trail<'_>, host: &HostName) -> Result<usize, Refusal> {
-    let edge = trail.edge;
-    let connection = trail.connection;
+fn find_binding(trail: &Trail, host: &HostName) -> Result<usize, Refusal> {
+    let (edge, connection) = (&trail.edge, &trail.connection);
     let found = edge
         .table
         .endpoint(connection.local)
@@ -263,34 +345,4 @@ fn method_is_taken(method: &Method) -> Result<(), Refusal> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Waits for the pool's turn, and lets its handler work.
-async fn work(
-    trail: &mut Trail<'_>,
-    request: Request<Body>,
-    facts: &Facts,
-    pool: usize,
-    permit: &mut Option<Permit>,
-) -> Result<Response<Body>, Refusal> {
-    let pool = &trail.edge.pools[pool];
-    *permit = Some(match pool.enter() {
-        Entry::Admitted(permit) => permit,
-        Entry::Refused(refusal) => return Err(refusal),
-        Entry::Waiting(waiting) => {
-            if let Some(access) = &mut trail.access {
-                access.queued = Some(Instant::now());
-            }
-            waiting.await?
-        }
-    });
-    trail.stage = Stage::Working;
-    if let Some(access) = &mut trail.access {
-        access.admitted = Some(Instant::now());
-    }
-    let outcome = pool.handler().handle(request, facts).wait().await;
-    if let Some(access) = &mut trail.access {
-        access.answered = Some(Instant::now());
-    }
-    outcome
 }

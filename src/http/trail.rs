@@ -8,18 +8,18 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
 
-use super::Edge;
+use super::ThreadEdge;
 use crate::model::{Connection, HostName, Protocol, Reason, Refusal};
 use crate::report::Refused;
 
 /// A request on its way.
 ///
 /// One that is dropped on its way, because the client went, tells of itself.
-pub(super) struct Trail<'a> {
-    pub(super) edge: &'a Edge,
-    pub(super) connection: &'a Arc<Connection>,
+pub(super) struct Trail {
+    pub(super) edge: ThreadEdge,
+    pub(super) connection: Arc<Connection>,
     pub(super) protocol: Protocol,
-    pub(super) method: Method,
+    pub(super) method: Option<Method>,
     pub(super) target: Option<PathAndQuery>,
     pub(super) host: Option<HostName>,
     pub(super) binding: Option<usize>,
@@ -54,10 +54,10 @@ pub(super) struct AccessTrail {
     pub(super) reason: Option<Reason>,
 }
 
-impl<'a> Trail<'a> {
+impl Trail {
     pub(super) fn new(
-        edge: &'a Edge,
-        connection: &'a Arc<Connection>,
+        edge: ThreadEdge,
+        connection: &Arc<Connection>,
         protocol: Protocol,
         parts: &Parts,
         began: Instant,
@@ -78,9 +78,9 @@ impl<'a> Trail<'a> {
         });
         Self {
             edge,
-            connection,
+            connection: Arc::clone(connection),
             protocol,
-            method: parts.method.clone(),
+            method: Some(parts.method.clone()),
             target: parts.uri.path_and_query().cloned(),
             host: None,
             binding: None,
@@ -88,6 +88,34 @@ impl<'a> Trail<'a> {
             pool: None,
             stage: Stage::Waiting,
             access,
+        }
+    }
+
+    /// There was no request that could be read: what stands for one is not told.
+    pub(super) fn forget_request(&mut self) {
+        self.method = None;
+        self.target = None;
+    }
+
+    /// It waits in its pool's queue.
+    pub(super) fn queued(&mut self) {
+        if let Some(access) = &mut self.access {
+            access.queued = Some(Instant::now());
+        }
+    }
+
+    /// It has a slot, and goes to the handler.
+    pub(super) fn admitted(&mut self) {
+        self.stage = Stage::Working;
+        if let Some(access) = &mut self.access {
+            access.admitted = Some(Instant::now());
+        }
+    }
+
+    /// The handler has answered.
+    pub(super) fn answered(&mut self) {
+        if let Some(access) = &mut self.access {
+            access.answered = Some(Instant::now());
         }
     }
 
@@ -107,7 +135,7 @@ impl<'a> Trail<'a> {
             alpn: tls.and_then(|tls| tls.alpn),
             tls_version: tls.map(|tls| tls.version),
             host: self.host.as_ref().map(HostName::as_str),
-            method: Some(self.method.as_str()),
+            method: self.method.as_ref().map(Method::as_str),
             path: self.target.as_ref().map(PathAndQuery::path),
             status: refusal.status().map(|status| status.as_u16()),
             site: self.site.map(|site| &*self.edge.sites[site].name),
@@ -123,7 +151,7 @@ impl<'a> Trail<'a> {
     }
 }
 
-impl Drop for Trail<'_> {
+impl Drop for Trail {
     fn drop(&mut self) {
         let refusal = match self.stage {
             Stage::Done => return,

@@ -76,6 +76,23 @@ fn lines(errors: &[impl ToString]) -> String {
         .join("\n")
 }
 
+/// Builds what serves requests, for those who accept connections themselves: an application, a test, a benchmark.
+pub fn edge(
+    config: &Config,
+    library: &LibraryHandlers,
+    report: &Arc<Report>,
+) -> Result<Arc<Edge>, ServerError> {
+    let context = Context {
+        threads: thread_count(config),
+        library,
+        report,
+        running: None,
+    };
+    build::edge(config, &context)
+        .map(|built| built.edge)
+        .map_err(ServerError::Build)
+}
+
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {

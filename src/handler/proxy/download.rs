@@ -42,15 +42,26 @@ impl Home {
 impl Download {
     pub(super) fn new(incoming: Incoming, mut link: Link, home: Home, gap: Duration) -> Self {
         link.timer.moved();
-        Self { incoming, link: Some(link), home, gap, waiting_since: None }
+        Self {
+            incoming,
+            link: Some(link),
+            home,
+            gap,
+            waiting_since: None,
+        }
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         if polled.is_ready() {
             return polled;
         }
-        let Some(link) = &mut self.link else { return polled };
+        let Some(link) = &mut self.link else {
+            return polled;
+        };
         if link.poll(cx).is_ready() {
             // The connection is over: what it had to say is with the content by now.
             self.link = None;
@@ -58,7 +69,11 @@ impl Download {
         Pin::new(&mut self.incoming).poll_frame(cx)
     }
 
-    fn broken(&mut self, reason: Reason, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BodyError {
+    fn broken(
+        &mut self,
+        reason: Reason,
+        why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> BodyError {
         self.link = None;
         BodyError::new(reason, why)
     }
@@ -76,9 +91,15 @@ impl http_body::Body for Download {
         let Poll::Ready(frame) = this.poll_incoming(cx) else {
             let now = Instant::now();
             let until = *this.waiting_since.get_or_insert(now) + this.gap;
-            let late = this.link.as_mut().is_some_and(|link| link.timer.poll_until(until, now, cx));
+            let late = this
+                .link
+                .as_mut()
+                .is_some_and(|link| link.timer.poll_until(until, now, cx));
             if late {
-                let error = this.broken(Reason::UpstreamTimeout, "nothing more of it came within body_timeout");
+                let error = this.broken(
+                    Reason::UpstreamTimeout,
+                    "nothing more of it came within body_timeout",
+                );
                 return Poll::Ready(Some(Err(error)));
             }
             return Poll::Pending;
@@ -94,7 +115,11 @@ impl http_body::Body for Download {
         }
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|error| {
-                let reason = if error.is_parse() { Reason::UpstreamProtocol } else { Reason::UpstreamReset };
+                let reason = if error.is_parse() {
+                    Reason::UpstreamProtocol
+                } else {
+                    Reason::UpstreamReset
+                };
                 this.broken(reason, error)
             })
         }))

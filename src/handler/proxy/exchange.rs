@@ -45,8 +45,14 @@ pub(super) async fn exchange(
         }
         let now = Instant::now();
         // A long upload is no slow upstream: the time counts from its last piece.
-        let since = progress.and_then(|progress| progress.last()).map_or(sent, |last| last.max(sent));
-        if timer.poll_until(since + timeout, now, cx) { Poll::Ready(None) } else { Poll::Pending }
+        let since = progress
+            .and_then(|progress| progress.last())
+            .map_or(sent, |last| last.max(sent));
+        if timer.poll_until(since + timeout, now, cx) {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     match answered {
@@ -60,15 +66,22 @@ pub(super) async fn exchange(
         }
         None => {
             let detail = format!("{upstream} did not begin its response within response_timeout");
-            Err(Failure { refusal: Refusal::new(Reason::UpstreamTimeout, detail), unsent: None })
+            Err(Failure {
+                refusal: Refusal::new(Reason::UpstreamTimeout, detail),
+                unsent: None,
+            })
         }
     }
 }
 
 fn refusal(upstream: &Upstream, error: &hyper::Error) -> Refusal {
     if error.is_parse() {
-        return Refusal::new(Reason::UpstreamProtocol, format!("what {upstream} answered is not HTTP: {error}"));
+        return Refusal::new(
+            Reason::UpstreamProtocol,
+            format!("what {upstream} answered is not HTTP: {error}"),
+        );
     }
-    let detail = format!("{upstream} closed the connection before its response's head was whole: {error}");
+    let detail =
+        format!("{upstream} closed the connection before its response's head was whole: {error}");
     Refusal::new(Reason::UpstreamReset, detail)
 }

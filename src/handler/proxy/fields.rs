@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -31,12 +32,20 @@ static TOLD_BY_PROXIES: [HeaderName; 8] = [
 
 /// The protocol that a message asks to change to, if it asks at all (RFC 9110 section 7.8).
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asks = headers.get_all(CONNECTION).iter().any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case("upgrade")));
+    let asks = headers
+        .get_all(CONNECTION)
+        .iter()
+        .any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case("upgrade")));
     headers.get(UPGRADE).filter(|_| asks).cloned()
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
+    value
+        .to_str()
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
 }
 
 /// Takes out what concerns one connection only (RFC 9110 section 7.6.1).
@@ -62,7 +71,11 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Makes a client's head the upstream's.
 pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts) {
-    let takes_trailers = headers.get_all(TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
+    let takes_trailers = headers
+        .get_all(TE)
+        .iter()
+        .flat_map(tokens)
+        .any(|token| token.eq_ignore_ascii_case("trailers"));
     strip_hop_by_hop(headers);
     headers.remove(TE);
     if takes_trailers {
@@ -82,9 +95,14 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts) {
 
 /// A CGI program reads `X_User` and `X.User` as `X-User`: a client could forge what a proxy before us set.
 fn drop_ambiguous_names(headers: &mut HeaderMap) {
-    let is_ambiguous = |name: &HeaderName| memchr::memchr2(b'_', b'.', name.as_str().as_bytes()).is_some();
+    let is_ambiguous =
+        |name: &HeaderName| memchr::memchr2(b'_', b'.', name.as_str().as_bytes()).is_some();
     if headers.keys().any(is_ambiguous) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| is_ambiguous(name)).cloned().collect();
+        let names: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_ambiguous(name))
+            .cloned()
+            .collect();
         for name in names {
             headers.remove(name);
         }
@@ -110,9 +128,11 @@ fn tell_of_client(headers: &mut HeaderMap, facts: &Facts) {
         false => write!(forwarded, ";host={authority};proto={proto}"),
     };
     // A checked host and an address are field values always.
-    if let (Ok(forwarded), Ok(host), Ok(client)) =
-        (HeaderValue::try_from(forwarded), HeaderValue::try_from(authority), HeaderValue::try_from(client.to_string()))
-    {
+    if let (Ok(forwarded), Ok(host), Ok(client)) = (
+        HeaderValue::try_from(forwarded),
+        HeaderValue::try_from(authority),
+        HeaderValue::try_from(client.to_string()),
+    ) {
         headers.insert(FORWARDED, forwarded);
         headers.insert(&X_FORWARDED_FOR, client);
         headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));

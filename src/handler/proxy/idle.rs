@@ -16,12 +16,20 @@ pub(super) struct IdleLinks {
 
 impl IdleLinks {
     pub(super) fn new(threads: usize, upstreams: usize) -> Self {
-        Self { links: PerThread::new(threads, |_| Mutex::new((0..upstreams).map(|_| Vec::new()).collect())) }
+        Self {
+            links: PerThread::new(threads, |_| {
+                Mutex::new((0..upstreams).map(|_| Vec::new()).collect())
+            }),
+        }
     }
 
     /// The connection to an upstream that was used last, if one has not been idle for too long.
     pub(super) fn take(&self, upstream: usize) -> Option<Link> {
-        let mut links = self.links.mine().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self
+            .links
+            .mine()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let links = &mut links[upstream];
         let link = links.pop()?;
         if link.idle_since.elapsed() > IDLE_MAX {
@@ -36,7 +44,11 @@ impl IdleLinks {
     pub(super) fn put(&self, upstream: usize, mut link: Link) {
         link.reused = true;
         link.idle_since = Instant::now();
-        let mut links = self.links.mine().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self
+            .links
+            .mine()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let links = &mut links[upstream];
         if links.len() >= IDLE_LINKS_MAX {
             links.remove(0);

@@ -59,32 +59,52 @@ impl Proxy {
         for step in 0..self.config.upstreams.len() {
             let index = (first + step) % self.config.upstreams.len();
             match self.try_upstream(index, &mut outbound).await {
-                Ok((link, response)) => return self.answer(index, link, response, outbound.upgrade).await,
+                Ok((link, response)) => {
+                    return self.answer(index, link, response, outbound.upgrade).await;
+                }
                 Err(Attempt::Elsewhere(refusal)) => last = Some(refusal),
                 Err(Attempt::Final(refusal)) => return Err(refusal),
             }
         }
-        Err(last.unwrap_or_else(|| Refusal::new(Reason::UpstreamConnect, "the proxy has no upstream")))
+        Err(last
+            .unwrap_or_else(|| Refusal::new(Reason::UpstreamConnect, "the proxy has no upstream")))
     }
 
     /// Sends the request to one upstream: over a kept connection if there is one, and over a new one if that turns out to be
     /// closed.
-    async fn try_upstream(&self, index: usize, outbound: &mut Outbound) -> Result<(Link, Response<Incoming>), Attempt> {
+    async fn try_upstream(
+        &self,
+        index: usize,
+        outbound: &mut Outbound,
+    ) -> Result<(Link, Response<Incoming>), Attempt> {
         let upstream = &self.config.upstreams[index];
         loop {
             let mut link = match self.kept(index).await {
                 Some(link) => link,
-                None => Link::connect(upstream, self.config.connect_timeout).await.map_err(Attempt::Elsewhere)?,
+                None => Link::connect(upstream, self.config.connect_timeout)
+                    .await
+                    .map_err(Attempt::Elsewhere)?,
             };
             let reused = link.reused;
-            let request = outbound.request(reused).ok_or_else(|| Attempt::Final(outbound.spent()))?;
+            let request = outbound
+                .request(reused)
+                .ok_or_else(|| Attempt::Final(outbound.spent()))?;
             let timeout = self.config.response_timeout;
-            match exchange(&mut link, request, upstream, timeout, outbound.progress.as_ref()).await {
+            match exchange(
+                &mut link,
+                request,
+                upstream,
+                timeout,
+                outbound.progress.as_ref(),
+            )
+            .await
+            {
                 Ok(response) => return Ok((link, response)),
                 Err(Failure { refusal, unsent }) => {
                     outbound.give_back(unsent);
                     // A kept connection may have been closed under our hands; a new one has no such excuse.
-                    let excused = reused && refusal.reason == Reason::UpstreamReset && outbound.can_repeat();
+                    let excused =
+                        reused && refusal.reason == Reason::UpstreamReset && outbound.can_repeat();
                     if !excused {
                         return Err(Attempt::Final(refusal));
                     }
@@ -111,12 +131,17 @@ impl Proxy {
         asked_upgrade: Option<HeaderValue>,
     ) -> Outcome {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(index, link, response, asked_upgrade.is_some()).await;
+            return self
+                .switch(index, link, response, asked_upgrade.is_some())
+                .await;
         }
         let (mut parts, incoming) = response.into_parts();
         parts.version = Version::HTTP_11;
         fields::to_client(&mut parts.headers, parts.status);
-        let home = Home { idle: Arc::clone(&self.idle), upstream: index };
+        let home = Home {
+            idle: Arc::clone(&self.idle),
+            upstream: index,
+        };
         let body = if incoming.is_end_stream() {
             let mut link = Some(link);
             poll_fn(|cx| {
@@ -128,13 +153,24 @@ impl Proxy {
             .await;
             Body::empty()
         } else {
-            Body::stream(Download::new(incoming, link, home, self.config.body_timeout))
+            Body::stream(Download::new(
+                incoming,
+                link,
+                home,
+                self.config.body_timeout,
+            ))
         };
         Ok(Response::from_parts(parts, body))
     }
 
     /// The upstream leaves HTTP: the client's connection and its own become one.
-    async fn switch(&self, index: usize, mut link: Link, response: Response<Incoming>, asked: bool) -> Outcome {
+    async fn switch(
+        &self,
+        index: usize,
+        mut link: Link,
+        response: Response<Incoming>,
+        asked: bool,
+    ) -> Outcome {
         let upstream = &self.config.upstreams[index];
         if !asked {
             let detail = format!("{upstream} switches protocols, which nobody asked for");
@@ -143,19 +179,24 @@ impl Proxy {
         let (mut parts, _) = response.into_parts();
         let protocol = parts.headers.get(UPGRADE).cloned();
         fields::to_client(&mut parts.headers, parts.status);
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = protocol {
             parts.headers.insert(UPGRADE, protocol);
         }
         // hyper's part ends here, and gives the socket and what it has read of it.
         let ended = poll_fn(|cx| link.poll(cx)).await;
-        ended.map_err(|error| Refusal::new(Reason::UpstreamReset, format!("{upstream}: {error}")))?;
+        ended
+            .map_err(|error| Refusal::new(Reason::UpstreamReset, format!("{upstream}: {error}")))?;
         let left = link.conn.into_parts();
         let mut theirs = Rewound::new(left.read_buf, left.io.into_inner());
-        parts.extensions.insert(Tunnel::new(move |mut ours| async move {
-            // Either side may go at any time; that is how these connections end.
-            let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
-        }));
+        parts
+            .extensions
+            .insert(Tunnel::new(move |mut ours| async move {
+                // Either side may go at any time; that is how these connections end.
+                let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
+            }));
         Ok(Response::from_parts(parts, Body::empty()))
     }
 }
@@ -195,7 +236,9 @@ impl Outbound {
         };
         fields::to_upstream(&mut parts.headers, facts);
         if let Some(protocol) = &upgrade {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            parts
+                .headers
+                .insert(CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(UPGRADE, protocol.clone());
         }
         parts.uri = target(&parts.uri, facts)?;
@@ -206,7 +249,13 @@ impl Outbound {
             body = Body::stream(Upload::new(body, Arc::clone(progress)));
         }
         let repeatable = progress.is_none() && upgrade.is_none() && is_idempotent(&parts.method);
-        Ok(Self { request: Some(Request::from_parts(parts, body)), spare: None, progress, repeatable, upgrade })
+        Ok(Self {
+            request: Some(Request::from_parts(parts, body)),
+            spare: None,
+            progress,
+            repeatable,
+            upgrade,
+        })
     }
 
     /// The request; with a spare head kept back if it goes out on a connection that may turn out to be closed.
@@ -229,24 +278,36 @@ impl Outbound {
 
     /// Whether the request can be sent once more without being carried out twice.
     fn can_repeat(&self) -> bool {
-        let untouched = self.progress.as_ref().is_none_or(|progress| !progress.is_touched());
+        let untouched = self
+            .progress
+            .as_ref()
+            .is_none_or(|progress| !progress.is_touched());
         self.request.is_some() && untouched || self.spare.is_some()
     }
 
     fn spent(&self) -> Refusal {
-        Refusal::new(Reason::Internal, "the request was sent already and is not to be sent again")
+        Refusal::new(
+            Reason::Internal,
+            "the request was sent already and is not to be sent again",
+        )
     }
 }
 
 /// RFC 9110 section 9.2.2.
 fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    )
 }
 
 /// The target as the upstream gets it: as the client wrote it, unless resolving it changed more than its encoding. A path
 /// that was routed as one thing must not be read as another behind us.
 fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
-    let asked = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let asked = uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let path = facts.path.as_str();
     let same = asked.path() == path || percent_decode_str(asked.path()).eq(path.bytes());
     if same {
@@ -261,8 +322,20 @@ fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
 }
 
 /// What may not stand in a path as it is.
-const ENCODED: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
-use super::{Handler, Reply};
+use super::{Handler, Outcome, Reply};
 use crate::config;
 use crate::model::{Body, Facts, PerThread};
 
@@ -63,12 +63,16 @@ impl Prepared {
 
 impl Handler for Respond {
     fn handle<'a>(&'a self, _request: Request<Body>, _facts: &'a Facts) -> Reply<'a> {
-        if self.delay.is_zero() {
-            return Reply::Now(Ok(self.prepared.mine().response()));
-        }
         Reply::later(async {
             tokio::time::sleep(self.delay).await;
             Ok(self.prepared.mine().response())
         })
+    }
+
+    fn handle_now(&self, request: Request<Body>, _facts: &Facts) -> Result<Outcome, Request<Body>> {
+        if !self.delay.is_zero() {
+            return Err(request);
+        }
+        Ok(Ok(self.prepared.mine().response()))
     }
 }

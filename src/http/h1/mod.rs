@@ -13,6 +13,7 @@ mod wire;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -24,7 +25,7 @@ use self::content::Content;
 use self::gate::{Gate, GateLimits};
 use self::head::HeadLimits;
 use self::wire::Wire;
-use super::serve::{Answer, refuse_unread, serve};
+use super::serve::{Answer, Serving, Work, refuse_unread, serve};
 use super::{Thread, Transport, linger};
 use crate::config::Limits;
 use crate::handler::upgrade::{Rewound, Tunnel};
@@ -47,7 +48,7 @@ pub async fn drive<I: Transport>(
         wire,
     });
     let served = Arc::clone(&shared);
-    let service = hyper::service::service_fn(move |request| answer(Arc::clone(&served), request));
+    let service = hyper::service::service_fn(move |request| answer(&served, request));
     let mut conn = builder(&limits).serve_connection(TokioIo::new(gate), service);
 
     let mut drain = thread.drain.watch();
@@ -110,54 +111,80 @@ struct Shared {
 #[error("the connection is to be reset")]
 struct Aborted;
 
-async fn answer(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Aborted> {
+/// hyper's future of a response. Most responses are there at once: hyper keeps room for one of these in each connection, and
+/// moves every one into it, so that it had better be small.
+enum Answering {
+    Now(Option<Result<Response<Body>, Aborted>>),
+    Later { work: Work, shared: Arc<Shared> },
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Aborted>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Later { work, shared } => {
+                work.as_mut().poll(cx).map(|answer| shared.settle(answer))
+            }
+        }
+    }
+}
+
+fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answering {
     let edge = shared.thread.edge();
     let (in_flight, refusal) = shared.wire.request();
-    let answer = match refusal {
-        Some(refusal) => refuse_unread(
-            &edge,
+    if let Some(refusal) = refusal {
+        let answer = refuse_unread(
+            edge,
             &shared.connection,
             Protocol::Http1,
             &refusal,
             in_flight,
-        ),
-        None => {
-            let (mut parts, incoming) = request.into_parts();
-            let content = Content::new(incoming, Arc::clone(&shared.wire));
-            if !content.is_empty() {
-                // The gate takes what follows for the body, so the connection cannot leave HTTP behind it.
-                parts.headers.remove(UPGRADE);
+        );
+        return Answering::Now(Some(shared.settle(answer)));
+    }
+    let (mut parts, incoming) = request.into_parts();
+    let content = Content::new(incoming, Arc::clone(&shared.wire));
+    if !content.is_empty() {
+        // The gate takes what follows for the body, so the connection cannot leave HTTP behind it.
+        parts.headers.remove(UPGRADE);
+    }
+    let request = Request::from_parts(parts, content);
+    match serve(
+        edge,
+        &shared.connection,
+        Protocol::Http1,
+        request,
+        in_flight,
+    ) {
+        Serving::Now(answer) => Answering::Now(Some(shared.settle(answer))),
+        Serving::Later(work) => Answering::Later {
+            work,
+            shared: Arc::clone(shared),
+        },
+    }
+}
+
+impl Shared {
+    fn settle(&self, answer: Answer) -> Result<Response<Body>, Aborted> {
+        match answer {
+            Answer::Reset => {
+                self.wire.reset();
+                Err(Aborted)
             }
-            let request = Request::from_parts(parts, content);
-            serve(
-                &edge,
-                &shared.connection,
-                Protocol::Http1,
-                request,
-                in_flight,
-            )
-            .await
-        }
-    };
-    match answer {
-        Answer::Reset => {
-            shared.wire.reset();
-            Err(Aborted)
-        }
-        Answer::Response {
-            mut response,
-            close,
-        } => {
-            if close {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            Answer::Response {
+                mut response,
+                close,
+            } => {
+                if close {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                settle_upgrade(&self.wire, &mut response);
+                Ok(response)
             }
-            settle_upgrade(&shared.wire, &mut response);
-            Ok(response)
         }
     }
 }

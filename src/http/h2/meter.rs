@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -23,6 +23,9 @@ pub(super) struct Meter<I> {
     first: Bytes,
     incoming: Frames,
     outgoing: Frames,
+    /// Written by h2 and not yet to the socket. h2 flushes after every frame; while the driver has more to answer, what it
+    /// flushes gathers here, and leaves in one write.
+    gathered: BytesMut,
     stall: SendStall,
     gauge: Arc<Gauge>,
 }
@@ -39,6 +42,8 @@ struct Readings {
     /// When a header block began whose end has not come.
     block_began: Option<Instant>,
     verdict: Option<Refusal>,
+    /// Whether what h2 writes is to be gathered.
+    corked: bool,
     /// What h2 answered by itself.
     by_h2: Vec<Refusal>,
 }
@@ -65,12 +70,18 @@ impl Gauge {
             headers_due: 0,
             block_began: None,
             verdict: None,
+            corked: false,
             by_h2: Vec::new(),
         })))
     }
 
     fn readings(&self) -> MutexGuard<'_, Readings> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gathers what h2 writes, or lets the next flush write it.
+    pub(super) fn cork(&self, corked: bool) {
+        self.readings().corked = corked;
     }
 
     /// The driver is about to send a header block.
@@ -200,6 +211,7 @@ impl<I> Meter<I> {
             first,
             incoming: Frames::new(PREFACE_BYTES),
             outgoing: Frames::new(0),
+            gathered: BytesMut::new(),
             stall: SendStall::new(min_send_rate),
             gauge,
         }
@@ -258,18 +270,29 @@ impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
     }
 }
 
+impl<I: AsyncWrite + Unpin> Meter<I> {
+    /// Writes what was gathered.
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            let polled = Pin::new(&mut self.io).poll_write(cx, &self.gathered);
+            match ready!(self.sent(cx, polled))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.gathered.advance(written),
+            }
+        }
+        // An idle connection keeps no buffer.
+        self.gathered = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(written)) = polled {
-            this.wrote(&[io::IoSlice::new(bytes)], written);
-        }
-        this.sent(cx, polled)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -278,6 +301,16 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if this.gathered.len() + length <= GATHERED_BYTES_MAX {
+            for slice in slices {
+                this.gathered.extend_from_slice(slice);
+            }
+            this.wrote(slices, length);
+            return Poll::Ready(Ok(length));
+        }
+        // What would not fit is not worth a copy either.
+        ready!(this.poll_gathered(cx))?;
         let polled = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
         if let Poll::Ready(Ok(written)) = polled {
             this.wrote(slices, written);
@@ -291,6 +324,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.gauge.readings().corked {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.poll_gathered(cx))?;
         let polled = Pin::new(&mut this.io).poll_flush(cx);
         match polled {
             Poll::Ready(Ok(())) => {
@@ -302,7 +339,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(this.poll_gathered(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
 
@@ -313,3 +352,6 @@ const WINDOW: Duration = Duration::from_secs(10);
 pub(super) const PREFACE_BYTES: usize = 24;
 
 const BY_H2_MAX: usize = 256;
+
+/// The heads and small contents of a read's worth of responses; a TLS record holds 16 KiB.
+const GATHERED_BYTES_MAX: usize = 16 * 1024;

@@ -56,14 +56,11 @@ pub async fn drive<I: Transport>(
             return shared.tell(&Refusal::new(Reason::TimerHeaderWait, detail));
         }
     };
-    let run = |request, respond| stream::run(Arc::clone(&shared), request, respond);
     let driver = Driver {
         conn,
         streams: FuturesUnordered::new(),
-        spare: None,
-        run,
-        shared: Arc::clone(&shared),
         drain: shared.thread.drain.watch(),
+        shared,
         ending: Ending::No,
         idle_since: None,
         timer: LazyTimer::default(),
@@ -133,15 +130,13 @@ impl Shared {
     }
 }
 
-type Run<F> = Pin<Box<Option<F>>>;
+/// A stream that did not end at once.
+type Streaming = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The connection's own task: h2, and the streams that did not end at once.
-struct Driver<I: Transport, F, R> {
+struct Driver<I: Transport> {
     conn: H2<Meter<I>, Bytes>,
-    streams: FuturesUnordered<Streaming<F>>,
-    /// The box of a stream that ended at once, for the next one.
-    spare: Option<Run<F>>,
-    run: R,
+    streams: FuturesUnordered<Streaming>,
     shared: Arc<Shared>,
     drain: DrainWatch,
     ending: Ending,
@@ -160,12 +155,7 @@ enum Ending {
     Abrupt(Instant),
 }
 
-impl<I, F, R> Future for Driver<I, F, R>
-where
-    I: Transport,
-    F: Future<Output = ()>,
-    R: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
-{
+impl<I: Transport> Future for Driver<I> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -173,53 +163,86 @@ where
         if this.ending == Ending::No && this.drain.has_begun(cx) {
             this.end_gracefully();
         }
-        let mut budget = ACCEPTED_AT_ONCE;
-        loop {
-            match this.conn.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    this.begin(request, respond, cx);
-                    budget -= 1;
-                    if budget == 0 {
-                        // Other connections of this thread want to be served too.
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    continue;
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    this.tell_refusals();
-                    if let Some(refusal) = this.shared.gauge.take_verdict() {
-                        this.shared.tell(&refusal);
-                    } else {
-                        this.shared.tell_error(&error);
-                    }
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => {
-                    this.tell_refusals();
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {}
-            }
-            this.tell_refusals();
-            if this.judge() {
-                continue;
-            }
-            match Pin::new(&mut this.streams).poll_next(cx) {
-                Poll::Ready(Some(())) => {}
-                Poll::Ready(None) | Poll::Pending => break,
-            }
+        // All that is answered in this turn leaves together.
+        this.shared.gauge.cork(true);
+        let turn = this.poll_turn(cx);
+        this.shared.gauge.cork(false);
+        match turn {
+            Turn::Over => return Poll::Ready(()),
+            Turn::Quiet => {}
+            // Other connections of this thread want to be served too.
+            Turn::Enough => cx.waker().wake_by_ref(),
         }
+        match this.conn.poll_accept(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                this.begin(request, respond, cx);
+                cx.waker().wake_by_ref();
+            }
+            Poll::Ready(Some(Err(error))) => return this.end(Some(&error)),
+            Poll::Ready(None) => return this.end(None),
+        }
+        this.tell_refusals();
         this.poll_timers(cx)
     }
 }
 
-impl<I, F, R> Driver<I, F, R>
-where
-    I: Transport,
-    F: Future<Output = ()>,
-    R: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
-{
+/// How a turn of the connection's task went.
+enum Turn {
+    /// Nothing more is to be done until something happens.
+    Quiet,
+    /// There may be more to do.
+    Enough,
+    /// The connection is at its end.
+    Over,
+}
+
+impl<I: Transport> Driver<I> {
+    /// Takes requests and moves streams until there is nothing more to do, or enough was done.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        let mut budget = ACCEPTED_AT_ONCE;
+        loop {
+            match self.conn.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.begin(request, respond, cx);
+                    budget -= 1;
+                    if budget == 0 {
+                        return Turn::Enough;
+                    }
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let _ = self.end(Some(&error));
+                    return Turn::Over;
+                }
+                Poll::Ready(None) => {
+                    let _ = self.end(None);
+                    return Turn::Over;
+                }
+                Poll::Pending => {}
+            }
+            self.tell_refusals();
+            if self.judge() {
+                continue;
+            }
+            match Pin::new(&mut self.streams).poll_next(cx) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) | Poll::Pending => return Turn::Quiet,
+            }
+        }
+    }
+
+    /// The connection is at its end; tells why, if there is anything to tell.
+    fn end(&mut self, error: Option<&h2::Error>) -> Poll<()> {
+        self.tell_refusals();
+        if let Some(refusal) = self.shared.gauge.take_verdict() {
+            self.shared.tell(&refusal);
+        } else if let Some(error) = error {
+            self.shared.tell_error(error);
+        }
+        Poll::Ready(())
+    }
+
     /// Begins a stream; most end here.
     fn begin(
         &mut self,
@@ -228,15 +251,11 @@ where
         cx: &mut Context<'_>,
     ) {
         self.idle_since = None;
-        let future = (self.run)(request, respond);
-        let mut run = self.spare.take().unwrap_or_else(|| Box::pin(None));
-        run.set(Some(future));
-        let polled = run.as_mut().as_pin_mut().map(|future| future.poll(cx));
-        if matches!(polled, Some(Poll::Pending)) {
-            self.streams.push(Streaming(run));
-        } else {
-            run.set(None);
-            self.spare = Some(run);
+        let Some(mut streaming) = stream::begin(&self.shared, request, respond) else {
+            return;
+        };
+        if streaming.as_mut().poll(cx).is_pending() {
+            self.streams.push(streaming);
         }
     }
 
@@ -311,20 +330,6 @@ where
             cx.waker().wake_by_ref();
         }
         Poll::Pending
-    }
-}
-
-/// A stream that did not end at once.
-struct Streaming<F>(Run<F>);
-
-impl<F: Future<Output = ()>> Future for Streaming<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.0.as_mut().as_pin_mut() {
-            Some(future) => future.poll(cx),
-            None => Poll::Ready(()),
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! One HTTP/2 stream: its request to the seam, and its response back within the client's windows.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -15,19 +14,20 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as _;
 
-use super::Shared;
 use super::content::Content;
+use super::{Shared, Streaming};
 use crate::http::date::date;
-use crate::http::serve::{Answer, serve};
+use crate::http::serve::{Answer, Serving, Work, serve};
 use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Refusal};
 
-/// Serves one stream.
-pub(super) async fn run(
-    shared: Arc<Shared>,
+/// Begins to serve a stream. What is left to do is given back; for a request whose response is known at once, and fits the
+/// client's windows, that is nothing.
+pub(super) fn begin(
+    shared: &Arc<Shared>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-) {
+    respond: SendResponse<Bytes>,
+) -> Option<Streaming> {
     let in_flight = shared.in_flight.enter();
     let (mut parts, stream) = request.into_parts();
     join_cookies(&mut parts.headers);
@@ -42,33 +42,46 @@ pub(super) async fn run(
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let request = Request::from_parts(parts, Content::new(stream, length, wanted.clone()));
     let edge = shared.thread.edge();
-    let answer = {
-        let mut serving = pin!(serve(
-            &edge,
-            &shared.connection,
-            Protocol::Http2,
-            request,
-            in_flight
-        ));
-        poll_fn(|cx| {
-            if let Poll::Ready(answer) = serving.as_mut().poll(cx) {
-                return Poll::Ready(Some(answer));
-            }
-            if wanted
-                .as_ref()
-                .is_some_and(|wanted| wanted.swap(false, Relaxed))
-            {
-                send_continue(&shared, &mut respond);
-            }
-            // The client's reset ends the work, wherever it stands.
-            respond.poll_reset(cx).map(|_| None)
-        })
-        .await
-    };
-    match answer {
-        None => {}
-        Some(Answer::Reset) => respond.send_reset(Code::REFUSED_STREAM),
-        Some(Answer::Response { response, .. }) => send(&shared, respond, response).await,
+    match serve(
+        edge,
+        &shared.connection,
+        Protocol::Http2,
+        request,
+        in_flight,
+    ) {
+        Serving::Now(answer) => {
+            let (stream, body) = send_head(shared, respond, answer)?;
+            Some(Box::pin(send_rest(Arc::clone(shared), stream, body)))
+        }
+        Serving::Later(work) => Some(Box::pin(run(Arc::clone(shared), work, respond, wanted))),
+    }
+}
+
+/// Waits for the answer, and sends it.
+async fn run(
+    shared: Arc<Shared>,
+    mut work: Work,
+    mut respond: SendResponse<Bytes>,
+    wanted: Option<Arc<AtomicBool>>,
+) {
+    let answer = poll_fn(|cx| {
+        if let Poll::Ready(answer) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        if wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.swap(false, Relaxed))
+        {
+            send_continue(&shared, &mut respond);
+        }
+        // The client's reset ends the work, wherever it stands.
+        respond.poll_reset(cx).map(|_| None)
+    })
+    .await;
+    if let Some(answer) = answer
+        && let Some((stream, body)) = send_head(&shared, respond, answer)
+    {
+        send_rest(shared, stream, body).await;
     }
 }
 
@@ -114,7 +127,16 @@ fn strip_connection_fields(headers: &mut HeaderMap) {
     }
 }
 
-async fn send(shared: &Shared, mut respond: SendResponse<Bytes>, response: Response<Body>) {
+/// Sends an answer's head, and its content too if that is known and fits the client's windows. What is left to be sent.
+fn send_head(
+    shared: &Shared,
+    mut respond: SendResponse<Bytes>,
+    answer: Answer,
+) -> Option<(SendStream<Bytes>, Body)> {
+    let Answer::Response { response, .. } = answer else {
+        respond.send_reset(Code::REFUSED_STREAM);
+        return None;
+    };
     let (mut head, mut body) = response.into_parts();
     strip_connection_fields(&mut head.headers);
     if !head.headers.contains_key(DATE) {
@@ -129,23 +151,27 @@ async fn send(shared: &Shared, mut respond: SendResponse<Bytes>, response: Respo
             .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     shared.gauge.headers_due();
-    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), empty) else {
-        return;
-    };
+    // An error is a stream that the client has reset.
+    let mut stream = respond
+        .send_response(Response::from_parts(head, ()), empty)
+        .ok()?;
     if empty {
-        return;
+        return None;
     }
     if let Some(length) = body.full_len() {
         stream.reserve_capacity(length);
         if stream.capacity() >= length {
-            // The whole content fits the client's windows: h2 has it, and nothing needs to wait for anything.
             let _ = stream.send_data(body.take_full().unwrap_or_default(), true);
-            return;
+            return None;
         }
     }
-    match send_content(shared, &mut stream, &mut body).await {
-        Ok(()) => {}
-        Err(Ended::Gone) => {}
+    Some((stream, body))
+}
+
+/// Sends content as the client's windows take it.
+async fn send_rest(shared: Arc<Shared>, mut stream: SendStream<Bytes>, mut body: Body) {
+    match send_content(&shared, &mut stream, &mut body).await {
+        Ok(()) | Err(Ended::Gone) => {}
         Err(Ended::Slow(refusal)) => {
             shared.tell(&refusal);
             stream.send_reset(Code::CANCEL);
