@@ -98,7 +98,9 @@ async fn http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         Ok::<_, Infallible>(response)
     });
     // Ends with an error when the client closes in the middle; nothing is owed to it.
-    let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = http2::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 fn fields(headers: &mut http::HeaderMap) {

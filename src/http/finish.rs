@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, SERVER};
+use http::header::{CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
@@ -29,9 +29,9 @@ pub(super) fn respond(
     trail.stage = Stage::Done;
     let edge = Arc::clone(&trail.edge);
     if let Some(server) = &edge.server_header
-        && !response.headers().contains_key(SERVER)
+        && let Entry::Vacant(place) = response.headers_mut().entry(SERVER)
     {
-        response.headers_mut().insert(SERVER, server.mine().clone());
+        place.insert(server.mine().clone());
     }
     if trail.connection.tls.is_some()
         && let Some(site) = trail.site

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream, SendStream};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, Entry, HeaderValue, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -139,16 +140,15 @@ fn send_head(
     };
     let (mut head, mut body) = response.into_parts();
     strip_connection_fields(&mut head.headers);
-    if !head.headers.contains_key(DATE) {
-        head.headers.insert(DATE, date());
+    if let Entry::Vacant(place) = head.headers.entry(DATE) {
+        place.insert(date());
     }
     let empty = body.is_end_stream();
     if !empty
         && let Some(length) = body.size_hint().exact()
-        && !head.headers.contains_key(CONTENT_LENGTH)
+        && let Entry::Vacant(place) = head.headers.entry(CONTENT_LENGTH)
     {
-        head.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+        place.insert(HeaderValue::from(length));
     }
     shared.gauge.headers_due();
     // An error is a stream that the client has reset.
