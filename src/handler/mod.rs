@@ -2,6 +2,10 @@
 //!
 //! A handler returns a response or a [`Refusal`]; it never builds an error response itself.
 
+pub mod redirect;
+pub mod respond;
+pub mod tower;
+
 use std::future::Future;
 use std::pin::Pin;
 
@@ -43,3 +47,6 @@ impl<'a> Reply<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
