@@ -7,6 +7,7 @@ pub mod files;
 pub mod proxy;
 pub mod redirect;
 pub mod respond;
+pub mod tower;
 pub mod upgrade;
 
 use std::future::Future;
@@ -60,3 +61,6 @@ impl<'a> Reply<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,101 +1,102 @@
-//! Pools: a capacity, a bounded queue for it, and the handler that does the work.
+//! Pools: a bounded number of requests runs at once, a bounded number waits its turn, and every other is refused at once.
 //!
-//! A request takes a slot at once if one is free, waits in its turn if the queue has room, and is refused at once if not, in
-//! constant time and before its content is read. The slot is held until the work ends: the response sent or dropped.
+//! A free slot is taken and given back by one compare-and-swap on a word that holds both counts. Only a request that must
+//! wait, and a slot that somebody waits for, take the lock of the queue. The count of those waiting changes under that lock
+//! alone, and always together with the queue: a request that is about to wait looks at the word again under the lock, and a
+//! slot given back while the word says that somebody waits is given back under the lock. So neither can miss the other.
+//!
+//! A slot is held by its [`Permit`] until that is dropped: with the response's body, not when the handler returns.
 
-mod admission;
+pub mod admission;
+mod gate;
 mod queue;
+mod waiting;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use gate::{Gate, Slots};
+pub use waiting::Waiting;
 
 use crate::config::{self, Overflow};
 use crate::handler::Handler;
-use crate::model::{Reason, Refusal};
-use queue::{Entered, Held, Queue, Ticket};
+use crate::model::{PerThread, Reason, Refusal};
 
-/// A pool.
+/// A pool: who does the work, and how much of it at once.
 pub struct Pool {
     name: Box<str>,
     handler: Arc<dyn Handler>,
-    queue: Arc<Queue>,
-    state: AtomicU8,
-    settings: Mutex<Settings>,
-    waited: AtomicU64,
-    refused: AtomicU64,
+    /// Whether a request that is refused for want of room sees a reset.
+    resets: AtomicBool,
+    /// Each thread's own pointer to the one gate: a request counts its pointer up and down, and no other thread notices.
+    gate: PerThread<Slots>,
 }
 
-#[derive(Clone, Copy)]
-struct Settings {
-    queue_timeout: Duration,
-    on_overflow: Overflow,
-}
-
-/// Whether a pool takes requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoolState {
-    /// It does.
-    Started,
-    /// It was stopped; requests are refused as `AppShutdown`.
-    Stopped,
-    /// An administrator switched it off; requests are refused as `Disabled`.
-    Disabled,
-}
-
-/// What a request meets at a pool's door.
+/// What becomes of a request that comes to a pool.
+#[derive(Debug)]
 pub enum Entry {
-    /// A slot.
+    /// It may run.
     Admitted(Permit),
-    /// A place in the queue.
+    /// It must wait its turn.
     Waiting(Waiting),
-    /// Neither.
+    /// It is refused: the queue is full, or the pool takes nobody.
     Refused(Refusal),
 }
 
-/// A slot. Dropping it ends the work.
+/// The right to run. The slot goes to the next request when this is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _held: Held,
+    /// None once the slot has been given back.
+    slots: Option<Slots>,
 }
 
-/// A place in the queue; the slot comes in its turn. Dropping it leaves the queue at once.
-pub struct Waiting {
-    pool: Arc<Pool>,
-    ticket: Ticket,
-    timeout: Pin<Box<Sleep>>,
+/// Whether a pool takes requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PoolState {
+    /// It does.
+    #[default]
+    Started,
+    /// It was stopped: refused for `AppShutdown`.
+    Stopped,
+    /// An administrator switched it off: refused for `Disabled`.
+    Disabled,
 }
 
-/// How a pool stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a pool has done, and is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that hold a slot.
-    pub running: usize,
+    pub running: u32,
     /// Requests in the queue.
-    pub waiting: usize,
-    /// Requests that have waited in the queue, ever.
-    pub waited: u64,
-    /// Requests that were refused, ever.
-    pub refused: u64,
+    pub waiting: u32,
+    /// Requests that ever came.
+    pub arrived: u64,
+    /// Of those, refused because the queue was full.
+    pub rejected: u64,
+    /// Of those, refused because the pool took nobody.
+    pub turned_away: u64,
+    /// Of those, put into the queue.
+    pub queued: u64,
+    /// Of the queued, those that waited too long.
+    pub timed_out: u64,
+    /// Of the queued, those whose client went away.
+    pub abandoned: u64,
+    /// How long the request at the head of the queue has waited.
+    pub oldest_wait: Option<Duration>,
 }
 
 impl Pool {
-    /// A pool as configured, with the handler that does its work.
-    pub fn new(config: &config::Pool, handler: Arc<dyn Handler>) -> Arc<Self> {
-        Arc::new(Self {
+    /// A pool that is started, for `threads` data threads.
+    pub fn new(config: &config::Pool, handler: Arc<dyn Handler>, threads: usize) -> Self {
+        let gate = Arc::new(Gate::new(config, threads));
+        Self {
             name: config.name.as_str().into(),
             handler,
-            queue: Queue::new(config.concurrency, config.queue_length),
-            state: AtomicU8::new(PoolState::Started as u8),
-            settings: Mutex::new(Settings::of(config)),
-            waited: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-        })
+            resets: AtomicBool::new(config.on_overflow == Overflow::Reset),
+            gate: PerThread::new(threads, |_| Slots::new(Arc::clone(&gate))),
+        }
     }
 
     /// Its name.
@@ -103,115 +104,79 @@ impl Pool {
         &self.name
     }
 
-    /// Who does its work.
+    /// Who does the work.
     pub fn handler(&self) -> &dyn Handler {
         &*self.handler
     }
 
-    /// How it stands.
-    pub fn counts(&self) -> Counts {
-        let state = self.queue.state();
-        Counts {
-            running: state.running as usize,
-            waiting: state.waiting as usize,
-            waited: self.waited.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-        }
+    /// A request comes. A refusal takes constant time, however many wait.
+    pub fn enter(&self) -> Entry {
+        gate::enter(self.gate.mine())
     }
 
-    /// What a request sees that finds the queue full.
+    /// What a request sees that is refused because the queue is full.
     pub fn on_overflow(&self) -> Overflow {
-        self.settings().on_overflow
+        if self.resets.load(Relaxed) {
+            Overflow::Reset
+        } else {
+            Overflow::Respond503
+        }
     }
 
-    /// Takes other limits, of the same pool and handler. Requests under way keep what they have.
-    pub fn reconfigure(&self, config: &config::Pool) {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Settings::of(config);
-        self.queue
-            .set_limits(config.concurrency, config.queue_length);
-    }
-
-    /// Starts or stops it. Requests that wait are let go when it stops.
+    /// Starts or stops taking requests. Those that wait in a pool that is stopped are let go with its reason; those that
+    /// run are left to end.
     pub fn set_state(&self, state: PoolState) {
-        self.state.store(state as u8, Relaxed);
-        if state != PoolState::Started {
-            self.queue.dismiss();
-        }
+        self.gate.mine().set_state(state);
     }
 
-    /// A request arrives.
-    pub fn enter(self: &Arc<Self>) -> Entry {
-        if let Some(refusal) = self.closed() {
-            return Entry::Refused(refusal);
-        }
-        match self.queue.enter() {
-            Entered::Runs(held) => Entry::Admitted(Permit { _held: held }),
-            Entered::Waits(ticket) => {
-                self.waited.fetch_add(1, Relaxed);
-                let timeout = Box::pin(tokio::time::sleep(self.settings().queue_timeout));
-                Entry::Waiting(Waiting {
-                    pool: Arc::clone(self),
-                    ticket,
-                    timeout,
-                })
-            }
-            Entered::Refused => {
-                self.refused.fetch_add(1, Relaxed);
-                Entry::Refused(Refusal::new(
-                    Reason::QueueFull,
-                    "all slots of the pool are taken and its queue is full (concurrency, queue_length)",
-                ))
-            }
-        }
+    /// Whether it takes requests.
+    pub fn state(&self) -> PoolState {
+        self.gate.mine().state()
     }
 
-    fn closed(&self) -> Option<Refusal> {
-        match self.state.load(Relaxed) {
-            STOPPED => Some(Refusal::new(Reason::AppShutdown, "the pool is stopped")),
-            DISABLED => Some(Refusal::new(Reason::Disabled, "the pool was switched off")),
-            _ => None,
-        }
+    /// Takes new limits, and leaves whoever runs or waits in place: more slots wake those that wait at once, fewer slots or a
+    /// shorter queue hold for whoever comes from now on, as does another `queue_timeout`. The handler and the name stay.
+    pub fn reconfigure(&self, config: &config::Pool) {
+        let resets = config.on_overflow == Overflow::Reset;
+        self.resets.store(resets, Relaxed);
+        self.gate.mine().reconfigure(config);
     }
 
-    fn settings(&self) -> Settings {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What it has done, and is doing.
+    pub fn counts(&self) -> Counts {
+        self.gate.mine().counts()
     }
 }
 
-impl Settings {
-    fn of(config: &config::Pool) -> Self {
-        Self {
-            queue_timeout: config.queue_timeout,
-            on_overflow: config.on_overflow,
+impl PoolState {
+    /// Why a request is refused; none where it is not.
+    pub fn refuses(self) -> Option<Reason> {
+        match self {
+            PoolState::Started => None,
+            PoolState::Stopped => Some(Reason::AppShutdown),
+            PoolState::Disabled => Some(Reason::Disabled),
         }
     }
 }
 
-impl Future for Waiting {
-    type Output = Result<Permit, Refusal>;
+impl Permit {
+    fn new(slots: Slots) -> Self {
+        Self { slots: Some(slots) }
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Poll::Ready(turn) = Pin::new(&mut this.ticket.turn).poll(cx) {
-            return Poll::Ready(match turn {
-                Ok(held) => Ok(Permit { _held: held }),
-                Err(_) => Err(this
-                    .pool
-                    .closed()
-                    .unwrap_or_else(|| Refusal::new(Reason::AppShutdown, "the pool was stopped"))),
-            });
-        }
-        this.timeout.as_mut().poll(cx).map(|()| {
-            Err(Refusal::new(
-                Reason::TimerReqQueue,
-                "the request waited in the pool's queue for longer than queue_timeout",
-            ))
-        })
+    /// Gives the slot back to the caller rather than to the pool.
+    fn into_slots(mut self) -> Option<Slots> {
+        self.slots.take()
     }
 }
 
-const STOPPED: u8 = PoolState::Stopped as u8;
-const DISABLED: u8 = PoolState::Disabled as u8;
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(slots) = self.slots.take() {
+            slots.finish();
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,218 +1,106 @@
-//! The queue around the decisions: slots, waiters, and their hand-over.
-//!
-//! Fast path: a free slot is taken by one compare-and-swap. Everything that touches waiters happens under one lock, and the
-//! word is looked at again there, so that an arrival that is about to wait and an ending that looks for waiters always see
-//! each other.
+//! Those who wait, in the order in which they came.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::admission::{Arrival, Limits, Slot, State};
+use super::{Permit, PoolState, Slots};
+use crate::model::Reason;
 
-/// A bounded number of slots, and a bounded queue for them.
+/// What a wait ends with when somebody else ends it.
+pub(super) type Granted = Result<Permit, Reason>;
+
+/// Everything that only changes while the queue is locked.
 #[derive(Debug)]
 pub(super) struct Queue {
-    word: AtomicU64,
-    concurrency: AtomicU32,
-    queue_length: AtomicU32,
-    waiters: Mutex<Waiters>,
+    /// By ticket: the lowest has waited longest, and any can leave without a search.
+    waiters: BTreeMap<u64, Waiter>,
+    next_ticket: u64,
+    /// How long a request may wait.
+    pub(super) timeout: Duration,
+    /// Whether anybody may come at all.
+    pub(super) state: PoolState,
 }
 
-/// In the order of their arrival. A sender whose receiver is gone belongs to a request that is leaving.
-#[derive(Debug, Default)]
-struct Waiters {
-    next: u64,
-    by_arrival: BTreeMap<u64, oneshot::Sender<Held>>,
-}
-
-/// A slot. Dropping it ends the request's work: the slot is free, or the next request's.
+/// One request that waits.
 #[derive(Debug)]
-pub(super) struct Held {
-    queue: Option<Arc<Queue>>,
+pub(super) struct Waiter {
+    /// Where its permit, or why there is none, is sent.
+    sender: oneshot::Sender<Granted>,
+    /// What its permit will hold. Taken by its own thread, so that nobody else counts on that thread's pointer.
+    slots: Slots,
+    since: Instant,
 }
 
-/// A place in the queue. Dropping it leaves the queue.
+/// A place in the queue.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    queue: Arc<Queue>,
-    number: u64,
-    pub(super) turn: oneshot::Receiver<Held>,
-}
-
-pub(super) enum Entered {
-    Runs(Held),
-    Waits(Ticket),
-    Refused,
+    pub(super) number: u64,
+    pub(super) receiver: oneshot::Receiver<Granted>,
 }
 
 impl Queue {
-    pub(super) fn new(concurrency: usize, queue_length: usize) -> Arc<Self> {
-        Arc::new(Self {
-            word: AtomicU64::new(0),
-            concurrency: AtomicU32::new(clamp(concurrency)),
-            queue_length: AtomicU32::new(clamp(queue_length)),
-            waiters: Mutex::default(),
-        })
-    }
-
-    pub(super) fn state(&self) -> State {
-        State::unpack(self.word.load(Ordering::Acquire))
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            concurrency: self.concurrency.load(Ordering::Relaxed),
-            queue_length: self.queue_length.load(Ordering::Relaxed),
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            waiters: BTreeMap::new(),
+            next_ticket: 0,
+            timeout,
+            state: PoolState::Started,
         }
     }
 
-    fn waiters(&self) -> MutexGuard<'_, Waiters> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moves the word on by a decision; none where the decision is not to be made so.
-    fn update<T>(&self, mut decide: impl FnMut(State) -> Option<(State, T)>) -> Option<T> {
-        let mut word = self.word.load(Ordering::Acquire);
-        loop {
-            let (state, decision) = decide(State::unpack(word))?;
-            match self.word.compare_exchange_weak(
-                word,
-                state.pack(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return Some(decision),
-                Err(seen) => word = seen,
-            }
-        }
-    }
-
-    pub(super) fn enter(self: &Arc<Self>) -> Entered {
-        let limits = self.limits();
-        let at_once = self.update(|state| match state.arrive(limits) {
-            (_, Arrival::Wait) => None,
-            (state, arrival) => Some((state, arrival)),
-        });
-        match at_once {
-            Some(Arrival::Run) => {
-                return Entered::Runs(Held {
-                    queue: Some(Arc::clone(self)),
-                });
-            }
-            Some(_) => return Entered::Refused,
-            None => {}
-        }
-        let mut waiters = self.waiters();
-        match self.update(|state| Some(state.arrive(limits))) {
-            Some(Arrival::Run) => Entered::Runs(Held {
-                queue: Some(Arc::clone(self)),
-            }),
-            Some(Arrival::Wait) => {
-                let (sender, turn) = oneshot::channel();
-                let number = waiters.next;
-                waiters.next += 1;
-                waiters.by_arrival.insert(number, sender);
-                Entered::Waits(Ticket {
-                    queue: Arc::clone(self),
-                    number,
-                    turn,
-                })
-            }
-            Some(Arrival::Refuse) | None => Entered::Refused,
-        }
-    }
-
-    /// A slot is given back.
-    fn finish(self: &Arc<Self>) {
-        let limits = self.limits();
-        let freed = self.update(|state| match state.finish(limits) {
-            (state, Slot::Freed) => Some((state, ())),
-            (_, Slot::HandedOver) => None,
-        });
-        if freed.is_none() {
-            self.finish_with_waiters(limits);
-        }
-    }
-
-    fn finish_with_waiters(self: &Arc<Self>, limits: Limits) {
-        let mut waiters = self.waiters();
-        let Some(Slot::HandedOver) = self.update(|state| Some(state.finish(limits))) else {
-            return;
+    /// Puts a request at the end.
+    pub(super) fn push(&mut self, slots: Slots, since: Instant) -> Ticket {
+        let (sender, receiver) = oneshot::channel();
+        let number = self.next_ticket;
+        self.next_ticket += 1;
+        let waiter = Waiter {
+            sender,
+            slots,
+            since,
         };
-        Self::hand_over(self, &mut waiters);
+        self.waiters.insert(number, waiter);
+        Ticket { number, receiver }
     }
 
-    /// Gives a slot, which the word counts already, to the request that has waited longest.
-    ///
-    /// The word counts exactly those that are in the map, and both change under the lock, so there is one to give it to.
-    fn hand_over(queue: &Arc<Self>, waiters: &mut Waiters) {
-        let Some((_, sender)) = waiters.by_arrival.pop_first() else {
-            debug_assert!(false, "the word counts a waiter that is not in the queue");
-            return;
-        };
-        if let Err(mut held) = sender.send(Held {
-            queue: Some(Arc::clone(queue)),
-        }) {
-            // Its request is leaving, and will find itself gone from the queue. The lock is held here, so the slot must not
-            // give itself back.
-            held.queue = None;
-            let limits = queue.limits();
-            if let Some(Slot::HandedOver) = queue.update(|state| Some(state.finish(limits))) {
-                Self::hand_over(queue, waiters);
-            }
-        }
+    /// Takes out the request that has waited longest.
+    pub(super) fn pop(&mut self) -> Option<Waiter> {
+        self.waiters.pop_first().map(|(_, waiter)| waiter)
     }
 
-    /// Other limits. Raised ones let waiting requests run.
-    pub(super) fn set_limits(self: &Arc<Self>, concurrency: usize, queue_length: usize) {
-        self.concurrency
-            .store(clamp(concurrency), Ordering::Relaxed);
-        self.queue_length
-            .store(clamp(queue_length), Ordering::Relaxed);
-        let mut waiters = self.waiters();
-        let limits = self.limits();
-        while self
-            .update(|state| Some((state.promote(limits)?, ())))
-            .is_some()
-        {
-            Self::hand_over(self, &mut waiters);
-        }
+    /// Takes out the request with this ticket, if it still waits.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Waiter> {
+        self.waiters.remove(&number)
     }
 
-    /// Lets every waiting request go, without a slot.
-    pub(super) fn dismiss(&self) {
-        let mut waiters = self.waiters();
-        while let Some((_, sender)) = waiters.by_arrival.pop_first() {
-            self.update(|state| Some((state.leave(), ())));
-            drop(sender);
-        }
+    /// Takes out all.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Waiter> + use<> {
+        std::mem::take(&mut self.waiters).into_values()
     }
 
-    fn leave(&self, number: u64) {
-        let mut waiters = self.waiters();
-        if waiters.by_arrival.remove(&number).is_some() {
-            self.update(|state| Some((state.leave(), ())));
-        }
+    /// When the request that has waited longest came.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.waiters.first_key_value().map(|(_, first)| first.since)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            queue.finish();
+impl Waiter {
+    /// Hands a slot over. Gives it back when the request has gone away meanwhile.
+    pub(super) fn grant(self) -> Result<(), Permit> {
+        match self.sender.send(Ok(Permit::new(self.slots))) {
+            Err(Ok(permit)) => Err(permit),
+            Ok(()) | Err(Err(_)) => Ok(()),
         }
     }
-}
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.queue.leave(self.number);
+    /// Ends the wait without a slot.
+    pub(super) fn let_go(self, reason: Reason) {
+        // Nobody is there to be told when the request has gone away meanwhile.
+        let _ = self.sender.send(Err(reason));
     }
-}
-
-fn clamp(limit: usize) -> u32 {
-    u32::try_from(limit).unwrap_or(u32::MAX)
 }

@@ -144,7 +144,7 @@ fn build_pool(
             })?
         }
     };
-    Ok(Pool::new(pool, handler))
+    Ok(Arc::new(Pool::new(pool, handler, context.threads)))
 }
 
 fn server_header(text: &str, threads: usize) -> Option<PerThread<HeaderValue>> {

@@ -1,4 +1,4 @@
-//! A fixed response.
+//! `type = "respond"`: the same response to every request.
 
 use std::time::Duration;
 
@@ -9,70 +9,91 @@ use super::{Handler, Outcome, Reply};
 use crate::config;
 use crate::model::{Body, Facts, PerThread};
 
-/// Answers every request alike.
+/// Answers with a fixed response, after a delay where one is set.
+#[derive(Debug)]
 pub struct Respond {
-    prepared: PerThread<Prepared>,
+    status: StatusCode,
     delay: Duration,
+    /// A copy for each data thread: a response counts references to its fields and content, and threads that counted on the
+    /// same ones would wait for each other.
+    prepared: PerThread<Prepared>,
 }
 
-/// The response, with bytes of each thread's own: what a request counts up and down is not shared between threads.
+#[derive(Debug)]
 struct Prepared {
-    status: StatusCode,
-    fields: Vec<(HeaderName, HeaderValue)>,
+    /// Cloned as a whole: that costs 20 ns a field, where building the map anew costs 45 for every field whose name `http`
+    /// does not know.
+    headers: HeaderMap,
     content: Bytes,
 }
 
 impl Respond {
-    /// A fixed response as configured.
+    /// The handler as the configuration has it, for `threads` data threads.
     pub fn new(config: &config::Respond, threads: usize) -> Self {
         Self {
-            prepared: PerThread::new(threads, |_| Prepared::new(config)),
-            delay: config.delay,
-        }
-    }
-}
-
-impl Prepared {
-    fn new(config: &config::Respond) -> Self {
-        let own = |value: &HeaderValue| {
-            HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
-        };
-        Self {
             status: config.status,
-            fields: config
-                .headers
-                .iter()
-                .map(|(name, value)| (name.clone(), own(value)))
-                .collect(),
-            content: Bytes::copy_from_slice(config.body.as_bytes()),
+            delay: config.delay,
+            prepared: PerThread::new(threads, |_| Prepared::new(config)),
         }
     }
 
     fn response(&self) -> Response<Body> {
-        let mut response = Response::new(Body::full(self.content.clone()));
+        let prepared = self.prepared.mine();
+        let mut response = Response::new(Body::full(prepared.content.clone()));
         *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        // Room for these, Date, Server and the length: one allocation.
-        *headers = HeaderMap::with_capacity(self.fields.len() + 4);
-        for (name, value) in &self.fields {
-            headers.append(name.clone(), value.clone());
-        }
+        *response.headers_mut() = prepared.headers.clone();
         response
     }
 }
 
 impl Handler for Respond {
-    fn handle<'a>(&'a self, _request: Request<Body>, _facts: &'a Facts) -> Reply<'a> {
+    fn handle<'a>(&'a self, _: Request<Body>, _: &'a Facts) -> Reply<'a> {
         Reply::later(async {
             tokio::time::sleep(self.delay).await;
-            Ok(self.prepared.mine().response())
+            Ok(self.response())
         })
     }
 
-    fn handle_now(&self, request: Request<Body>, _facts: &Facts) -> Result<Outcome, Request<Body>> {
+    fn handle_now(&self, request: Request<Body>, _: &Facts) -> Result<Outcome, Request<Body>> {
         if !self.delay.is_zero() {
             return Err(request);
         }
-        Ok(Ok(self.prepared.mine().response()))
+        Ok(Ok(self.response()))
     }
 }
+
+impl Prepared {
+    fn new(config: &config::Respond) -> Self {
+        let mut headers = HeaderMap::with_capacity(config.headers.len());
+        for (name, value) in &config.headers {
+            headers.append(own_name(name), own_value(value));
+        }
+        let content = if has_content(config.status) {
+            Bytes::copy_from_slice(config.body.as_bytes())
+        } else {
+            Bytes::new()
+        };
+        Self { headers, content }
+    }
+}
+
+/// Whether a response of this status may have content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+fn has_content(status: StatusCode) -> bool {
+    !matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    )
+}
+
+/// The same name in memory of its own.
+fn own_name(name: &HeaderName) -> HeaderName {
+    HeaderName::from_bytes(name.as_str().as_bytes()).expect("it was a field name before")
+}
+
+/// The same value in memory of its own.
+fn own_value(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).expect("it was a field value before")
+}
+
+#[cfg(test)]
+mod tests;
