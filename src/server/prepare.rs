@@ -45,13 +45,16 @@ fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
     let mut certificates = Certificates::load(config);
     if may_make {
         match tls::dev::make_missing(config, &certificates) {
-            Ok(None) => {}
-            Ok(Some(made)) => {
-                tracing::info!(
-                    ca = %made.ca.display(),
-                    "made a development certificate; browsers and tools accept it once they trust this CA"
-                );
-                certificates = Certificates::load(config);
+            Ok(made) => {
+                for made in &made {
+                    tracing::info!(
+                        ca = %made.ca.display(),
+                        "made a development certificate; browsers and tools accept it once they trust this CA"
+                    );
+                }
+                if !made.is_empty() {
+                    certificates = Certificates::load(config);
+                }
             }
             Err(error) => findings.push(Diagnostic::error(
                 "certificate-development",

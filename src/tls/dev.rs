@@ -1,5 +1,6 @@
 //! Development certificates: a CA of one's own, and certificates of it in the certificate folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -101,12 +102,10 @@ pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
     })
 }
 
-/// The certificate that a first start makes: for `localhost` and the loopback addresses, where a binding of such a name has
-/// none and its folder holds nothing that was made for it. Names of the world are never made up.
-pub fn make_missing(
-    config: &Config,
-    certificates: &Certificates,
-) -> Result<Option<Made>, DevError> {
+/// The certificates that a first start makes: where bindings of `localhost` or a loopback address have none. Names of the world
+/// are never made up.
+pub fn make_missing(config: &Config, certificates: &Certificates) -> Result<Vec<Made>, DevError> {
+    let mut missing: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
     for binding in &config.bindings {
         let (HostPattern::Exact(host), Some(tls)) = (&binding.hostname, &binding.tls) else {
             continue;
@@ -118,18 +117,19 @@ pub fn make_missing(
             .folder(path)
             .is_some_and(|f| f.find(host).is_none() && f.fault(host).is_none());
         if is_local(host) && none {
-            let mut hosts = vec![
-                "localhost".to_owned(),
-                "127.0.0.1".to_owned(),
-                "::1".to_owned(),
-            ];
+            // Whoever tries one of these names tries the others too.
+            let hosts = missing
+                .entry(path)
+                .or_insert_with(|| ["localhost", "127.0.0.1", "::1"].map(String::from).to_vec());
             if !hosts.iter().any(|known| known == host.as_str()) {
                 hosts.push(host.to_string());
             }
-            return make(path, &hosts).map(Some);
         }
     }
-    Ok(None)
+    missing
+        .into_iter()
+        .map(|(folder, hosts)| make(folder, &hosts))
+        .collect()
 }
 
 /// Whether a name can only be this machine's own.

@@ -21,6 +21,10 @@ pub(super) struct Download {
     home: Home,
     gap: Duration,
     waiting_since: Option<Instant>,
+    /// Content was given since the client's side was last told to wait.
+    unsent: bool,
+    /// Told of once what came before it is on its way.
+    failed: Option<BodyError>,
 }
 
 /// Where a link goes when its response is read.
@@ -48,6 +52,8 @@ impl Download {
             home,
             gap,
             waiting_since: None,
+            unsent: true,
+            failed: None,
         }
     }
 
@@ -69,6 +75,30 @@ impl Download {
         Pin::new(&mut self.incoming).poll_frame(cx)
     }
 
+    fn give_back(&mut self, cx: &mut Context<'_>) {
+        if let Some(link) = self.link.take() {
+            self.home.take_back(link, cx);
+        }
+    }
+
+    /// How long the next piece is waited for.
+    fn poll_gap(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let now = Instant::now();
+        let until = *self.waiting_since.get_or_insert(now) + self.gap;
+        let late = self
+            .link
+            .as_mut()
+            .is_some_and(|link| link.timer.poll_until(until, now, cx));
+        if !late {
+            return Poll::Pending;
+        }
+        let error = self.broken(
+            Reason::UpstreamTimeout,
+            "nothing more of it came within body_timeout",
+        );
+        Poll::Ready(Some(Err(error)))
+    }
+
     fn broken(
         &mut self,
         reason: Reason,
@@ -88,41 +118,43 @@ impl http_body::Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Poll::Ready(frame) = this.poll_incoming(cx) else {
-            let now = Instant::now();
-            let until = *this.waiting_since.get_or_insert(now) + this.gap;
-            let late = this
-                .link
-                .as_mut()
-                .is_some_and(|link| link.timer.poll_until(until, now, cx));
-            if late {
-                let error = this.broken(
-                    Reason::UpstreamTimeout,
-                    "nothing more of it came within body_timeout",
-                );
-                return Poll::Ready(Some(Err(error)));
-            }
-            return Poll::Pending;
+            this.unsent = false;
+            return this.poll_gap(cx);
         };
         this.waiting_since = None;
-        let ended = match &frame {
-            None => true,
-            Some(Ok(_)) => this.incoming.is_end_stream(),
-            Some(Err(_)) => false,
-        };
-        if ended && let Some(link) = this.link.take() {
-            this.home.take_back(link, cx);
-        }
-        Poll::Ready(frame.map(|frame| {
-            frame.map_err(|error| {
+        match frame {
+            None => {
+                this.give_back(cx);
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                this.unsent = true;
+                if this.incoming.is_end_stream() {
+                    this.give_back(cx);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
                 let reason = if error.is_parse() {
                     Reason::UpstreamProtocol
                 } else {
                     Reason::UpstreamReset
                 };
-                this.broken(reason, error)
-            })
-        }))
+                let error = this.broken(reason, error);
+                if !std::mem::take(&mut this.unsent) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                // The driver drops what it has not sent yet when content breaks: let it send the head and the pieces first,
+                // so that a client sees a response that was cut, and not none.
+                this.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

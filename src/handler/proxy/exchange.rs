@@ -30,16 +30,11 @@ pub(super) async fn exchange(
     progress: Option<&Arc<Progress>>,
 ) -> Result<Response<Incoming>, Failure> {
     link.timer.moved();
-    let mut over = None;
     let sent = Instant::now();
     let mut answer = std::pin::pin!(link.sender.try_send_request(request));
-    let (conn, timer) = (&mut link.conn, &mut link.timer);
     let answered = poll_fn(|cx| {
-        if over.is_none()
-            && let Poll::Ready(ended) = std::pin::Pin::new(&mut **conn).poll(cx)
-        {
-            over = Some(ended);
-        }
+        // An error of the connection is the answer's too.
+        let _ = link.poll(cx);
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(answer));
         }
@@ -48,7 +43,7 @@ pub(super) async fn exchange(
         let since = progress
             .and_then(|progress| progress.last())
             .map_or(sent, |last| last.max(sent));
-        if timer.poll_until(since + timeout, now, cx) {
+        if link.timer.poll_until(since + timeout, now, cx) {
             Poll::Ready(None)
         } else {
             Poll::Pending

@@ -71,6 +71,28 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Makes a client's head the upstream's.
 pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts) {
+    // One look at each name; most requests have nothing that must go.
+    if headers.keys().any(is_not_passed_on) {
+        take_out(headers);
+    }
+    // Framing is made anew from the content itself.
+    headers.remove(CONTENT_LENGTH);
+    tell_of_client(headers, facts);
+}
+
+fn is_not_passed_on(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TE
+        || *name == UPGRADE
+        || *name == TRANSFER_ENCODING
+        || *name == PROXY
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || is_ambiguous(name)
+        || TOLD_BY_PROXIES.contains(name)
+}
+
+fn take_out(headers: &mut HeaderMap) {
     let takes_trailers = headers
         .get_all(TE)
         .iter()
@@ -82,30 +104,27 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    // Framing is made anew from the content itself.
-    headers.remove(CONTENT_LENGTH);
     // A CGI program would take it for HTTP_PROXY (httpoxy, CVE-2016-5385).
     headers.remove(&PROXY);
     drop_ambiguous_names(headers);
     for name in &TOLD_BY_PROXIES {
         headers.remove(name);
     }
-    tell_of_client(headers, facts);
 }
 
 /// A CGI program reads `X_User` and `X.User` as `X-User`: a client could forge what a proxy before us set.
+fn is_ambiguous(name: &HeaderName) -> bool {
+    memchr::memchr2(b'_', b'.', name.as_str().as_bytes()).is_some()
+}
+
 fn drop_ambiguous_names(headers: &mut HeaderMap) {
-    let is_ambiguous =
-        |name: &HeaderName| memchr::memchr2(b'_', b'.', name.as_str().as_bytes()).is_some();
-    if headers.keys().any(is_ambiguous) {
-        let names: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| is_ambiguous(name))
-            .cloned()
-            .collect();
-        for name in names {
-            headers.remove(name);
-        }
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_ambiguous(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 

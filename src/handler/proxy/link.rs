@@ -22,6 +22,9 @@ use crate::model::{Body, Reason, Refusal};
 pub(super) struct Link {
     pub(super) sender: SendRequest<Body>,
     pub(super) conn: Box<Connection<TokioIo<Socket>, Body>>,
+    /// Whether hyper's half has come to its end. It must not be asked again then: it would close the socket, which an upgrade
+    /// still needs.
+    pub(super) over: bool,
     /// Whether a request was answered on it before.
     pub(super) reused: bool,
     pub(super) idle_since: Instant,
@@ -59,6 +62,7 @@ impl Link {
         Ok(Self {
             sender,
             conn: Box::new(conn),
+            over: false,
             reused: false,
             idle_since: Instant::now(),
             timer: LazyTimer::default(),
@@ -67,7 +71,12 @@ impl Link {
 
     /// Moves bytes; ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        Pin::new(&mut *self.conn).poll(cx)
+        if self.over {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut *self.conn).poll(cx);
+        self.over = polled.is_ready();
+        polled
     }
 
     /// Whether the connection stands and is free for a request.

@@ -15,9 +15,9 @@ fn config() -> config::Respond {
 }
 
 fn at_once(respond: &Respond) -> Response<Body> {
-    match respond.handle(Request::new(Body::empty()), &facts("shop.test")) {
-        Reply::Now(outcome) => outcome.unwrap(),
-        Reply::Later(_) => panic!("an answer that is known came later"),
+    match respond.handle_now(Request::new(Body::empty()), &facts("shop.test")) {
+        Ok(outcome) => outcome.unwrap(),
+        Err(_) => panic!("an answer that is known came later"),
     }
 }
 

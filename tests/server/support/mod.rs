@@ -1,7 +1,9 @@
-//! A small harness: a server of one's own in a folder of one's own, and clients.
+//! A small harness: a server of one's own in a folder of one's own, clients, and upstreams.
 
 mod client;
 mod server;
+mod upstream;
 
 pub use client::{Tool, raw, tls};
 pub use server::{Server, Site, folder};
+pub use upstream::{Nginx, Talk, Upstream};

@@ -1,0 +1,166 @@
+//! Upstreams: scripted ones, that do exactly what a test wants, and nginx.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use tempfile::TempDir;
+
+use super::server::{PATIENCE, wait_for};
+
+/// An upstream that a test scripts, connection by connection.
+pub struct Upstream {
+    /// Where it listens.
+    pub port: u16,
+    heads: mpsc::Receiver<String>,
+}
+
+/// One connection to a scripted upstream.
+pub struct Talk {
+    reader: BufReader<TcpStream>,
+    heads: mpsc::Sender<String>,
+    /// Which connection this is, from 0.
+    pub number: usize,
+}
+
+impl Upstream {
+    /// Has each connection run through `script`, each in a thread of its own.
+    pub fn start(script: impl Fn(&mut Talk) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let (sender, heads) = mpsc::channel();
+        let script = std::sync::Arc::new(script);
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+                let (script, heads) = (script.clone(), sender.clone());
+                std::thread::spawn(move || {
+                    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                    script(&mut Talk {
+                        reader: BufReader::new(stream),
+                        heads,
+                        number,
+                    });
+                });
+            }
+        });
+        Self { port, heads }
+    }
+
+    /// The head of the next request that came, on whatever connection.
+    pub fn head(&self) -> String {
+        self.heads
+            .recv_timeout(PATIENCE)
+            .expect("a request reaches the upstream")
+    }
+
+    /// The handler that proxies to it.
+    pub fn handler(&self) -> String {
+        format!(
+            "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\"]",
+            self.port
+        )
+    }
+}
+
+impl Talk {
+    /// Reads a request's head; none when the connection is closed.
+    pub fn read_head(&mut self) -> Option<String> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.reader.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let _ = self.heads.send(head.clone());
+        Some(head)
+    }
+
+    /// Reads so many bytes of content.
+    pub fn read_content(&mut self, length: usize) -> Vec<u8> {
+        let mut content = vec![0; length];
+        self.reader.read_exact(&mut content).expect("the content");
+        content
+    }
+
+    /// Reads until the other side closes.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let _ = self.reader.read_to_end(&mut all);
+        all
+    }
+
+    /// Sends bytes; the other side may be gone.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.reader.get_mut().write_all(bytes.as_ref());
+    }
+
+    /// Answers every request on the connection alike.
+    pub fn answer_all(&mut self, response: &str) {
+        while self.read_head().is_some() {
+            self.send(response);
+        }
+    }
+}
+
+/// nginx on a free port, in a folder of its own.
+pub struct Nginx {
+    child: Child,
+    /// Where it listens.
+    pub port: u16,
+    folder: TempDir,
+}
+
+impl Nginx {
+    /// Starts nginx with these directives in its one `server`.
+    pub fn start(directives: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
+        let place = folder.path().display();
+        let config = format!(
+            "daemon off; worker_processes 1; pid {place}/pid; error_log {place}/error.log;\nevents {{}}\nhttp {{ access_log off;\n\
+             client_body_temp_path {place}/b; proxy_temp_path {place}/p; fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u;\n\
+             scgi_temp_path {place}/s; client_max_body_size 0;\nserver {{ listen 127.0.0.1:{port}; {directives} }} }}\n"
+        );
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, config).expect("nginx.conf");
+        let mut command = Command::new("nginx");
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/bin")
+            .arg("-c")
+            .arg(&file)
+            .arg("-p")
+            .arg(folder.path());
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let child = command
+            .spawn()
+            .expect("nginx is needed (.ci/setup installs it)");
+        let nginx = Self {
+            child,
+            port,
+            folder,
+        };
+        wait_for("nginx to listen", || {
+            TcpStream::connect(("127.0.0.1", nginx.port)).ok()
+        });
+        nginx
+    }
+
+    /// A folder for its files.
+    pub fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // The master ends its workers on SIGTERM; a kill would leave them.
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        let _ = self.child.wait();
+    }
+}
