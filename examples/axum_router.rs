@@ -19,11 +19,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/", get(|| async { "try /hello/world\n" }))
         .route("/hello/{name}", get(hello));
-    let handlers = LibraryHandlers::from([("app".to_owned(), Arc::new(TowerHandler::new(app)) as _)]);
+    let handlers =
+        LibraryHandlers::from([("app".to_owned(), Arc::new(TowerHandler::new(app)) as _)]);
     run("examples/axum_router.toml".as_ref(), handlers)?;
     Ok(())
 }
 
-async fn hello(Path(name): Path<String>, Extension(connection): Extension<Arc<Connection>>) -> String {
+async fn hello(
+    Path(name): Path<String>,
+    Extension(connection): Extension<Arc<Connection>>,
+) -> String {
     format!("Hello, {name} at {}!\n", connection.client)
 }

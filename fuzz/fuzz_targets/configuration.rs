@@ -9,5 +9,8 @@ use portunus::config::parse;
 fuzz_target!(|text: &str| {
     let loaded = parse(text, Path::new("bindings.toml"));
     assert_eq!(loaded.config.is_none(), loaded.has_errors());
-    assert_eq!(loaded.diagnostics.is_empty(), loaded.render(false).is_empty());
+    assert_eq!(
+        loaded.diagnostics.is_empty(),
+        loaded.render(false).is_empty()
+    );
 });

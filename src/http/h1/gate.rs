@@ -214,8 +214,14 @@ impl<I> Gate<I> {
 
     /// What the connection waits for, and until when.
     fn deadline(&mut self, now: Instant) -> Option<(Instant, Wait)> {
-        if !matches!(self.stage, Stage::Head) || self.wire.in_flight() > 0 {
+        if !matches!(self.stage, Stage::Head) {
             return None;
+        }
+        if self.wire.in_flight() > 0 {
+            // hyper asks for the last time just before it is done with a response, and then no more until bytes come: the
+            // timer is set here, for a time that a busy connection never reaches.
+            self.waiting_since = Some(now);
+            return Some((now + self.limits.idle, Wait::NextRequest));
         }
         let since = *self.waiting_since.get_or_insert(now);
         let wait = match (self.held.is_empty(), self.wire.heads()) {

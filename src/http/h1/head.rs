@@ -222,18 +222,14 @@ impl Version {
         match text {
             b"HTTP/1.1" => Ok(Self::Http11),
             b"HTTP/1.0" => Ok(Self::Http10),
+            // RFC 9110 section 2.5 would have HTTP/1.2 read as HTTP/1.1; there is none, and hyper does not read it.
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
             {
-                // RFC 9110 section 2.5: a higher minor version of the same major one is to be read as the highest known.
-                if *major == b'1' {
-                    Ok(Self::Http11)
-                } else {
-                    refuse(
-                        Reason::VersionNotSupported,
-                        "this connection speaks HTTP/1.1 and HTTP/1.0 only",
-                    )
-                }
+                refuse(
+                    Reason::VersionNotSupported,
+                    "this connection speaks HTTP/1.1 and HTTP/1.0 only",
+                )
             }
             _ => refuse(
                 Reason::BadRequest,

@@ -218,6 +218,14 @@ impl Server {
             .collect()
     }
 
+    /// Waits until the error log has so many lines.
+    pub fn wait_all_errors(&self, count: usize) -> Vec<Value> {
+        wait_for(&format!("{count} lines in the error log"), || {
+            let found = self.errors();
+            (found.len() >= count).then_some(found)
+        })
+    }
+
     /// Waits for a line of the error log with this reason.
     pub fn wait_error(&self, reason: &str) -> Value {
         self.wait_errors(reason, 1).remove(0)
