@@ -5,5 +5,5 @@ mod server;
 mod upstream;
 
 pub use client::{Tool, raw, tls};
-pub use server::{Server, Site, folder};
+pub use server::{Server, Site, folder, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};
