@@ -41,11 +41,20 @@ struct Readings {
     headers_due: u64,
     /// When a header block began whose end has not come.
     block_began: Option<Instant>,
-    verdict: Option<Refusal>,
+    verdict: Option<Verdict>,
+    /// Whether the client has sent its first frame.
+    begun: bool,
     /// Whether what h2 writes is to be gathered.
     corked: bool,
     /// What h2 answered by itself.
     by_h2: Vec<Refusal>,
+}
+
+/// Why the connection must end, and the code that GOAWAY has for it.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) refusal: Refusal,
+    pub(super) code: h2::Reason,
 }
 
 /// What was spent in the present window.
@@ -70,6 +79,7 @@ impl Gauge {
             headers_due: 0,
             block_began: None,
             verdict: None,
+            begun: false,
             corked: false,
             by_h2: Vec::new(),
         })))
@@ -90,7 +100,7 @@ impl Gauge {
     }
 
     /// Why the connection must end, if it must.
-    pub(super) fn take_verdict(&self) -> Option<Refusal> {
+    pub(super) fn take_verdict(&self) -> Option<Verdict> {
         self.readings().verdict.take()
     }
 
@@ -107,6 +117,7 @@ impl Gauge {
 
 impl Readings {
     fn received(&mut self, frame: Frame) {
+        self.keep_rules(frame);
         let spent = &mut self.spent;
         match frame.kind {
             frames::RST_STREAM => spent.resets += 1,
@@ -131,14 +142,42 @@ impl Readings {
         }
     }
 
+    /// Rules that h2 does not keep, or answers with another code than the RFC's.
+    fn keep_rules(&mut self, frame: Frame) {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first && (frame.kind != frames::SETTINGS || frame.flags & frames::ACK != 0) {
+            let detail = "the connection does not begin with SETTINGS (RFC 9113 section 3.4)";
+            self.end(Reason::H2Protocol, detail, h2::Reason::PROTOCOL_ERROR);
+        }
+        let right_size = match frame.kind {
+            frames::PRIORITY => frame.length == 5,
+            frames::RST_STREAM | frames::WINDOW_UPDATE => frame.length == 4,
+            frames::PING => frame.length == 8,
+            frames::SETTINGS if frame.flags & frames::ACK != 0 => frame.length == 0,
+            frames::SETTINGS => frame.length % 6 == 0,
+            _ => true,
+        };
+        if !right_size {
+            let detail = "a frame has another length than its type has (RFC 9113 section 4.2)";
+            self.end(Reason::H2Protocol, detail, h2::Reason::FRAME_SIZE_ERROR);
+        }
+    }
+
+    fn end(&mut self, reason: Reason, detail: &'static str, code: h2::Reason) {
+        self.verdict.get_or_insert_with(|| Verdict {
+            refusal: Refusal::new(reason, detail),
+            code,
+        });
+    }
+
     /// The budgets are for [`WINDOW`]; only when one is overdrawn is the clock looked at.
     fn next_window_or(&mut self, what: &'static str) {
         let now = Instant::now();
         if now - self.window_began >= WINDOW {
             self.window_began = now;
             self.spent = Spent::default();
-        } else if self.verdict.is_none() {
-            self.verdict = Some(Refusal::new(Reason::H2Abuse, what));
+        } else {
+            self.end(Reason::H2Abuse, what, h2::Reason::ENHANCE_YOUR_CALM);
         }
     }
 
@@ -236,7 +275,8 @@ impl<I> Meter<I> {
         match self.stall.sent(cx, polled) {
             Ok(polled) => polled,
             Err(refusal) => {
-                self.gauge.readings().verdict = Some(refusal);
+                let code = h2::Reason::ENHANCE_YOUR_CALM;
+                self.gauge.readings().verdict = Some(Verdict { refusal, code });
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }

@@ -235,8 +235,8 @@ impl<I: Transport> Driver<I> {
     /// The connection is at its end; tells why, if there is anything to tell.
     fn end(&mut self, error: Option<&h2::Error>) -> Poll<()> {
         self.tell_refusals();
-        if let Some(refusal) = self.shared.gauge.take_verdict() {
-            self.shared.tell(&refusal);
+        if let Some(verdict) = self.shared.gauge.take_verdict() {
+            self.shared.tell(&verdict.refusal);
         } else if let Some(error) = error {
             self.shared.tell_error(error);
         }
@@ -270,11 +270,11 @@ impl<I: Transport> Driver<I> {
         if matches!(self.ending, Ending::Abrupt(_)) {
             return false;
         }
-        let Some(refusal) = self.shared.gauge.take_verdict() else {
+        let Some(verdict) = self.shared.gauge.take_verdict() else {
             return false;
         };
-        self.shared.tell(&refusal);
-        self.end_abruptly();
+        self.shared.tell(&verdict.refusal);
+        self.end_abruptly(verdict.code);
         true
     }
 
@@ -284,8 +284,8 @@ impl<I: Transport> Driver<I> {
         self.conn.graceful_shutdown();
     }
 
-    fn end_abruptly(&mut self) {
-        self.conn.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+    fn end_abruptly(&mut self, code: h2::Reason) {
+        self.conn.abrupt_shutdown(code);
         self.ending = Ending::Abrupt(Instant::now() + LAST_WORDS);
     }
 
@@ -304,7 +304,7 @@ impl<I: Transport> Driver<I> {
             let detail = "a request's fields were not complete within limits.header_wait";
             self.shared
                 .tell(&Refusal::new(Reason::TimerHeaderWait, detail));
-            self.end_abruptly();
+            self.end_abruptly(h2::Reason::ENHANCE_YOUR_CALM);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -31,7 +31,11 @@ pub(super) fn begin(
 ) -> Option<Streaming> {
     let in_flight = shared.in_flight.enter();
     let (mut parts, stream) = request.into_parts();
-    join_cookies(&mut parts.headers);
+    let edge = shared.thread.edge();
+    // Crumbs count as what they are: a hundred thousand of them are no one field.
+    if parts.headers.len() <= edge.limits.max_header_fields {
+        join_cookies(&mut parts.headers);
+    }
     let expects = parts
         .headers
         .get(EXPECT)
@@ -42,7 +46,6 @@ pub(super) fn begin(
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let request = Request::from_parts(parts, Content::new(stream, length, wanted.clone()));
-    let edge = shared.thread.edge();
     match serve(
         edge,
         &shared.connection,

@@ -1,6 +1,7 @@
 //! A small harness: a server of one's own in a folder of one's own, clients, and upstreams.
 
 mod client;
+pub mod frames;
 mod server;
 mod upstream;
 
