@@ -1,7 +1,9 @@
 //! A small harness: a server of one's own in a folder of one's own, and clients.
 
+mod authority;
 mod client;
 mod server;
 
+pub use authority::{Authority, Issued};
 pub use client::{Tool, raw, tls};
-pub use server::{Server, Site, folder};
+pub use server::{PATIENCE, Server, Site, folder, wait_for};

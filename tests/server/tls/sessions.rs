@@ -1,0 +1,1 @@
+//! What a handshake agrees on, and sessions that are resumed.
