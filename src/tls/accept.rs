@@ -152,10 +152,10 @@ impl<'a> Handshake<'a> {
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok(Some(accepted)),
-                Ok(None) if self.hello.len() > HELLO_BYTES_MAX => {
+                Ok(None) if self.hello.len() > hello::WIRE_BYTES_MAX => {
                     return Err(Ended::silent(Refusal::new(
                         Reason::TlsOther,
-                        "the ClientHello is longer than 64 KiB",
+                        "the ClientHello is longer than 16 KiB",
                     )));
                 }
                 Ok(None) => {}
@@ -331,4 +331,3 @@ const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// A ClientHello with a post-quantum key share is about 1.8 kB.
 const HELLO_READ_BYTES: usize = 2048;
-const HELLO_BYTES_MAX: usize = 64 * 1024;
