@@ -80,7 +80,13 @@ impl Connected {
         let outcome = tokio::select! {
             biased;
             outcome = timed => outcome,
-            () = begun => return None,
+            () = begun => {
+                if handshake.has_begun() {
+                    let detail = "the server stops, and takes no new connection";
+                    handshake.tell(&Refusal::new(Reason::AppShutdown, detail));
+                }
+                return None;
+            }
         };
         outcome.unwrap_or_else(|_| {
             let detail = if handshake.has_begun() {

@@ -29,6 +29,15 @@ pub struct Handshake<'a> {
     pub local: LocalAddr,
     /// What has arrived of the ClientHello; kept until the handshake is done, to tell of a failure.
     hello: BytesMut,
+    /// Whether a failure has been told: a handshake fails once, and for its first reason.
+    told: bool,
+}
+
+/// A connection that came to no handshake.
+struct Ended {
+    refusal: Refusal,
+    /// What the client is sent before it is left.
+    last_words: Vec<u8>,
 }
 
 impl<'a> Handshake<'a> {
@@ -45,6 +54,7 @@ impl<'a> Handshake<'a> {
             client,
             local,
             hello: BytesMut::new(),
+            told: false,
         }
     }
 
@@ -53,8 +63,8 @@ impl<'a> Handshake<'a> {
         let accepted = match self.read_hello(&mut stream).await {
             Ok(Some(accepted)) => accepted,
             Ok(None) => return None,
-            Err(refusal) => {
-                self.tell(&refusal);
+            Err(ended) => {
+                self.end(stream, &ended).await;
                 return None;
             }
         };
@@ -67,19 +77,17 @@ impl<'a> Handshake<'a> {
         let chosen = match table.choose(self.local, sni.as_deref()) {
             Ok(chosen) => chosen,
             Err(refusal) => {
-                self.refuse(stream, UNRECOGNIZED_NAME, &refusal).await;
+                self.end(stream, &Ended::alert(refusal, UNRECOGNIZED_NAME))
+                    .await;
                 return None;
             }
         };
         if without_alpn && !chosen.policy.speaks_http1() {
             let detail =
                 "the client offers no ALPN, so it would speak HTTP/1.1, which the binding does not";
-            self.refuse(
-                stream,
-                NO_APPLICATION_PROTOCOL,
-                &Refusal::new(Reason::TlsNoCommonProtocol, detail),
-            )
-            .await;
+            let refusal = Refusal::new(Reason::TlsNoCommonProtocol, detail);
+            self.end(stream, &Ended::alert(refusal, NO_APPLICATION_PROTOCOL))
+                .await;
             return None;
         }
         let config = match chosen.policy.config(chosen.certificate) {
@@ -113,72 +121,93 @@ impl<'a> Handshake<'a> {
     }
 
     /// Reads the ClientHello; none where the client closed without a word, as health checks of balancers do.
-    async fn read_hello(&mut self, stream: &mut TcpStream) -> Result<Option<Accepted>, Refusal> {
+    async fn read_hello(&mut self, stream: &mut TcpStream) -> Result<Option<Accepted>, Ended> {
         let mut acceptor = Acceptor::default();
         loop {
             let before = self.hello.len();
             self.hello.reserve(HELLO_READ_BYTES);
             match stream.read_buf(&mut self.hello).await {
                 Ok(0) if before == 0 => return Ok(None),
-                Ok(0) => return Err(classify(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(self.cut_short(&io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) => {}
                 Err(_) if before == 0 => return Ok(None),
-                Err(error) => return Err(classify(&error)),
+                Err(error) => return Err(self.cut_short(&error)),
             }
             if self.hello[0] != HANDSHAKE_RECORD {
-                return Err(self.not_tls(stream).await);
+                match hello::read(&self.hello) {
+                    // It may still turn out to be HTTP, which has an answer of its own.
+                    Reading::Incomplete => continue,
+                    reading => return Err(Ended::not_tls(&reading)),
+                }
             }
             let mut fresh = &self.hello[before..];
             while !fresh.is_empty() {
                 // Reading from memory fails only when the acceptor's own bound on a ClientHello is reached.
                 if let Err(error) = acceptor.read_tls(&mut fresh) {
-                    return Err(Refusal::new(
+                    return Err(Ended::silent(Refusal::new(
                         Reason::TlsOther,
                         format!("the ClientHello cannot be read: {error}"),
-                    ));
+                    )));
                 }
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok(Some(accepted)),
-                Ok(None) if self.hello.len() > HELLO_BYTES_MAX => {
-                    return Err(Refusal::new(
+                Ok(None) if self.hello.len() > hello::WIRE_BYTES_MAX => {
+                    return Err(Ended::silent(Refusal::new(
                         Reason::TlsOther,
-                        "the ClientHello is longer than 64 KiB",
-                    ));
+                        "the ClientHello is longer than 16 KiB",
+                    )));
                 }
                 Ok(None) => {}
                 Err((error, mut alert)) => {
-                    let mut bytes = Vec::new();
-                    if alert.write_all(&mut bytes).is_ok() {
-                        last_words(stream, &bytes).await;
-                    }
-                    return Err(classify(&io::Error::new(io::ErrorKind::InvalidData, error)));
+                    let mut words = Vec::new();
+                    // Writing to memory does not fail.
+                    let _ = alert.write_all(&mut words);
+                    return Err(self.misread(error, words));
                 }
             }
         }
     }
 
-    /// What arrived is not TLS; a client that speaks HTTP is told so in its own language.
-    async fn not_tls(&self, stream: &mut TcpStream) -> Refusal {
-        match hello::read(&self.hello) {
-            Reading::NotTls(NotTls::Http) => {
-                last_words(stream, &plain_answer()).await;
-                Refusal::new(
-                    Reason::TlsNotTls,
-                    "cleartext HTTP arrived on a TLS port; use an https:// address",
-                )
-            }
-            _ => Refusal::new(Reason::TlsNotTls, "what arrived on a TLS port is not TLS"),
+    /// The connection ended before the ClientHello did.
+    fn cut_short(&self, error: &io::Error) -> Ended {
+        if self.hello[0] == HANDSHAKE_RECORD {
+            Ended::silent(classify(error))
+        } else {
+            Ended::not_tls(&Reading::Incomplete)
         }
     }
 
-    async fn refuse(&self, mut stream: TcpStream, alert: u8, refusal: &Refusal) {
-        last_words(&mut stream, &[ALERT_RECORD, 3, 3, 0, 2, FATAL, alert]).await;
-        self.tell(refusal);
+    /// What began as a handshake is none that rustls reads.
+    fn misread(&self, error: rustls::Error, alert: Vec<u8>) -> Ended {
+        match hello::read(&self.hello) {
+            reading @ Reading::NotTls(_) => Ended::not_tls(&reading),
+            // rustls looks at the version only after what the later ones require, and misses that first.
+            Reading::Hello(hello) if !hello.offers_spoken_version() => {
+                let detail = "the client offers no version of TLS that is still spoken";
+                let refusal = Refusal::new(Reason::TlsNoCommonVersion, detail);
+                Ended::alert(refusal, PROTOCOL_VERSION)
+            }
+            _ => Ended {
+                refusal: classify(&io::Error::new(io::ErrorKind::InvalidData, error)),
+                last_words: alert,
+            },
+        }
     }
 
-    /// Tells the error log of a failed handshake, with all that its ClientHello says.
-    pub fn tell(&self, refusal: &Refusal) {
+    /// Tells of the end first: a client that takes its time over its last words changes nothing about why it was refused.
+    async fn end(&mut self, mut stream: TcpStream, ended: &Ended) {
+        self.tell(&ended.refusal);
+        if !ended.last_words.is_empty() {
+            last_words(&mut stream, &ended.last_words).await;
+        }
+    }
+
+    /// Tells the error log of a failed handshake, with all that its ClientHello says; once.
+    pub fn tell(&mut self, refusal: &Refusal) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
         let hello = match hello::read(&self.hello) {
             Reading::Hello(hello) => Some(hello),
             _ => None,
@@ -201,6 +230,39 @@ impl<'a> Handshake<'a> {
     /// Whether the client has sent anything.
     pub fn has_begun(&self) -> bool {
         !self.hello.is_empty()
+    }
+}
+
+impl Ended {
+    fn silent(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            last_words: Vec::new(),
+        }
+    }
+
+    fn alert(refusal: Refusal, alert: u8) -> Self {
+        Self {
+            refusal,
+            last_words: vec![ALERT_RECORD, 3, 3, 0, 2, FATAL, alert],
+        }
+    }
+
+    /// What arrived is not TLS; a client that speaks HTTP is told so in its own language.
+    fn not_tls(reading: &Reading) -> Self {
+        match reading {
+            Reading::NotTls(NotTls::Http) => Self {
+                refusal: Refusal::new(
+                    Reason::TlsNotTls,
+                    "cleartext HTTP arrived on a TLS port; use an https:// address",
+                ),
+                last_words: plain_answer(),
+            },
+            _ => Self::silent(Refusal::new(
+                Reason::TlsNotTls,
+                "what arrived on a TLS port is not TLS",
+            )),
+        }
     }
 }
 
@@ -263,9 +325,9 @@ fn plain_answer() -> Vec<u8> {
 const HANDSHAKE_RECORD: u8 = 22;
 const ALERT_RECORD: u8 = 21;
 const FATAL: u8 = 2;
+const PROTOCOL_VERSION: u8 = 70;
 const UNRECOGNIZED_NAME: u8 = 112;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// A ClientHello with a post-quantum key share is about 1.8 kB.
 const HELLO_READ_BYTES: usize = 2048;
-const HELLO_BYTES_MAX: usize = 64 * 1024;

@@ -59,6 +59,14 @@ pub enum CertificateError {
     /// The file holds no certificate.
     #[error("{} holds no certificate; a PEM file with -----BEGIN CERTIFICATE----- is expected, the leaf first", .0.display())]
     NoCertificate(PathBuf),
+    /// The chain has no private key in it, and there is no file of one.
+    #[error("{} holds no private key, and {} does not exist", chain.display(), key.display())]
+    KeyMissing {
+        /// The file of the chain.
+        chain: PathBuf,
+        /// Where the key should be.
+        key: PathBuf,
+    },
     /// There is no private key.
     #[error("{} holds no private key that can be read; PKCS#8, PKCS#1 or SEC1 in PEM is expected, not encrypted", .0.display())]
     NoKey(PathBuf),
@@ -87,7 +95,7 @@ impl CertificateError {
             Self::Missing(_) => "certificate-missing",
             Self::Unreadable { .. } => "certificate-unreadable",
             Self::NoCertificate(_) | Self::Broken { .. } => "certificate-broken",
-            Self::NoKey(_) => "certificate-no-key",
+            Self::NoKey(_) | Self::KeyMissing { .. } => "certificate-no-key",
             Self::KeyMismatch { .. } => "certificate-key-mismatch",
         }
     }
@@ -101,10 +109,17 @@ impl Certificate {
         let (key_file, key_der) = match key_of(&pem) {
             Some(key) => (chain, key),
             None if key == chain => return Err(CertificateError::NoKey(key.into())),
-            None => (
-                key,
-                key_of(&read(key)?).ok_or_else(|| CertificateError::NoKey(key.into()))?,
-            ),
+            None => {
+                let pem = read(key).map_err(|error| match error {
+                    CertificateError::Missing(key) => CertificateError::KeyMissing {
+                        chain: chain.into(),
+                        key,
+                    },
+                    other => other,
+                })?;
+                let found = key_of(&pem).ok_or_else(|| CertificateError::NoKey(key.into()))?;
+                (key, found)
+            }
         };
         Self::build(chain, key_file, certificates, key_der)
     }

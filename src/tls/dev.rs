@@ -33,6 +33,12 @@ pub enum DevError {
     /// The certificate could not be made.
     #[error("the certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),
+    /// No client accepts a certificate for every host.
+    #[error("{host:?} is no host: a certificate is for names, such as localhost or *.dev.test")]
+    Everything {
+        /// As it was given.
+        host: String,
+    },
     /// One of the hosts is none.
     #[error("{host:?} is no host name: {source}")]
     Host {
@@ -41,6 +47,13 @@ pub enum DevError {
         /// What is wrong with it.
         source: crate::model::HostError,
     },
+}
+
+/// A name that a certificate can be made for.
+enum Name {
+    Exact(HostName),
+    /// `*.parent`
+    Wildcard(HostName),
 }
 
 /// What was made.
@@ -56,14 +69,9 @@ pub struct Made {
 
 /// Makes one certificate for all `hosts`, under the name of each, signed by the folder's development CA.
 pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
-    let patterns = hosts
+    let names = hosts
         .iter()
-        .map(|host| {
-            HostPattern::parse(host).map_err(|source| DevError::Host {
-                host: host.clone(),
-                source,
-            })
-        })
+        .map(|host| Name::parse(host))
         .collect::<Result<Vec<_>, _>>()?;
     fs::create_dir_all(folder).map_err(|source| DevError::File {
         file: folder.into(),
@@ -73,7 +81,8 @@ pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
     let (issuer, new_ca) = authority(folder)?;
 
     let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(hosts.to_vec())?;
+    let mut params =
+        CertificateParams::new(names.iter().map(Name::in_certificate).collect::<Vec<_>>())?;
     params.distinguished_name.push(
         DnType::CommonName,
         format!("{} (Portunus development)", hosts.join(", ")),
@@ -85,8 +94,8 @@ pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
     let chain = params.signed_by(&key, &issuer)?.pem();
 
     let mut files = Vec::new();
-    for pattern in &patterns {
-        let file = folder.join(format!("{}.pem", file_name(pattern)));
+    for name in &names {
+        let file = folder.join(format!("{}.pem", name.in_folder()));
         write(
             &file.with_extension("key"),
             key.serialize_pem().as_bytes(),
@@ -174,21 +183,57 @@ fn validity(days: i64) -> (OffsetDateTime, OffsetDateTime) {
     (now - Duration::hours(1), now + Duration::days(days))
 }
 
-fn file_name(pattern: &HostPattern) -> String {
-    match pattern {
-        HostPattern::Exact(host) => host.to_string(),
-        HostPattern::Wildcard(parent) => format!("_.{parent}"),
-        HostPattern::Any | HostPattern::Strong => "_default".to_owned(),
+impl Name {
+    fn parse(text: &str) -> Result<Self, DevError> {
+        let host = || text.to_owned();
+        match HostPattern::parse(text) {
+            Ok(HostPattern::Exact(name)) => Ok(Self::Exact(name)),
+            Ok(HostPattern::Wildcard(parent)) => Ok(Self::Wildcard(parent)),
+            Ok(HostPattern::Any | HostPattern::Strong) => {
+                Err(DevError::Everything { host: host() })
+            }
+            Err(source) => Err(DevError::Host {
+                host: host(),
+                source,
+            }),
+        }
+    }
+
+    fn in_folder(&self) -> String {
+        match self {
+            Self::Exact(host) => host.to_string(),
+            Self::Wildcard(parent) => format!("_.{parent}"),
+        }
+    }
+
+    /// As clients compare it: lower-case, without brackets and trailing dot, whatever was typed.
+    fn in_certificate(&self) -> String {
+        match self {
+            Self::Exact(host) => host.to_string(),
+            Self::Wildcard(parent) => format!("*.{parent}"),
+        }
     }
 }
 
 /// Writes a file beside its place and moves it there, so that nobody ever reads half of it.
 fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), DevError> {
-    let beside = file.with_extension("new");
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    // What an interrupted run has left may be another's to read, or a link to somewhere else.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DevError::File {
+                file: beside,
+                what: "removed",
+                source: error,
+            });
+        }
+        _ => {}
+    }
     let written = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(mode)
         .open(&beside)
         .and_then(|mut open| open.write_all(content))

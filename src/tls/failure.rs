@@ -36,6 +36,15 @@ pub(super) fn classify(error: &io::Error) -> Refusal {
             "the client ended the handshake with the alert {alert:?}{}",
             alert_hint(*alert)
         ),
+        Error::NoApplicationProtocol => {
+            "the client offers no protocol (ALPN) that the binding speaks".to_owned()
+        }
+        Error::PeerIncompatible(what) if reason == Reason::TlsNoCommonVersion => {
+            format!("the client offers no version of TLS that the binding takes ({what:?})")
+        }
+        Error::PeerIncompatible(what) if reason == Reason::TlsNoCommonCipher => {
+            format!("the client offers no cipher suite, group or signature that we have ({what:?})")
+        }
         other => other.to_string(),
     };
     Refusal::new(reason, detail)

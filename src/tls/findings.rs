@@ -8,7 +8,7 @@ use super::dev::is_local;
 use super::folder::Folder;
 use super::table::Certificates;
 use crate::config::{Binding, CertificateSource, Config};
-use crate::model::HostPattern;
+use crate::model::{HostName, HostPattern};
 
 /// Something about a binding's certificate that somebody should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
     let now = SystemTime::now();
     let mut findings = Vec::new();
     let mut looked_at = HashSet::new();
+    let mut defaults_told = HashSet::new();
     for (index, binding) in config.bindings.iter().enumerate() {
         let Some(tls) = &binding.tls else { continue };
         let shown = match &tls.certificate {
@@ -67,7 +68,16 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
                 }
             },
             CertificateSource::Folder(path) => match certificates.folder(path) {
-                Some(folder) => of_folder(index, binding, folder, &mut findings),
+                Some(folder) => {
+                    let shown = of_folder(index, binding, folder, &mut findings);
+                    if let Some(fault) = folder.default_fault()
+                        && defaults_told.insert(path)
+                        && !tells_every_fault(&binding.hostname)
+                    {
+                        findings.push(warning_of(index, fault));
+                    }
+                    shown
+                }
                 // Its own finding says that it cannot be read.
                 None => continue,
             },
@@ -98,14 +108,15 @@ fn of_folder<'a>(
             }
             folder.find(host).or(default)
         }
-        HostPattern::Wildcard(parent) => folder.find_wildcard(parent),
-        HostPattern::Strong | HostPattern::Any => {
-            for fault in folder.faults.values() {
-                findings.push(Finding {
-                    is_error: false,
-                    ..unusable(index, fault)
-                });
+        HostPattern::Wildcard(parent) => {
+            if let Some(fault) = folder.wildcard_fault(parent) {
+                findings.push(unusable(index, fault));
+                return Vec::new();
             }
+            folder.find_wildcard(parent)
+        }
+        HostPattern::Strong | HostPattern::Any => {
+            findings.extend(folder.faults().map(|fault| warning_of(index, fault)));
             let all: Vec<_> = folder
                 .iter()
                 .map(|(_, certificate)| &**certificate)
@@ -119,7 +130,7 @@ fn of_folder<'a>(
     match found {
         Some(certificate) => vec![certificate],
         // Hosts under a wildcard may each have a certificate of their own.
-        None if matches!(&binding.hostname, HostPattern::Wildcard(parent) if folder.iter().any(|(name, _)| name.ends_with(parent.as_str()))) => {
+        None if matches!(&binding.hostname, HostPattern::Wildcard(parent) if folder.iter().any(|(name, _)| is_below(name, parent))) => {
             Vec::new()
         }
         None => {
@@ -151,8 +162,33 @@ fn missing(index: usize, binding: &Binding, folder: &Folder) -> Finding {
         format!("there is no certificate for {host} in {}", folder.path.display()),
     )
     .with_help(format!(
-        "put {file} (chain, leaf first) and its .key there, name one with `certificate`, or try `portunus cert dev {host}`"
+        "put {file} (chain, leaf first) and its .key there, name one with `certificate`, or try `portunus cert dev {}`",
+        for_a_shell(&binding.hostname)
     ))
+}
+
+/// A host that a development certificate can be made for, as it is typed into a shell.
+fn for_a_shell(hostname: &HostPattern) -> String {
+    match hostname {
+        HostPattern::Exact(host) => host.to_string(),
+        HostPattern::Wildcard(parent) => format!("'*.{parent}'"),
+        HostPattern::Strong | HostPattern::Any => "localhost".to_owned(),
+    }
+}
+
+/// Whether a name is exactly one label and the parent.
+fn is_below(name: &str, parent: &HostName) -> bool {
+    name.split_once('.')
+        .is_some_and(|(_, above)| above == parent.as_str())
+}
+
+/// Whether a binding of such a name is told of every fault of its folder.
+fn tells_every_fault(hostname: &HostPattern) -> bool {
+    matches!(hostname, HostPattern::Strong | HostPattern::Any)
+}
+
+fn warning_of(index: usize, error: &CertificateError) -> Finding {
+    Finding::warning(index, error.code(), error.to_string())
 }
 
 fn unusable(index: usize, error: &CertificateError) -> Finding {
@@ -167,26 +203,24 @@ fn of_names(
 ) {
     let covered = match &binding.hostname {
         HostPattern::Exact(host) => certificate.covers(host),
+        // Some of the hosts, or all: the names below a wildcard are the operator's to choose.
         HostPattern::Wildcard(parent) => {
-            let wildcard = format!("*.{parent}");
-            certificate
-                .covers
-                .iter()
-                .any(|name| **name == *wildcard || name.ends_with(parent.as_str()))
+            let mut names = certificate.covers.iter();
+            names.any(|name| is_below(name, parent))
         }
         HostPattern::Strong | HostPattern::Any => true,
     };
     if !covered {
-        let finding = Finding::warning(
-            index,
-            "certificate-name",
-            format!(
-                "{} does not cover {}; it covers {}",
-                certificate.file.display(),
-                binding.hostname,
-                certificate.covers.join(", ")
-            ),
+        let covers = match &*certificate.covers {
+            [] => "no name at all (a common name alone has not counted for years)".to_owned(),
+            names => names.join(", "),
+        };
+        let message = format!(
+            "{} does not cover {}; it covers {covers}",
+            certificate.file.display(),
+            binding.hostname,
         );
+        let finding = Finding::warning(index, "certificate-name", message);
         findings.push(
             finding.with_help("clients will refuse it; use a certificate that names the host"),
         );

@@ -17,7 +17,7 @@ pub struct Folder {
     /// By host, or by `_.parent`, or `_default`.
     certificates: HashMap<Box<str>, Arc<Certificate>>,
     /// Files that hold no certificate that can be used, by the same names.
-    pub faults: HashMap<Box<str>, CertificateError>,
+    faults: HashMap<Box<str>, CertificateError>,
 }
 
 impl Folder {
@@ -33,8 +33,12 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(folder),
             Err(error) => return Err(error),
         };
-        for entry in entries {
-            let file = entry?.path();
+        let mut files = entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        // Of two whose names differ in case only, the same one is taken every time.
+        files.sort_unstable();
+        for file in files {
             let Some(name) = certificate_name(&file) else {
                 continue;
             };
@@ -69,11 +73,25 @@ impl Folder {
         self.certificates.get(DEFAULT)
     }
 
-    /// Why the certificate that a host would have cannot be used, if there is one.
+    /// Why the certificate that a host would have cannot be used, if there is one: its own, or its parent's wildcard where it
+    /// has none of its own.
     pub fn fault(&self, host: &HostName) -> Option<&CertificateError> {
+        if self.certificates.contains_key(host.as_str()) {
+            return None;
+        }
         self.faults
             .get(host.as_str())
             .or_else(|| self.faults.get(wildcard_name(host.parent()?).as_str()))
+    }
+
+    /// Why a wildcard's certificate cannot be used, if there is one.
+    pub fn wildcard_fault(&self, parent: &HostName) -> Option<&CertificateError> {
+        self.faults.get(wildcard_name(parent.as_str()).as_str())
+    }
+
+    /// Why the certificate for clients that name no host cannot be used, if there is one.
+    pub fn default_fault(&self) -> Option<&CertificateError> {
+        self.faults.get(DEFAULT)
     }
 
     /// Every certificate that can be used, in the order of their names.
@@ -85,6 +103,13 @@ impl Folder {
             .collect();
         all.sort_unstable_by_key(|(name, _)| *name);
         all.into_iter()
+    }
+
+    /// Why certificates cannot be used, in the order of their names.
+    pub fn faults(&self) -> impl Iterator<Item = &CertificateError> {
+        let mut all: Vec<_> = self.faults.iter().collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        all.into_iter().map(|(_, fault)| fault)
     }
 
     /// Whether there is nothing at all in it.

@@ -118,6 +118,16 @@ impl ClientHello {
         })
     }
 
+    /// Whether TLS 1.2 or 1.3 is among the versions offered.
+    pub fn offers_spoken_version(&self) -> bool {
+        match &*self.supported_versions {
+            [] => self.legacy_version >= 0x0303,
+            versions => versions
+                .iter()
+                .any(|version| matches!(version, 0x0303 | 0x0304)),
+        }
+    }
+
     /// The protocols offered by ALPN, as in `h2 http/1.1`; bytes that are no printable ASCII as `\xHH`. Values without
     /// meaning (RFC 8701) are left out.
     pub fn offered_alpn(&self) -> String {

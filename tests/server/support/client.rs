@@ -42,7 +42,7 @@ pub mod raw {
     }
 
     /// Reads one response with a Content-Length: its head and content.
-    pub fn read_response(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    pub fn read_response(stream: &mut impl Read) -> (String, Vec<u8>) {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {

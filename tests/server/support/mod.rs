@@ -1,10 +1,12 @@
 //! A small harness: a server of one's own in a folder of one's own, clients, and upstreams.
 
+mod authority;
 mod client;
 pub mod frames;
 mod server;
 mod upstream;
 
+pub use authority::{Authority, Issued};
 pub use client::{Tool, raw, tls};
-pub use server::{Server, Site, folder, wait_for};
+pub use server::{PATIENCE, Server, Site, folder, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};

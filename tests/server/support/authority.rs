@@ -1,0 +1,95 @@
+//! A certificate authority of a test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
+
+/// A CA, or an intermediate of one.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate.
+    pub pem: String,
+}
+
+/// A certificate and its key, as PEM.
+pub struct Issued {
+    /// The leaf alone.
+    pub chain: String,
+    /// PKCS#8.
+    pub key: String,
+}
+
+impl Authority {
+    /// A root.
+    pub fn new(name: &str) -> Self {
+        let (params, key) = Self::params(name);
+        let own = params.self_signed(&key).expect("a root");
+        Self {
+            pem: own.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// An intermediate below this one.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let (params, key) = Self::params(name);
+        let own = params.signed_by(&key, &self.issuer).expect("a CA");
+        Self {
+            pem: own.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn params(name: &str) -> (CertificateParams, KeyPair) {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params, KeyPair::generate().expect("a key"))
+    }
+
+    /// A certificate for these hosts; its common name is the first of them.
+    pub fn issue(&self, hosts: &[&str]) -> Issued {
+        self.issue_with(hosts, |_| {})
+    }
+
+    /// The same, changed before it is signed.
+    pub fn issue_with(
+        &self,
+        hosts: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
+        let names: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("host names");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, *hosts.first().unwrap_or(&"nobody"));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
+        Issued {
+            chain: leaf.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// Writes the CA's certificate, for clients to trust.
+    pub fn write(&self, file: &Path) {
+        fs::write(file, &self.pem).expect("the CA's file");
+    }
+}
+
+impl Issued {
+    /// Writes `NAME.pem` and `NAME.key` into a folder. Where the chain is.
+    pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
+        fs::create_dir_all(folder).expect("the folder");
+        let chain = folder.join(format!("{name}.pem"));
+        fs::write(&chain, &self.chain).expect("the chain");
+        fs::write(folder.join(format!("{name}.key")), &self.key).expect("the key");
+        chain
+    }
+}
