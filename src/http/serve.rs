@@ -249,8 +249,8 @@ fn find_binding(trail: &Trail<'_>, host: &HostName) -> Result<usize, Refusal> {
     }
 }
 
-/// Methods that no handler gets to see.
-fn method_is_taken(method: &Method) -> Result<(), Refusal> {
+/// Refuses the methods that no handler gets to see.
+pub fn method_is_taken(method: &Method) -> Result<(), Refusal> {
     match *method {
         Method::CONNECT => Err(Refusal::new(
             Reason::NotImplemented,
