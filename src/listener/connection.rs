@@ -61,7 +61,7 @@ impl Connected {
         let edge = self.worker.thread.edge();
         let table = self.worker.tls.load_full();
         let mut handshake = Handshake::new(&table, &edge.report, self.client, self.local);
-        let Some(_running) = self.worker.enter_handshake() else {
+        let Some(_running) = self.worker.handshakes.enter() else {
             handshake.tell(&Refusal::new(
                 Reason::ConnLimit,
                 "too many TLS handshakes are running",
