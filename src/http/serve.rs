@@ -231,6 +231,13 @@ fn find_binding(trail: &Trail<'_>, host: &HostName) -> Result<usize, Refusal> {
             );
             return Err(Refusal::new(Reason::MisdirectedRequest, detail));
         }
+        // The certificate is not all that a binding asks for, and another binding's handshake did not ask for the rest.
+        if !own && bound.tls13_only && tls.version != "TLSv1.3" {
+            return Err(Refusal::new(
+                Reason::MisdirectedRequest,
+                "this connection is of an older TLS version than the binding of this host takes",
+            ));
+        }
     }
     match trail.protocol {
         Protocol::Http2 if !bound.http2 && connection.tls.is_some() => Err(Refusal::new(

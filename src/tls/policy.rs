@@ -25,8 +25,11 @@ pub struct Policy {
     tickets: Arc<dyn ProducesTickets>,
     /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
     /// own alive.
-    configs: Mutex<HashMap<usize, (Arc<Certificate>, Arc<ServerConfig>)>>,
+    configs: Mutex<HashMap<usize, Shown>>,
 }
+
+/// A certificate, and the configuration that shows it.
+type Shown = (Arc<Certificate>, Arc<ServerConfig>);
 
 /// Where a policy's certificate comes from.
 #[derive(Clone)]

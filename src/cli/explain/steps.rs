@@ -95,6 +95,9 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The binding that a connection is made for, and the names that its certificate covers.
+type Agreed = (Option<Arc<BindingKey>>, Arc<[Box<str>]>);
+
 struct Way<'a> {
     config: &'a Config,
     steps: Vec<Step>,
@@ -186,7 +189,7 @@ impl Way<'_> {
         certificates: &Certificates,
         asked: &Asked<'_>,
         local: LocalAddr,
-    ) -> Result<(Option<Arc<BindingKey>>, Arc<[Box<str>]>), Refusal> {
+    ) -> Result<Agreed, Refusal> {
         let keys: Vec<_> = self
             .bound
             .iter()
@@ -250,7 +253,7 @@ impl Way<'_> {
         &mut self,
         asked: &Asked<'_>,
         local: LocalAddr,
-        tls: Option<(Option<Arc<BindingKey>>, Arc<[Box<str>]>)>,
+        tls: Option<Agreed>,
     ) -> Result<usize, Refusal> {
         let config = self.config;
         let candidates = self
