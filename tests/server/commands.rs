@@ -202,6 +202,20 @@ fn explain_ends_with_0_where_it_would_be_served_and_with_1_where_not() {
         "{}",
         done.stdout
     );
+    // Before the first start there is no certificate yet, and that is told with what will make it.
+    let done = on(&with_warning(), &["explain", "https://localhost:8443/"]);
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.stdout
+            .contains("there is no certificate for localhost"),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        done.stderr.contains("`portunus run` makes"),
+        "{}",
+        done.stderr
+    );
     let done = explain(&["ftp://any.test/"]);
     assert_eq!((done.code, done.stdout.as_str()), (Some(1), ""));
     assert!(

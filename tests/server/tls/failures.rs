@@ -205,7 +205,7 @@ fn a_client_that_goes_away_in_the_middle() {
 
 #[test]
 fn a_client_that_falls_silent_is_let_go_after_the_time_of_a_handshake() {
-    let server = with("").head("[limits]\ntls_handshake = \"100ms\"").start();
+    let server = with("").head("[limits]\ntls_handshake = \"400ms\"").start();
     let hello = client_hello(&server, "a.test", &["h2", "http/1.1"]);
     let mut half = raw::connect(server.https);
     half.write_all(&hello[..100]).expect("half a hello");
@@ -240,10 +240,10 @@ fn a_client_that_falls_silent_is_let_go_after_the_time_of_a_handshake() {
 
 #[test]
 fn a_refused_client_that_does_not_hang_up_is_told_of_with_its_own_reason_all_the_same() {
-    let server = with("").head("[limits]\ntls_handshake = \"100ms\"").start();
+    let server = with("").head("[limits]\ntls_handshake = \"400ms\"").start();
     // Each of them is answered, and then holds the connection until the server has had enough.
-    let mut unknown = raw::connect(server.https);
     let hello = client_hello(&server, "b.test", &[]);
+    let mut unknown = raw::connect(server.https);
     unknown.write_all(&hello).expect("a hello");
     let mut plain = raw::connect(server.https);
     plain
