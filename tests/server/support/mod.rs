@@ -4,6 +4,6 @@ mod authority;
 mod client;
 mod server;
 
-pub use authority::{Authority, Issued};
+pub use authority::Authority;
 pub use client::{Tool, raw, tls};
 pub use server::{PATIENCE, Server, Site, folder, wait_for};
