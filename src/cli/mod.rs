@@ -84,7 +84,10 @@ struct Rest {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return told(&error),
+    };
     let config = arguments.config.unwrap_or_else(default_config);
     match arguments.command {
         Command::Run(arguments) => run::main(&config, &arguments),
@@ -93,6 +96,16 @@ pub fn main() -> ExitCode {
         Command::Cert(command) => cert::main(&config, &command),
         Command::Completions(arguments) => completions::main(&arguments),
         Command::Later(later) => refuse_later(&later),
+    }
+}
+
+/// Help and the version were asked for; anything else could not be done.
+fn told(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told that it cannot be written.
+    let _ = error.print();
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

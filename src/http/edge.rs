@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use super::Drain;
 use crate::binding::Table;
-use crate::config::{Binding, Limits, Verbosity};
+use crate::config::{Binding, Limits, TlsVersion, Verbosity};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
 use crate::report::Report;
@@ -47,6 +47,8 @@ pub struct BoundTo {
     pub http2: bool,
     /// Whether it speaks HTTP/1.1.
     pub http1: bool,
+    /// Whether it takes TLS 1.3 only.
+    pub tls13_only: bool,
     /// Where `https_redirect` of an http binding leads: the port of the https binding of the same host.
     pub https_port: u16,
 }
@@ -127,6 +129,8 @@ impl BoundTo {
             site: binding.site,
             http2: binding.protocols.contains(&H2),
             http1: binding.protocols.contains(&Http1),
+            tls13_only: (binding.tls.as_ref())
+                .is_some_and(|tls| tls.min_version == TlsVersion::V1_3),
             https_port,
         }
     }

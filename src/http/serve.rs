@@ -313,6 +313,13 @@ fn find_binding(trail: &Trail, host: &HostName) -> Result<usize, Refusal> {
             );
             return Err(Refusal::new(Reason::MisdirectedRequest, detail));
         }
+        // The certificate is not all that a binding asks for, and another binding's handshake did not ask for the rest.
+        if !own && bound.tls13_only && tls.version != "TLSv1.3" {
+            return Err(Refusal::new(
+                Reason::MisdirectedRequest,
+                "this connection is of an older TLS version than the binding of this host takes",
+            ));
+        }
     }
     match trail.protocol {
         Protocol::Http2 if !bound.http2 && connection.tls.is_some() => Err(Refusal::new(
@@ -331,8 +338,8 @@ fn find_binding(trail: &Trail, host: &HostName) -> Result<usize, Refusal> {
     }
 }
 
-/// Methods that no handler gets to see.
-fn method_is_taken(method: &Method) -> Result<(), Refusal> {
+/// Refuses the methods that no handler gets to see.
+pub fn method_is_taken(method: &Method) -> Result<(), Refusal> {
     match *method {
         Method::CONNECT => Err(Refusal::new(
             Reason::NotImplemented,

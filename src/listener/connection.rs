@@ -61,7 +61,7 @@ impl Connected {
         let edge = self.worker.thread.edge();
         let table = self.worker.tls.load_full();
         let mut handshake = Handshake::new(&table, &edge.report, self.client, self.local);
-        let Some(_running) = self.worker.enter_handshake() else {
+        let Some(_running) = self.worker.handshakes.enter() else {
             handshake.tell(&Refusal::new(
                 Reason::ConnLimit,
                 "too many TLS handshakes are running",
@@ -118,18 +118,24 @@ impl Connected {
                 Poll::Pending
             }
         });
+        let mut first = BytesMut::new();
+        let sniffing = sniff(&mut stream, &mut first);
         let sniffed = tokio::select! {
             biased;
-            sniffed = tokio::time::timeout(edge.limits.header_wait, sniff(&mut stream)) => sniffed,
+            sniffed = tokio::time::timeout(edge.limits.header_wait, sniffing) => sniffed,
             () = begun => return,
         };
         drop(drain);
         match sniffed {
-            Ok(Some((first, true))) => h2::drive(stream, first, thread, connection).await,
-            Ok(Some((first, false))) => h1::drive(stream, first, thread, connection).await,
+            Ok(Some(true)) => h2::drive(stream, first, thread, connection).await,
+            Ok(Some(false)) => h1::drive(stream, first, thread, connection).await,
             Ok(None) => {}
             Err(_) => edge.report.refused(&Refused {
-                detail: Some("no byte of a request arrived within limits.header_wait"),
+                detail: Some(if first.is_empty() {
+                    "no byte of a request arrived within limits.header_wait"
+                } else {
+                    "the request head was not complete within limits.header_wait"
+                }),
                 ..Refused::new(
                     Reason::TimerHeaderWait,
                     self.client,
@@ -141,21 +147,29 @@ impl Connected {
     }
 }
 
-/// Reads until it is clear whether HTTP/2 is spoken with prior knowledge (RFC 9113 section 3.3).
-async fn sniff(stream: &mut TcpStream) -> Option<(BytesMut, bool)> {
-    let mut first = BytesMut::with_capacity(4096);
+/// Reads until it is clear whether HTTP/2 is spoken with prior knowledge (RFC 9113 section 3.3); none where the client has
+/// left without a word.
+async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> Option<bool> {
     loop {
-        if stream.read_buf(&mut first).await.ok()? == 0 {
-            return None;
+        // A client that says nothing costs no buffer.
+        stream.readable().await.ok()?;
+        first.reserve(SNIFF_BYTES);
+        if stream.read_buf(first).await.ok()? == 0 {
+            // What there is of a request is HTTP/1.1's to refuse.
+            return (!first.is_empty()).then_some(false);
         }
         let same = first.len().min(PREFACE.len());
         if first[..same] != PREFACE[..same] {
-            return Some((first, false));
+            return Some(false);
         }
         if same == PREFACE.len() {
-            return Some((first, true));
+            return Some(true);
         }
     }
 }
 
+const SNIFF_BYTES: usize = 4096;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[cfg(test)]
+mod tests;

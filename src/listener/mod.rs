@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod handshakes;
 mod inherit;
 mod limits;
 mod owner;
@@ -9,7 +10,8 @@ mod sockets;
 mod sys;
 mod worker;
 
+pub use handshakes::HANDSHAKES_MAX;
 pub use inherit::{Inherited, inherit};
 pub use limits::{ConnectionLimits, Full, Place};
 pub use sockets::{BindError, Listening, SocketKey, adopt, listen};
-pub use worker::{Command, DataThread, HANDSHAKES_MAX, Worker};
+pub use worker::{Command, DataThread, Worker};

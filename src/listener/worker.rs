@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::handshakes::Handshakes;
 use super::limits::ConnectionLimits;
 use super::{SocketKey, accept};
 use crate::http::Thread;
@@ -26,7 +27,8 @@ pub struct Worker {
     pub tls: Arc<ArcSwap<TlsTable>>,
     /// Of the whole process.
     pub limits: Arc<ConnectionLimits>,
-    handshakes: AtomicUsize,
+    /// Of this thread.
+    pub(super) handshakes: Arc<Handshakes>,
     /// When a failing accept was last told of, in milliseconds since the start.
     warned: AtomicU64,
     started: Instant,
@@ -61,16 +63,10 @@ impl Worker {
             thread,
             tls,
             limits,
-            handshakes: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             warned: AtomicU64::new(0),
             started: Instant::now(),
         })
-    }
-
-    /// A place among the handshakes that run at once; none when all are taken.
-    pub(super) fn enter_handshake(self: &Arc<Self>) -> Option<HandshakePlace> {
-        let place = HandshakePlace(Arc::clone(self));
-        (self.handshakes.fetch_add(1, Relaxed) < HANDSHAKES_MAX).then_some(place)
     }
 
     /// Tells of a failing accept, once in a while.
@@ -85,15 +81,6 @@ impl Worker {
                 "connections cannot be accepted and wait; those that are open are served. Raise the limit of open files (LimitNOFILE), or set limits.max_connections"
             );
         }
-    }
-}
-
-/// One handshake that runs.
-pub(super) struct HandshakePlace(Arc<Worker>);
-
-impl Drop for HandshakePlace {
-    fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Relaxed);
     }
 }
 
@@ -187,9 +174,6 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
         }
     }
 }
-
-/// Handshakes that a data thread runs at once. A half-open one costs about 4 kB, a running one a few hundred microseconds.
-pub const HANDSHAKES_MAX: usize = 4096;
 
 /// A command for each socket of a configuration, and some.
 const COMMANDS_MAX: usize = 65_536;

@@ -142,21 +142,15 @@ impl<'a> Handshake<'a> {
             }
             let mut fresh = &self.hello[before..];
             while !fresh.is_empty() {
-                // Reading from memory fails only when the acceptor's own bound on a ClientHello is reached.
-                if let Err(error) = acceptor.read_tls(&mut fresh) {
-                    return Err(Ended::silent(Refusal::new(
-                        Reason::TlsOther,
-                        format!("the ClientHello cannot be read: {error}"),
-                    )));
+                // Reading from memory fails only when the acceptor's own bound is reached, which is near ours.
+                if acceptor.read_tls(&mut fresh).is_err() {
+                    return Err(Ended::too_long());
                 }
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok(Some(accepted)),
                 Ok(None) if self.hello.len() > hello::WIRE_BYTES_MAX => {
-                    return Err(Ended::silent(Refusal::new(
-                        Reason::TlsOther,
-                        "the ClientHello is longer than 16 KiB",
-                    )));
+                    return Err(Ended::too_long());
                 }
                 Ok(None) => {}
                 Err((error, mut alert)) => {
@@ -239,6 +233,13 @@ impl Ended {
             refusal,
             last_words: Vec::new(),
         }
+    }
+
+    fn too_long() -> Self {
+        Self::silent(Refusal::new(
+            Reason::TlsOther,
+            "the ClientHello is longer than 16 KiB",
+        ))
     }
 
     fn alert(refusal: Refusal, alert: u8) -> Self {

@@ -241,7 +241,7 @@ fn of_certificate(
             "certificate-expired",
             format!("{file} expired {since} days ago"),
         );
-    } else if days(certificate.not_after, now) < EXPIRY_WARNING_DAYS {
+    } else if is_expiring(certificate, now) {
         let left = days(certificate.not_after, now);
         warn(
             "certificate-expiring",
@@ -272,6 +272,14 @@ fn of_certificate(
     }
 }
 
+/// Whether a renewal is late: ACME clients renew with a third of the lifetime left, and of a long one with 30 days.
+fn is_expiring(certificate: &Certificate, now: SystemTime) -> bool {
+    let between = |later: SystemTime, earlier| later.duration_since(earlier).unwrap_or_default();
+    let lifetime = between(certificate.not_after, certificate.not_before);
+    // Half of that third is spent: certificates of six days are not spoken of all their life.
+    between(certificate.not_after, now) < EXPIRY_WARNING.min(lifetime / 6)
+}
+
 fn days(later: SystemTime, earlier: SystemTime) -> u64 {
     later
         .duration_since(earlier)
@@ -280,5 +288,5 @@ fn days(later: SystemTime, earlier: SystemTime) -> u64 {
         / 86_400
 }
 
-/// A renewal that has not happened by then is late: ACME clients renew with a third of 90 days left.
-const EXPIRY_WARNING_DAYS: u64 = 14;
+/// A sixth of 90 days, nearly.
+const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);

@@ -151,6 +151,9 @@ impl ClientHello {
     }
 }
 
+/// So much of them: what a client offers is its own invention, and a refusal's line is not the place for it.
+const TOLD_BYTES_MAX: usize = 256;
+
 /// So many offers are told in a line of a log; a client that has more is not to be taken at its word.
 const TOLD_MAX: usize = 16;
 
@@ -161,6 +164,12 @@ fn joined<T>(items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Stri
             text.push(' ');
         }
         write(&mut text, item);
+        // What is written is ASCII.
+        if text.len() > TOLD_BYTES_MAX {
+            text.truncate(TOLD_BYTES_MAX);
+            text.push_str("...");
+            break;
+        }
     }
     text
 }

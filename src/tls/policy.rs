@@ -1,5 +1,6 @@
 //! What a binding asks of a handshake, and the rustls configuration that asks it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ServerConfig;
@@ -22,9 +23,13 @@ pub struct Policy {
     protocols: Vec<AlpnProtocol>,
     source: Source,
     tickets: Arc<dyn ProducesTickets>,
-    /// One for each certificate that has been shown; no more than there are certificates.
-    configs: Mutex<Vec<(Arc<Certificate>, Arc<ServerConfig>)>>,
+    /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
+    /// own alive.
+    configs: Mutex<HashMap<usize, Shown>>,
 }
+
+/// A certificate, and the configuration that shows it.
+type Shown = (Arc<Certificate>, Arc<ServerConfig>);
 
 /// Where a policy's certificate comes from.
 #[derive(Clone)]
@@ -55,7 +60,7 @@ impl Policy {
             protocols: protocols.to_vec(),
             source,
             tickets,
-            configs: Mutex::new(Vec::new()),
+            configs: Mutex::default(),
         })
     }
 
@@ -80,14 +85,12 @@ impl Policy {
         certificate: &Arc<Certificate>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = configs
-            .iter()
-            .find(|(shown, _)| Arc::ptr_eq(shown, certificate))
-        {
+        let place = Arc::as_ptr(certificate) as usize;
+        if let Some((_, config)) = configs.get(&place) {
             return Ok(Arc::clone(config));
         }
         let config = Arc::new(self.build(certificate)?);
-        configs.push((Arc::clone(certificate), Arc::clone(&config)));
+        configs.insert(place, (Arc::clone(certificate), Arc::clone(&config)));
         Ok(config)
     }
 
@@ -123,3 +126,6 @@ fn wire_name(protocol: AlpnProtocol) -> &'static [u8] {
         AlpnProtocol::H2 => b"h2",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,108 @@
-//! To come.
+//! A browser: once it trusts the development CA, it shows the page without a word about certificates.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{Server, Site, Tool, wait_for};
+
+const PAGE: &str = "type = \"respond\"\nheaders = { content-type = \"text/html\" }\nbody = \"<p>Hello, browser!</p>\"";
+
+/// Chromium with a home of its own; a CA that it trusts, if any. What the page is once it is loaded.
+fn page(server: &Server, trusted: Option<PathBuf>) -> String {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    if let Some(ca) = trusted {
+        trust(home.path(), &ca);
+    }
+    let said = home.path().join("dom.html");
+    let out = std::fs::File::create(&said).expect("a file");
+    let mut browser = Browser(
+        Command::new("chromium")
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
+            .args(["--disable-dev-shm-usage", "--no-proxy-server", "--dump-dom"])
+            .arg(format!(
+                "--user-data-dir={}",
+                home.path().join("profile").display()
+            ))
+            .arg(format!("https://localhost:{}/", server.https))
+            .env("HOME", home.path())
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromium is needed (.ci/setup installs it)"),
+    );
+    wait_for("Chromium to end", || {
+        browser.0.try_wait().expect("the child is ours")
+    });
+    std::fs::read_to_string(said).expect("what Chromium wrote")
+}
+
+/// A browser that does not outlive its test.
+struct Browser(Child);
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Adds a CA to those that a home's browsers trust.
+fn trust(home: &Path, ca: &Path) {
+    let store = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&store).expect("the certificate store");
+    let store = format!("sql:{}", store.display());
+    Tool::new("certutil")
+        .args(["-d", &store, "-N", "--empty-password"])
+        .stdout();
+    Tool::new("certutil")
+        .args([
+            "-d",
+            &store,
+            "-A",
+            "-t",
+            "C,,",
+            "-n",
+            "portunus-development",
+            "-i",
+        ])
+        .arg(ca)
+        .stdout();
+}
+
+#[test]
+fn a_browser_that_trusts_the_development_ca_shows_the_page() {
+    let server = Site {
+        handler: PAGE.into(),
+        ..Site::default()
+    }
+    .start();
+    let dom = page(&server, Some(server.ca()));
+    assert!(dom.contains("<p>Hello, browser!</p>"), "{dom}");
+    assert_eq!(server.errors(), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_browser_that_does_not_trust_it_shows_its_warning_instead() {
+    let server = Site {
+        handler: PAGE.into(),
+        ..Site::default()
+    }
+    .start();
+    let dom = page(&server, None);
+    assert!(!dom.contains("Hello, browser!"), "{dom}");
+    let line = server.wait_error("Tls_PeerAlert");
+    assert_eq!(line["sni"], "localhost");
+    assert_eq!(line["alpn"], "h2 http/1.1");
+}

@@ -271,6 +271,13 @@ fn what_is_not_valid_today_or_soon_no_longer() {
         valid(days(-90), days(2)),
         &["warning certificate-expiring"],
     );
+    assert_found("a.test", "", valid(days(-1), days(5)), &[]);
+    assert_found(
+        "a.test",
+        "",
+        valid(Duration::hours(-137), Duration::hours(7)),
+        &["warning certificate-expiring"],
+    );
     assert_found(
         "a.test",
         "",

@@ -3,6 +3,7 @@
 
 mod steps;
 
+use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -78,7 +79,7 @@ struct Refused {
 pub(super) fn main(config: &Path, arguments: &Arguments) -> ExitCode {
     let mut prepared = server::check(config, &LibraryHandlers::new());
     let Some((config, certificates)) = prepared.take() else {
-        eprint!("{}", prepared.loaded.render(false));
+        eprint!("{}", prepared.loaded.render(io::stderr().is_terminal()));
         return ExitCode::from(BAD_CONFIGURATION);
     };
     let explanation = match steps::explain(&config, &certificates, arguments) {
@@ -96,6 +97,8 @@ pub(super) fn main(config: &Path, arguments: &Arguments) -> ExitCode {
     if explanation.served {
         ExitCode::SUCCESS
     } else {
+        // What is found of the configuration may well be why, as a certificate that the first start will make.
+        eprint!("{}", prepared.loaded.render(io::stderr().is_terminal()));
         ExitCode::FAILURE
     }
 }

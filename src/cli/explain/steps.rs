@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use super::{Arguments, Explanation, Lost, Refused, Step};
 use crate::binding::{Endpoint, Table, Verdict};
 use crate::config::{AlpnProtocol, Binding, Config, Handler, Pool};
-use crate::http::BoundTo;
+use crate::http::{BoundTo, method_is_taken};
 use crate::model::{
     BindingKey, HostName, LocalAddr, Reason, Refusal, RoutePath, Scheme, certificate_name_covers,
     split_authority,
@@ -95,6 +95,9 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The binding that a connection is made for, and the names that its certificate covers.
+type Agreed = (Option<Arc<BindingKey>>, Arc<[Box<str>]>);
+
 struct Way<'a> {
     config: &'a Config,
     steps: Vec<Step>,
@@ -111,11 +114,18 @@ impl Way<'_> {
             Scheme::Http => None,
         };
         let binding = self.binding(asked, local, tls)?;
-        let redirects = self.site(asked, binding);
-        if redirects {
+        self.site(binding);
+        method_is_taken(&asked.arguments.method)?;
+        if asked.target.as_str().len() > self.config.limits.max_uri_bytes {
+            let detail = "the request target is longer than limits.max_uri_bytes";
+            return Err(Refusal::new(Reason::UrlLength, detail));
+        }
+        let path = RoutePath::parse(&asked.target)
+            .map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
+        if self.redirects(asked, binding) {
             return Ok(());
         }
-        let pool = self.route(asked, binding)?;
+        let pool = self.route(asked, &path, binding)?;
         self.pool(pool);
         Ok(())
     }
@@ -179,7 +189,7 @@ impl Way<'_> {
         certificates: &Certificates,
         asked: &Asked<'_>,
         local: LocalAddr,
-    ) -> Result<(Option<Arc<BindingKey>>, Arc<[Box<str>]>), Refusal> {
+    ) -> Result<Agreed, Refusal> {
         let keys: Vec<_> = self
             .bound
             .iter()
@@ -243,7 +253,7 @@ impl Way<'_> {
         &mut self,
         asked: &Asked<'_>,
         local: LocalAddr,
-        tls: Option<(Option<Arc<BindingKey>>, Arc<[Box<str>]>)>,
+        tls: Option<Agreed>,
     ) -> Result<usize, Refusal> {
         let config = self.config;
         let candidates = self
@@ -301,8 +311,7 @@ impl Way<'_> {
         Ok(won.binding)
     }
 
-    /// Whether the site answers by a redirect to https.
-    fn site(&mut self, asked: &Asked<'_>, binding: usize) -> bool {
+    fn site(&mut self, binding: usize) {
         let config = self.config;
         let site = &config.sites[config.bindings[binding].site];
         let line = Some(site.place.line);
@@ -312,6 +321,12 @@ impl Way<'_> {
             "the binding names it".into(),
             line,
         ));
+    }
+
+    /// Whether the site answers by a redirect to https.
+    fn redirects(&mut self, asked: &Asked<'_>, binding: usize) -> bool {
+        let config = self.config;
+        let site = &config.sites[config.bindings[binding].site];
         let redirects = site.https_redirect && asked.scheme == Scheme::Http;
         if redirects {
             let target = https_redirect_target(
@@ -324,21 +339,24 @@ impl Way<'_> {
                 "redirect",
                 Some(format!("308 to {to}")),
                 "the site has https_redirect".into(),
-                line,
+                Some(site.place.line),
             ));
         }
         redirects
     }
 
-    fn route(&mut self, asked: &Asked<'_>, binding: usize) -> Result<usize, Refusal> {
+    fn route(
+        &mut self,
+        asked: &Asked<'_>,
+        path: &RoutePath,
+        binding: usize,
+    ) -> Result<usize, Refusal> {
         let config = self.config;
         let settings = &config.sites[config.bindings[binding].site];
         let site = Site::build(settings);
-        let path = RoutePath::parse(&asked.target)
-            .map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
         let method = &asked.arguments.method;
         let place = |index: usize| settings.routes[index].place.line;
-        let candidates = site.explain_route(&path, method);
+        let candidates = site.explain_route(path, method);
         let lost: Vec<_> = candidates
             .iter()
             .filter(|candidate| candidate.verdict != RouteVerdict::Won)
@@ -363,7 +381,7 @@ impl Way<'_> {
             line: won.map(|won| place(won.route.index)),
             lost,
         });
-        site.route(&path, method).map(|route| route.pool)
+        site.route(path, method).map(|route| route.pool)
     }
 
     fn pool(&mut self, index: usize) {

@@ -6,7 +6,7 @@ pub mod frames;
 mod server;
 mod upstream;
 
-pub use authority::{Authority, Issued};
+pub use authority::Authority;
 pub use client::{Tool, raw, tls};
 pub use server::{PATIENCE, Server, Site, folder, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Setup, client_hello, client_of, connect, s_client};
-use crate::support::{Server, Tool, raw};
+use crate::support::{Server, Tool, raw, wait_for};
 
 fn with(keys: &str) -> Setup {
     Setup::new()
@@ -205,7 +205,7 @@ fn a_client_that_goes_away_in_the_middle() {
 
 #[test]
 fn a_client_that_falls_silent_is_let_go_after_the_time_of_a_handshake() {
-    let server = with("").head("[limits]\ntls_handshake = \"100ms\"").start();
+    let server = with("").head("[limits]\ntls_handshake = \"400ms\"").start();
     let hello = client_hello(&server, "a.test", &["h2", "http/1.1"]);
     let mut half = raw::connect(server.https);
     half.write_all(&hello[..100]).expect("half a hello");
@@ -240,10 +240,10 @@ fn a_client_that_falls_silent_is_let_go_after_the_time_of_a_handshake() {
 
 #[test]
 fn a_refused_client_that_does_not_hang_up_is_told_of_with_its_own_reason_all_the_same() {
-    let server = with("").head("[limits]\ntls_handshake = \"100ms\"").start();
+    let server = with("").head("[limits]\ntls_handshake = \"400ms\"").start();
     // Each of them is answered, and then holds the connection until the server has had enough.
-    let mut unknown = raw::connect(server.https);
     let hello = client_hello(&server, "b.test", &[]);
+    let mut unknown = raw::connect(server.https);
     unknown.write_all(&hello).expect("a hello");
     let mut plain = raw::connect(server.https);
     plain
@@ -316,6 +316,59 @@ fn a_client_hello_may_come_in_any_pieces() {
     let line = server.wait_error("Tls_NoCertificate");
     assert_eq!(line["sni"], "b.test");
     assert_eq!(line["alpn"], "h2");
+}
+
+#[test]
+fn a_client_hello_may_be_as_long_as_16_kib_and_no_longer() {
+    let server = with("").start();
+    let long = |name: &str, count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("{n:0>250}")).collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.push("h2");
+        client_hello(&server, name, &names)
+    };
+    let send = |hello: &[u8]| {
+        let mut stream = raw::connect(server.https);
+        stream.write_all(hello).expect("a hello");
+        stream
+    };
+    let hello = long("a.test", 55);
+    assert!(hello.len() > 14_500);
+    assert!(is_answered(&mut send(&hello)));
+    // What is told of one that fails is told of a long one too, and is kept short.
+    raw::read_to_end(&mut send(&long("b.test", 55)));
+    let line = server.wait_error("Tls_NoCertificate");
+    assert_eq!(line["sni"], "b.test");
+    assert!(line.to_string().len() < 1000, "{line}");
+
+    let hello = long("a.test", 70);
+    assert!(hello.len() > 17_000);
+    let mut stream = raw::connect(server.https);
+    // A server that refuses may close before it has read everything.
+    let _ = stream.write_all(&hello);
+    raw::read_to_end(&mut stream);
+    wait_for("a line about its length", || {
+        let lines = server.errors();
+        let mut details = lines.iter().filter_map(|line| line["detail"].as_str());
+        details
+            .find(|detail| detail.contains("longer than 16 KiB"))
+            .map(drop)
+    });
+}
+
+#[test]
+fn a_client_in_the_middle_of_its_handshake_is_told_of_when_the_server_stops() {
+    let mut server = with("").start();
+    let hello = client_hello(&server, "a.test", &[]);
+    let mut stream = raw::connect(server.https);
+    stream.write_all(&hello).expect("a hello");
+    assert!(is_answered(&mut stream));
+    server.signal("TERM");
+    assert_eq!(server.wait_exit().code(), Some(0));
+    let lines = server.errors();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["reason"], "AppShutdown");
+    assert_told_whole(&lines[0], "TLSv1.2 TLSv1.3");
 }
 
 #[test]

@@ -124,6 +124,25 @@ fn a_host_of_another_certificate_is_misdirected_and_one_that_the_certificate_cov
 }
 
 #[test]
+fn a_connection_of_an_old_version_is_no_way_around_a_binding_that_takes_the_new_one_only() {
+    let server = Setup::new()
+        .certificate("a.test", &["a.test", "b.test"])
+        .certificate("b.test", &["b.test"])
+        .binding("127.0.0.1", "a.test", "")
+        .binding("127.0.0.1", "b.test", "min_version = \"1.3\"")
+        .start();
+    let here = ("127.0.0.1", server.https);
+    let status = |version| {
+        let config = Arc::new(client_of(&server, &[version]));
+        let mut stream = connect(&config, here, "a.test").expect("a handshake");
+        raw::status(&ask(&mut stream, "b.test").0)
+    };
+    assert_eq!(status(&rustls::version::TLS13), 200);
+    assert_eq!(status(&rustls::version::TLS12), 421);
+    server.wait_error("MisdirectedRequest");
+}
+
+#[test]
 fn http2_connections_are_shared_between_hosts_only_as_far_as_the_certificate_goes() {
     let server = Setup::new()
         .certificate("a.test", &["a.test", "b.test"])
