@@ -20,4 +20,4 @@ mod transport;
 pub use drain::Drain;
 pub use edge::{BoundTo, Edge, Published, Thread, ThreadEdge};
 pub use in_flight::InFlight;
-pub use transport::{Transport, linger};
+pub use transport::{Transport, linger, turn_away};
