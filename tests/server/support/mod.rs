@@ -4,4 +4,4 @@ mod client;
 mod server;
 
 pub use client::{Tool, raw, tls};
-pub use server::{Server, Site, folder};
+pub use server::{PATIENCE, Server, Site, folder, through, wait_for};
