@@ -3,7 +3,7 @@
 mod h2;
 mod start;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 
