@@ -21,4 +21,4 @@ pub use drain::Drain;
 pub use edge::{BoundTo, Edge, Published, Thread, ThreadEdge};
 pub use in_flight::InFlight;
 pub use serve::method_is_taken;
-pub use transport::{Transport, linger};
+pub use transport::{Transport, linger, turn_away};

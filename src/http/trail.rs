@@ -157,11 +157,11 @@ impl Drop for Trail {
             Stage::Done => return,
             Stage::Waiting => Refusal::new(
                 Reason::ClientReset,
-                "the client went away before a handler had the request",
+                "the connection ended before a handler had the request: the client went away, or the server was stopped",
             ),
             Stage::Working => Refusal::new(
                 Reason::ConnectionDropped,
-                "the client went away before the response began",
+                "the connection ended before the response began: the client went away, or the server was stopped",
             ),
         };
         self.tell(&refusal);

@@ -48,6 +48,22 @@ pub async fn linger<I: Transport>(io: &mut I) {
     let _ = tokio::time::timeout(LINGER, drained).await;
 }
 
+/// Tells a client that there is no place for it, in HTTP/1.1 and without reading its request, and closes.
+pub async fn turn_away<I: Transport>(mut io: I) {
+    let content = "503 Service Unavailable\n";
+    let response = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Retry-After: 1\r\nConnection: close\r\nDate: {}\r\n\r\n{content}",
+        content.len(),
+        httpdate::fmt_http_date(std::time::SystemTime::now()),
+    );
+    // So little fits the buffer of a fresh socket; where it does not, the client goes without.
+    let written = tokio::time::timeout(LINGER, io.write_all(response.as_bytes())).await;
+    if matches!(written, Ok(Ok(()))) {
+        linger(&mut io).await;
+    }
+}
+
 /// How long, and for how many bytes, a client is listened to after its last response.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 256 * 1024;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -11,7 +12,9 @@ use tokio::sync::watch;
 
 use super::connection::Connected;
 use super::limits::Full;
+use super::sockets::BACKLOG;
 use super::worker::Worker;
+use crate::http;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Scheme};
 use crate::report::Refused;
 
@@ -50,9 +53,10 @@ pub(super) async fn run(
     let mut back_off = BACK_OFF_MIN;
     loop {
         let accepted = tokio::select! {
+            // To stop comes first: under a steady stream of connections there is always one more to accept.
             biased;
-            accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, client)) => {
@@ -65,7 +69,9 @@ pub(super) async fn run(
                 }
                 Remedy::BackOff => {
                     worker.warn_accept(&error);
-                    tokio::time::sleep(back_off).await;
+                    let woken = stop.wait_for(|stop| *stop);
+                    // Whichever comes first: the loop looks at `stop` again by itself.
+                    let _ = tokio::time::timeout(back_off, woken).await;
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
                 Remedy::Fatal => {
@@ -75,18 +81,24 @@ pub(super) async fn run(
             },
         }
     }
-    while let Some(Ok((stream, client))) = accept_queued(&listener).await {
-        begin(&worker, stream, client, scheme);
+    // No more than could have been queued when the stop came: those who come later must not keep the socket open.
+    for _ in 0..BACKLOG {
+        match accept_queued(&listener).await {
+            Some(Ok((stream, client))) => begin(&worker, stream, client, scheme),
+            Some(Err(error)) if remedy(&error) == Remedy::Retry => {}
+            Some(Err(_)) | None => break,
+        }
     }
 }
 
 /// A connection that is queued already; none where there is none.
 async fn accept_queued(listener: &TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-    std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-        std::task::Poll::Ready(accepted) => std::task::Poll::Ready(Some(accepted)),
-        std::task::Poll::Pending => std::task::Poll::Ready(None),
-    })
-    .await
+    let queued = std::future::poll_fn(|cx| match listener.poll_accept(cx) {
+        Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    // A task that has done much is told to wait though there is something: here that would be taken for an empty queue.
+    tokio::task::coop::unconstrained(queued).await
 }
 
 fn begin(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, scheme: Scheme) {
@@ -114,10 +126,22 @@ fn begin(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, scheme: Sc
                 Full::Total => "limits.max_connections are open",
                 Full::PerIp => "limits.max_connections_per_ip are open from this address",
             };
+            let farewell = match scheme {
+                Scheme::Http => worker.enter_farewell(),
+                // Without a handshake there is nothing that a client could read.
+                Scheme::Https => None,
+            };
             worker.thread.edge().report.refused(&Refused {
+                status: farewell.as_ref().map(|_| 503),
                 detail: Some(detail),
                 ..Refused::new(Reason::ConnLimit, client, local, Protocol::Tcp)
             });
+            if let Some(place) = farewell {
+                tokio::spawn(async move {
+                    http::turn_away(stream).await;
+                    drop(place);
+                });
+            }
         }
     }
 }

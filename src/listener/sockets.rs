@@ -19,6 +19,15 @@ pub struct SocketKey {
     pub port: u16,
 }
 
+impl std::fmt::Display for SocketKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.ip {
+            Some(ip) => write!(f, "{}://{}", self.scheme, SocketAddr::new(ip, self.port)),
+            None => write!(f, "{}://*:{}", self.scheme, self.port),
+        }
+    }
+}
+
 /// The sockets of one key: for each data thread, one for each address family.
 pub struct Listening {
     /// The addresses that are listened on, the port as it came out.
@@ -178,7 +187,7 @@ fn explain(address: SocketAddr, source: io::Error) -> BindError {
 }
 
 /// Connections that are established and not yet accepted; the kernel's own bound (net.core.somaxconn) is 4096.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::handshakes::Handshakes;
 use super::limits::ConnectionLimits;
 use super::{SocketKey, accept};
 use crate::http::Thread;
-use crate::model::enter_data_thread;
+use crate::model::{Scheme, enter_data_thread};
 use crate::tls::TlsTable;
 
 /// What the connections of one data thread share.
@@ -29,6 +29,8 @@ pub struct Worker {
     pub limits: Arc<ConnectionLimits>,
     /// Of this thread.
     pub(super) handshakes: Arc<Handshakes>,
+    /// Clients that are told that there is no place for them.
+    farewells: AtomicUsize,
     /// When a failing accept was last told of, in milliseconds since the start.
     warned: AtomicU64,
     started: Instant,
@@ -38,9 +40,9 @@ pub struct Worker {
 pub enum Command {
     /// Accept on these sockets.
     Listen(SocketKey, Vec<std::net::TcpListener>),
-    /// Stop accepting on a key's sockets, and close them.
-    Unlisten(SocketKey),
-    /// Stop accepting, and let every connection finish.
+    /// Stop accepting on a key's sockets, and close them. The sender is dropped when they are closed.
+    Unlisten(SocketKey, std::sync::mpsc::Sender<()>),
+    /// Stop accepting, and then let every connection finish.
     Drain,
     /// Say so when everything that was told before is done, accepting included.
     Settle(oneshot::Sender<()>),
@@ -64,9 +66,16 @@ impl Worker {
             tls,
             limits,
             handshakes: Arc::default(),
+            farewells: AtomicUsize::new(0),
             warned: AtomicU64::new(0),
             started: Instant::now(),
         })
+    }
+
+    /// A place among the clients that are told why they are turned away; none when too many are.
+    pub(super) fn enter_farewell(self: &Arc<Self>) -> Option<FarewellPlace> {
+        let place = FarewellPlace(Arc::clone(self));
+        (self.farewells.fetch_add(1, Relaxed) < FAREWELLS_MAX).then_some(place)
     }
 
     /// Tells of a failing accept, once in a while.
@@ -84,18 +93,30 @@ impl Worker {
     }
 }
 
+/// One client that is turned away.
+pub(super) struct FarewellPlace(Arc<Worker>);
+
+impl Drop for FarewellPlace {
+    fn drop(&mut self) {
+        self.0.farewells.fetch_sub(1, Relaxed);
+    }
+}
+
 impl DataThread {
     /// Starts data thread `index`.
     pub fn start(index: usize, worker: Arc<Worker>) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
             .build()?;
         let handle = std::thread::Builder::new()
             .name(format!("data-{index}"))
             .spawn(move || {
                 enter_data_thread(index);
                 runtime.block_on(run(worker, inbox));
+                // Drops every connection; a read that hangs on a dead disk or network share is not waited for.
+                runtime.shutdown_background();
             })?;
         Ok(Self { commands, handle })
     }
@@ -121,61 +142,113 @@ impl DataThread {
         !self.handle.is_finished()
     }
 
-    /// Lets the thread end, and waits for it. Connections that are still open are dropped.
-    pub fn join(self) {
-        drop(self.commands);
-        // A thread that panicked has been told of by the panic itself.
-        let _ = self.handle.join();
+    /// Lets the threads end, and waits for them, though not for ever. Connections that are still open are dropped.
+    pub fn join_all(threads: Vec<DataThread>) {
+        let (commands, handles): (Vec<_>, Vec<_>) = threads
+            .into_iter()
+            .map(|thread| (thread.commands, thread.handle))
+            .unzip();
+        drop(commands);
+        let until = Instant::now() + JOIN_WAIT_MAX;
+        for handle in handles {
+            while !handle.is_finished() && Instant::now() < until {
+                std::thread::sleep(JOIN_LOOK_EVERY);
+            }
+            if handle.is_finished() {
+                // A thread that panicked has been told of by the panic itself.
+                let _ = handle.join();
+            } else {
+                tracing::error!(
+                    thread = handle.thread().name(),
+                    "a data thread does not end; the process ends without it"
+                );
+            }
+        }
+    }
+}
+
+/// The accept loops of one key.
+struct Accepting {
+    stop: watch::Sender<bool>,
+    loops: JoinSet<()>,
+}
+
+impl Accepting {
+    fn begin(worker: &Arc<Worker>, scheme: Scheme, sockets: Vec<std::net::TcpListener>) -> Self {
+        let stop = watch::channel(false).0;
+        let mut loops = JoinSet::new();
+        for socket in sockets {
+            match TcpListener::from_std(socket) {
+                Ok(listener) => {
+                    let worker = Arc::clone(worker);
+                    loops.spawn(accept::run(worker, listener, scheme, stop.subscribe()));
+                }
+                Err(error) => tracing::error!(%error, "a listening socket cannot be watched"),
+            }
+        }
+        Self { stop, loops }
+    }
+
+    /// Ends the loops; their sockets are closed then.
+    async fn end(mut self) {
+        let _ = self.stop.send(true);
+        while self.loops.join_next().await.is_some() {}
     }
 }
 
 async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
-    let mut accepting: HashMap<SocketKey, watch::Sender<bool>> = HashMap::new();
-    let mut loops = JoinSet::new();
+    let mut accepting: HashMap<SocketKey, Accepting> = HashMap::new();
+    let mut ending = JoinSet::new();
     while let Some(command) = inbox.recv().await {
+        while ending.try_join_next().is_some() {}
         match command {
             Command::Listen(key, sockets) => {
-                let stop = accepting
-                    .entry(key)
-                    .or_insert_with(|| watch::channel(false).0);
-                for socket in sockets {
-                    match TcpListener::from_std(socket) {
-                        Ok(listener) => {
-                            loops.spawn(accept::run(
-                                Arc::clone(&worker),
-                                listener,
-                                key.scheme,
-                                stop.subscribe(),
-                            ));
-                        }
-                        Err(error) => {
-                            tracing::error!(%error, "a listening socket cannot be watched")
-                        }
-                    }
+                let begun = Accepting::begin(&worker, key.scheme, sockets);
+                if let Some(before) = accepting.insert(key, begun) {
+                    ending.spawn(before.end());
                 }
             }
-            Command::Unlisten(key) => {
-                if let Some(stop) = accepting.remove(&key) {
-                    let _ = stop.send(true);
+            Command::Unlisten(key, closed) => {
+                if let Some(accepting) = accepting.remove(&key) {
+                    ending.spawn(async move {
+                        accepting.end().await;
+                        drop(closed);
+                    });
                 }
             }
             Command::Drain => {
-                for (_, stop) in accepting.drain() {
-                    let _ = stop.send(true);
+                for (_, accepting) in accepting.drain() {
+                    ending.spawn(accepting.end());
                 }
+                while ending.join_next().await.is_some() {}
+                // A connection that is told to finish before it has read anything closes at once. What was in the queue may
+                // have sent its request already: the first turn lets those connections begin, the second lets them read.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
                 worker.thread.drain.begin();
             }
             Command::Settle(done) => {
-                if accepting.is_empty() {
-                    while loops.join_next().await.is_some() {}
-                }
+                while ending.join_next().await.is_some() {}
                 let _ = done.send(());
             }
         }
     }
 }
 
+/// Clients that a data thread tells at once that there is no place for them. Each holds a file descriptor, which may be what
+/// there is too little of; the rest is closed without a word.
+const FAREWELLS_MAX: usize = 64;
+
+/// Threads for calls that may wait for a disk, for each data thread. tokio's own bound of 512 is for programs with one
+/// runtime: a disk does not get faster by 512 threads asking at once, and each has a stack.
+const BLOCKING_THREADS_MAX: usize = 16;
+
 /// A command for each socket of a configuration, and some.
 const COMMANDS_MAX: usize = 65_536;
+
+/// How long the end of the data threads is waited for. Dropping a hundred thousand connections takes a part of a second.
+const JOIN_WAIT_MAX: Duration = Duration::from_secs(2);
+
+const JOIN_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 const WARN_EVERY_MILLIS: u64 = Duration::from_secs(10).as_millis() as u64;

@@ -129,7 +129,10 @@ fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<(), 
     let (config, certificates) = prepared.take().ok_or(RunError::Configuration)?;
     let log = config.log.clone();
     server.reload(config, &certificates)?;
-    own_log.reload(&log)?;
+    // The configuration is taken by now; a level that cannot be set is no reason to say otherwise.
+    if let Err(error) = own_log.reload(&log) {
+        tracing::warn!(%error, "the level of this log stays as it was");
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ mod privileges;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -109,6 +109,8 @@ impl Server {
         certificates: &Certificates,
         library: LibraryHandlers,
     ) -> Result<Self, ServerError> {
+        // Before the first thread: it is each thread's own, and handed on to those that it starts.
+        privileges::gain_none()?;
         let threads = thread_count(&config);
         let report = Arc::new(Report::start(&config.log)?);
         let mut inherited = inherit();
@@ -179,6 +181,25 @@ impl Server {
         }
     }
 
+    /// Closes the sockets that `config` no longer needs, and waits for it: then their ports are free, and the next reload
+    /// may ask for them again.
+    fn unlisten(&mut self, config: &Config) {
+        let (closed, all_closed) = mpsc::channel();
+        for key in self.ports.take_unneeded(config) {
+            tracing::info!(%key, "no longer listening");
+            for thread in &self.threads {
+                thread.tell(Command::Unlisten(key, closed.clone()));
+            }
+        }
+        drop(closed);
+        // Nothing is sent: the wait ends when the last thread has dropped its sender.
+        if all_closed.recv_timeout(UNLISTEN_WAIT_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                "sockets that are no longer needed are not closed yet: a data thread is busy"
+            );
+        }
+    }
+
     /// Where is listened, by the order of the sockets.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.ports.addresses()
@@ -224,11 +245,7 @@ impl Server {
             config.limits.max_connections_per_ip,
         );
         self.listen(opened);
-        for key in self.ports.take_unneeded(&config) {
-            for thread in &self.threads {
-                thread.tell(Command::Unlisten(key));
-            }
-        }
+        self.unlisten(&config);
         warn_of_what_needs_a_restart(&self.config, &config);
         self.config = config;
         Ok(())
@@ -276,12 +293,13 @@ impl Server {
 
     /// Ends the data threads, whatever they still do, and writes the logs out.
     pub fn stop(self) {
-        for thread in self.threads {
-            thread.join();
-        }
+        DataThread::join_all(self.threads);
         self.report.close();
     }
 }
+
+/// How long the closing of sockets is waited for: a data thread does it between two connections.
+const UNLISTEN_WAIT_MAX: Duration = Duration::from_secs(1);
 
 fn thread_count(config: &Config) -> usize {
     match config.server.threads {

@@ -56,7 +56,11 @@ impl Ports {
             let address = SocketAddr::new(key.ip.unwrap_or(IpAddr::from([0, 0, 0, 0])), key.port);
             return shared.map_err(|source| BindError::Other { address, source });
         }
-        let alone = !self.open.keys().any(|open| open.port == key.port);
+        // Beside a socket of ours the question whether somebody else has the address cannot be asked.
+        let overlaps = |open: &SocketKey| {
+            open.port == key.port && (open.ip == key.ip || open.ip.is_none() || key.ip.is_none())
+        };
+        let alone = !self.open.keys().any(overlaps);
         listen(key, threads, alone)
     }
 

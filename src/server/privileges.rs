@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, User, chown, initgroups, setgid, setuid};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Gid, Group, Uid, User, fchown, initgroups, setgid, setuid};
 
 use crate::config;
 
@@ -38,19 +40,18 @@ struct Identity {
     gid: Gid,
 }
 
-/// Becomes the configured user and group, with that user's supplementary groups, and gives up gaining privileges ever again.
+/// Becomes the configured user and group, with that user's supplementary groups.
 /// The log files, which were opened before, become the user's, so that they can be opened anew.
 pub(super) fn drop(server: &config::Server, log_files: &[&Path]) -> Result<(), PrivilegeError> {
     if let Some(identity) = identity(server)? {
         if !Uid::effective().is_root() {
             if identity.uid == Uid::effective() && identity.gid == Gid::effective() {
-                return no_new_privs();
+                return Ok(());
             }
             return Err(PrivilegeError::NotRoot(server.user.clone()));
         }
         for file in log_files {
-            chown(*file, Some(identity.uid), Some(identity.gid))
-                .map_err(system("chown of a log file"))?;
+            hand_over(file, &identity).map_err(system("handing a log file over"))?;
         }
         initgroups(&identity.name, identity.gid).map_err(system("initgroups"))?;
         setgid(identity.gid).map_err(system("setgid"))?;
@@ -58,7 +59,30 @@ pub(super) fn drop(server: &config::Server, log_files: &[&Path]) -> Result<(), P
     } else if Uid::effective().is_root() {
         tracing::warn!("running as root: set server.user, so that a fault cannot do what root can");
     }
-    no_new_privs()
+    Ok(())
+}
+
+/// Makes a log file the user's. Only what is plainly a file is: not the device that `/dev/null` is, and nothing that the
+/// owner of the folder put a link in the place of.
+fn hand_over(file: &Path, identity: &Identity) -> nix::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match open(file, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::ELOOP | Errno::ENXIO) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let found = fstat(&file)?;
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+        && found.st_nlink == 1
+    {
+        fchown(&file, Some(identity.uid), Some(identity.gid))?;
+    }
+    Ok(())
+}
+
+/// Gives up gaining privileges ever again (by executing a program that has them).
+pub(super) fn gain_none() -> Result<(), PrivilegeError> {
+    nix::sys::prctl::set_no_new_privs().map_err(system("prctl(PR_SET_NO_NEW_PRIVS)"))
 }
 
 fn identity(server: &config::Server) -> Result<Option<Identity>, PrivilegeError> {
@@ -88,10 +112,6 @@ fn identity(server: &config::Server) -> Result<Option<Identity>, PrivilegeError>
         uid: user.uid,
         gid,
     }))
-}
-
-fn no_new_privs() -> Result<(), PrivilegeError> {
-    nix::sys::prctl::set_no_new_privs().map_err(system("prctl(PR_SET_NO_NEW_PRIVS)"))
 }
 
 fn system(what: &'static str) -> impl Fn(Errno) -> PrivilegeError {

@@ -1,249 +1,267 @@
-//! Start, stop, and what the system has to do with them.
+//! From the first signal to the last: start, the service manager, privileges, drain, stop.
+
+mod h2;
+mod start;
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
 
-use crate::support::{Server, Site, Tool, folder, raw};
+use crate::support::{PATIENCE, Server, Site, folder, raw, through, wait_for};
 
-fn slow() -> Site {
+/// One data thread, and beside the quick pool one at `/slow` that runs a single request and lets none wait.
+fn slow(head: &str, delay: &str) -> Site {
     Site {
-        handler: "type = \"respond\"\nbody = \"slow\"\ndelay = \"700ms\"".into(),
+        head: format!("[server]\nthreads = 1\n{head}"),
+        http: "protocols = [\"h2\", \"http/1.1\"]".into(),
+        tail: format!(
+            "[[site.route]]\npath = \"/slow\"\npool = \"slow\"\n\
+             [[pool]]\nname = \"slow\"\nconcurrency = 1\nqueue_length = 0\n\
+             [pool.handler]\ntype = \"respond\"\nbody = \"slow\"\ndelay = \"{delay}\"\n"
+        ),
         ..Site::default()
     }
 }
 
+/// A connection whose request is with the slow handler: once it is, another request finds the pool full. The one thread
+/// takes events in their order, so that the other can never come first.
+fn in_flight(server: &Server) -> TcpStream {
+    let mut stream = raw::connect(server.http);
+    assert_eq!(raw::get(&mut stream, "/").0, 200);
+    raw::ask(&mut stream, "/slow");
+    let mut other = raw::connect(server.http);
+    assert_eq!(raw::get(&mut other, "/slow").0, 503);
+    stream
+}
+
+fn refuses_connections(port: u16) {
+    wait_for("the port to be closed", || {
+        TcpStream::connect(("127.0.0.1", port))
+            .is_err()
+            .then_some(())
+    });
+}
+
 #[test]
-fn a_stop_lets_requests_finish_and_closes_idle_connections_at_once() {
-    let mut server = slow().start();
-    let mut idle = raw::connect(server.http);
-    let mut busy = raw::connect(server.http);
-    busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    let url = format!("https://localhost:{}/", server.https);
-    let curl = Tool::curl(&server)
-        .args(["--http2", "-w", " %{http_code}"])
-        .arg(url);
-    let over_h2 = std::thread::spawn(move || curl.stdout());
-    // Both requests have begun when a third that is quick to refuse has been answered behind them.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+fn every_socket_is_told_of_and_then_that_the_server_is_ready() {
+    let mut server = Site::default().start();
+    let (http, https) = (server.http, server.https);
+    let log = server.log();
+    let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}: {log}"));
+    let ready = place(" ready ");
+    assert!(place(&format!("listening address=http://127.0.0.1:{http}")) < ready);
+    assert!(place(&format!("listening address=https://127.0.0.1:{https}")) < ready);
+}
+
+#[test]
+fn both_signals_to_stop_let_a_request_in_flight_finish_and_end_with_it() {
+    for signal in ["TERM", "INT"] {
+        let mut server = slow("drain_timeout = \"10m\"", "300ms").start();
+        let mut idle = raw::connect(server.http);
+        assert_eq!(raw::get(&mut idle, "/").0, 200);
+        let mut silent = raw::connect(server.http);
+        let mut busy = in_flight(&server);
+        server.signal(signal);
+        // Those that have nothing under way are closed while the other still waits for its answer.
+        assert_eq!(raw::read_to_end(&mut idle), "");
+        assert_eq!(raw::read_to_end(&mut silent), "");
+        refuses_connections(server.http);
+        let response = raw::read_to_end(&mut busy);
+        assert_eq!(raw::status(&response), 200, "{response}");
+        assert!(
+            response
+                .to_ascii_lowercase()
+                .contains("\r\nconnection: close\r\n"),
+            "{response}"
+        );
+        assert!(response.ends_with("slow"), "{response}");
+        // Nine minutes and some before the time is up.
+        assert_eq!(server.wait_exit().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_request_that_is_being_sent_when_the_drain_begins_is_answered() {
+    let mut server = slow("drain_timeout = \"10m\"", "300ms").start();
+    let mut half = raw::connect(server.http);
+    half.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha")
+        .expect("sent");
+    let busy = in_flight(&server);
     server.signal("TERM");
-    assert_eq!(
-        raw::read_to_end(&mut idle),
-        "",
-        "idle connections are closed at once"
-    );
-    let response = raw::read_to_end(&mut busy);
-    assert_eq!(raw::status(&response), 200, "{response}");
+    refuses_connections(server.http);
+    half.write_all(b"lf").expect("the connection is still open");
+    assert_eq!(raw::status(&raw::read_to_end(&mut half)), 200);
+    drop(busy);
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn what_was_connected_and_not_yet_accepted_is_served_by_a_drain() {
+    let mut server = slow("drain_timeout = \"10m\"", "300ms").start();
+    // While the process is stopped nobody accepts, and everything that follows comes to it at once.
+    server.signal("STOP");
+    let mut queued: Vec<_> = (0..200).map(|_| raw::connect(server.http)).collect();
+    for stream in &mut queued {
+        raw::ask(stream, "/");
+    }
+    server.signal("TERM");
+    server.signal("CONT");
+    for stream in &mut queued {
+        let response = raw::read_to_end(stream);
+        assert_eq!(raw::status(&response), 200, "{response}");
+    }
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn an_http2_client_gets_goaway_and_its_answer() {
+    let mut server = slow("drain_timeout = \"10m\"", "300ms").start();
+    let mut client = h2::connect(server.http);
+    h2::get(&mut client, 1, "/");
+    assert_eq!(h2::read_until(&mut client, h2::DATA, 1), b"Hello, World!");
+    h2::get(&mut client, 3, "/slow");
+    let mut other = raw::connect(server.http);
+    assert_eq!(raw::get(&mut other, "/slow").0, 503);
+    server.signal("TERM");
+    let goaway = h2::read_until(&mut client, h2::GOAWAY, 0);
+    assert_eq!(&goaway[4..8], &[0; 4], "NO_ERROR");
+    assert_eq!(h2::read_until(&mut client, h2::DATA, 3), b"slow");
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut server = slow("drain_timeout = \"10m\"", "10m").start();
+    let mut busy = in_flight(&server);
+    server.signal("TERM");
+    refuses_connections(server.http);
+    server.signal("TERM");
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert_eq!(raw::read_to_end(&mut busy), "");
     assert!(
-        response.to_ascii_lowercase().contains("connection: close"),
-        "{response}"
+        server.log().contains("connections were cut"),
+        "{}",
+        server.log()
     );
-    assert_eq!(over_h2.join().unwrap(), "slow 200");
+}
+
+#[test]
+fn a_drain_ends_when_its_time_is_up_and_says_how_many_were_cut() {
+    let mut server = slow("drain_timeout = \"100ms\"", "10m").start();
+    let mut busy = in_flight(&server);
+    server.signal("TERM");
+    let line = server.wait_line("connections were cut").expect("a warning");
+    assert!(
+        line.contains("WARN") && line.contains("connections=1"),
+        "{line}"
+    );
+    assert_eq!(raw::read_to_end(&mut busy), "");
     assert_eq!(server.wait_exit().code(), Some(0));
 }
 
 #[test]
-fn a_stop_at_once_and_a_second_stop_wait_for_nobody() {
-    for signals in [&["QUIT"][..], &["TERM", "TERM"]] {
-        let mut server = Site {
-            handler: "type = \"respond\"\ndelay = \"1h\"".into(),
-            ..Site::default()
-        }
-        .start();
-        let mut busy = raw::connect(server.http);
-        busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            .unwrap();
-        for signal in signals {
-            server.signal(signal);
-            if signals.len() > 1 {
-                server.wait_line("stopping");
-            }
-        }
-        assert_eq!(server.wait_exit().code(), Some(0), "{signals:?}");
-    }
-}
-
-#[test]
-fn a_drain_that_takes_too_long_cuts_what_is_left_and_says_so() {
-    let mut server = Site {
-        head: "[server]\ndrain_timeout = \"200ms\"".into(),
-        handler: "type = \"respond\"\ndelay = \"1h\"".into(),
-        ..Site::default()
-    }
-    .start();
-    let mut busy = raw::connect(server.http);
-    busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    server.signal("INT");
-    let line = server.wait_line("were cut").expect("a warning");
-    assert!(line.contains("connections=1"), "{line}");
+fn quit_stops_at_once() {
+    let mut server = slow("drain_timeout = \"10m\"", "10m").start();
+    let mut busy = in_flight(&server);
+    server.signal("QUIT");
     assert_eq!(server.wait_exit().code(), Some(0));
+    assert_eq!(raw::read_to_end(&mut busy), "");
+    assert_eq!(server.wait_error("Connection_Dropped")["path"], "/slow");
 }
 
 #[test]
-fn an_upgrade_signal_is_answered_and_kills_nothing() {
+fn a_hand_over_that_is_not_there_yet_is_told_and_harms_nothing() {
     let mut server = Site::default().start();
     server.signal("USR2");
-    assert!(server.wait_line("SIGUSR2").is_some());
-    assert_eq!(
-        raw::status(&raw::exchange(server.http, "GET / HTTP/1.0\r\n\r\n")),
-        200
-    );
+    let line = server.wait_line("SIGUSR2").expect("a warning");
+    assert!(line.contains("WARN"), "{line}");
+    assert_eq!(raw::get(&mut raw::connect(server.http), "/").0, 200);
 }
 
 #[test]
-fn the_service_manager_is_told_of_every_turn() {
-    let folder = folder();
-    let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager
-        .set_read_timeout(Some(std::time::Duration::from_secs(30)))
-        .unwrap();
-    let heard = || {
-        let mut room = [0; 256];
-        let length = manager.recv(&mut room).expect("a word");
-        String::from_utf8_lossy(&room[..length]).into_owned()
+fn the_service_manager_is_told_of_every_turn_of_life() {
+    let manager_folder = tempfile::tempdir().expect("a folder");
+    let path = manager_folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let hear = |expected: &str| {
+        let mut room = [0; 4096];
+        loop {
+            let read = manager
+                .recv(&mut room)
+                .unwrap_or_else(|e| panic!("{expected}: {e}"));
+            let text = String::from_utf8_lossy(&room[..read]).into_owned();
+            if text.contains(expected) {
+                return text;
+            }
+            assert!(text.starts_with("WATCHDOG=1"), "{text:?} before {expected}");
+        }
     };
-    let text = Site::default().text();
-    let mut server = Server::start_in(folder, &text, |command| {
-        command.env("NOTIFY_SOCKET", &path);
+    let mut server = Server::start_in(folder(), &Site::default().text(), |command| {
+        command
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "100000");
     });
-    assert!(heard().contains("READY=1"));
-    server.reload(&text);
-    let reloading = heard();
-    assert!(
-        reloading.contains("RELOADING=1") && reloading.contains("MONOTONIC_USEC="),
-        "{reloading}"
-    );
-    assert!(heard().contains("READY=1"));
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    server.signal("HUP");
+    let reloading = hear("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading:?}");
+    hear("READY=1");
     server.signal("TERM");
-    assert!(heard().contains("STOPPING=1"));
+    hear("STOPPING=1");
+    assert_eq!(server.wait_exit().code(), Some(0));
 }
 
 #[test]
-fn sockets_that_were_passed_are_used() {
-    // systemd's own way of passing: descriptors from 3 on, and LISTEN_PID the process itself.
-    let script = "import os,socket,sys\n\
-        s=socket.socket(); s.bind(('127.0.0.1',int(sys.argv[1]))); s.listen(); os.dup2(s.fileno(),3,inheritable=True)\n\
-        os.environ.update(LISTEN_FDS='1',LISTEN_PID=str(os.getpid())); os.execv(sys.argv[2],sys.argv[2:])";
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let text = format!(
-        "[[binding]]\nprotocol = \"http\"\nip = \"127.0.0.1\"\nport = {port}\nhostname = \"*\"\nsite = \"s\"\n\
-         [[site]]\nname = \"s\"\n[[site.route]]\npath = \"/\"\npool = \"p\"\n[[pool]]\nname = \"p\"\nhandler = {{ type = \"respond\" }}\n"
-    );
-    let server = Server::start_in(folder(), &text, |command| {
-        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-        let program = command.get_program().to_owned();
-        let mut wrapped = Command::new("python3");
-        wrapped
-            .arg("-c")
-            .arg(script)
-            .arg(port.to_string())
-            .arg(program)
-            .args(arguments);
-        wrapped
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped());
-        *command = wrapped;
-    });
-    assert_eq!(
-        raw::status(&raw::exchange(port, "GET / HTTP/1.0\r\n\r\n")),
-        200
-    );
-    drop(server);
-}
-
-#[test]
-fn a_port_that_is_taken_names_itself_and_who_has_it_even_if_that_is_portunus() {
-    let first = Site::default().start();
-    let text = Site::default()
+fn sockets_of_the_service_manager_are_taken() {
+    // What systemd does: bind, put the sockets at 3 and up, and execute.
+    const ACTIVATE: &str = "
+import os, socket, sys
+s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(10)
+print('passed=' + str(s.getsockname()[1]) + '.', file=sys.stderr, flush=True)
+text = open(sys.argv[3]).read().replace('PORT', str(s.getsockname()[1]))
+open(sys.argv[3], 'w').write(text)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])
+";
+    let config = Site::default()
         .text()
-        .replacen("port = 0", &format!("port = {}", first.http), 1);
-    let mut second = Server::spawn(folder(), &text, |_| {});
-    assert_eq!(second.wait_exit().code(), Some(1));
-    let log = second.log_to_end();
-    assert!(
-        log.contains(&format!(
-            "127.0.0.1:{} is taken by portunus (pid {})",
-            first.http,
-            first.pid()
-        )),
-        "{log}"
-    );
-}
-
-#[test]
-fn privileges_are_given_up_once_the_sockets_are_bound() {
-    // Only root can give privileges up; CI is root.
-    let text = Site {
-        head: "[server]\nuser = \"nobody\"".into(),
-        ..Site::default()
-    }
-    .text();
-    let folder = folder();
-    std::fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    let mut server = Server::start_in(folder, &text, |_| {});
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = |name: &str| {
-        status
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_default()
-            .to_owned()
-    };
-    assert!(!line("Uid:").contains("\t0"), "{}", line("Uid:"));
-    assert!(!line("Gid:").contains("\t0"), "{}", line("Gid:"));
-    assert_eq!(line("NoNewPrivs:").trim_end(), "NoNewPrivs:\t1");
-    assert!(
-        !line("Groups:")
-            .split_ascii_whitespace()
-            .any(|group| group == "0"),
-        "{}",
-        line("Groups:")
-    );
-    assert_eq!(
-        raw::status(&raw::exchange(server.http, "GET / HTTP/1.0\r\n\r\n")),
-        200
-    );
-    drop(server.log());
-}
-
-#[test]
-fn an_address_of_every_kind_is_listened_on() {
-    let text =
-        Site::default()
-            .text()
-            .replacen("ip = \"127.0.0.1\"\nport = 0", "ip = \"*\"\nport = 0", 1);
-    let mut server = Server::start(&text);
+        .replacen("port = 0", "port = PORT", 1);
+    let mut server = Server::start_in(folder(), &config, |command| {
+        through(command, &["python3", "-c", ACTIVATE]);
+    });
     let log = server.log();
+    let passed = log
+        .split_once("passed=")
+        .and_then(|(_, rest)| rest.split_once('.'));
+    assert_eq!(passed.expect("the port").0, server.http.to_string());
+    assert_eq!(raw::get(&mut raw::connect(server.http), "/").0, 200);
+    assert!(!log.contains("no binding is for"), "{log}");
+}
+
+#[test]
+fn every_address_means_ipv4_and_ipv6_each_on_a_socket_of_its_own() {
+    let config = Site::default()
+        .text()
+        .replacen("ip = \"127.0.0.1\"", "ip = \"*\"", 1);
+    let mut server = Server::start(&config);
+    let log = server.log();
+    let port = log
+        .split_once("listening address=http://[::]:")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .unwrap_or_else(|| panic!("{log}"))
+        .to_owned();
     assert!(
-        log.contains("http://0.0.0.0:") && log.contains("http://[::]:"),
+        log.contains(&format!("listening address=http://0.0.0.0:{port}")),
         "{log}"
     );
-    let port: u16 = log
-        .split("http://0.0.0.0:")
-        .nth(1)
-        .unwrap()
-        .split_whitespace()
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    for host in ["127.0.0.1", "[::1]"] {
-        let code = Tool::curl(&server)
-            .args(["-o", "/dev/null", "-w", "%{http_code}"])
-            .arg(format!("http://{host}:{port}/"));
-        assert_eq!(code.stdout(), "200", "{host}");
+    for address in ["127.0.0.1", "::1"] {
+        let number: u16 = port.parse().expect("a port");
+        let mut stream = TcpStream::connect((address, number)).expect("listened on");
+        assert_eq!(raw::get(&mut stream, "/").0, 200, "{address}");
     }
 }

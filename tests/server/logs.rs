@@ -1,167 +1,481 @@
-//! The logs: their fields, their formats, and what they survive.
+//! What is written down: the error log, and the access log in its three formats.
 
-use std::io::Write;
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Server, Site, Tool, raw, wait_for};
+use crate::support::{Server, Site, Tool, folder, raw, wait_for};
 
-fn with_log(log: &str) -> Site {
+/// Both logs in files, and one data thread: the lines of several need not come in the order of time.
+fn logged(keys: &str) -> Site {
     Site {
-        head: format!("[log]\nerrors = \"../errors.log\"\n{log}"),
+        head: format!(
+            "[log]\nerrors = \"../errors.log\"\naccess = \"../access.log\"\n{keys}\n[server]\nthreads = 1"
+        ),
         ..Site::default()
     }
+}
+
+/// Waits for so many lines of the access log.
+fn accesses(server: &Server, count: usize) -> Vec<String> {
+    lines(server, "access.log", count)
 }
 
 fn lines(server: &Server, file: &str, count: usize) -> Vec<String> {
     wait_for(&format!("{count} lines in {file}"), || {
-        let text = std::fs::read_to_string(server.path().join(file)).unwrap_or_default();
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        (lines.len() >= count).then_some(lines)
+        let text = fs::read_to_string(server.path().join(file)).unwrap_or_default();
+        let lines: Vec<String> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        (lines.len() >= count && text.ends_with('\n')).then_some(lines)
     })
 }
 
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// The keys of a JSON object in the order in which they were written.
+fn keys(line: &str) -> Vec<String> {
+    // serde_json sorts them; every key of these lines follows a brace or a comma outside of text.
+    let mut keys = Vec::new();
+    let (mut in_text, mut escaped, mut start) = (false, false, 0);
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => {
+                in_text = !in_text;
+                if in_text {
+                    start = at + 1;
+                } else if line[at + 1..].starts_with(':') {
+                    keys.push(line[start..at].to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    keys
+}
+
 #[test]
-fn an_access_is_told_with_all_that_is_known_of_it() {
-    let server = with_log("access = \"../access.log\"").start();
-    let url = format!("https://localhost:{}/p?q=1", server.https);
+fn a_refused_request_is_one_line_with_all_that_is_known_in_order() {
+    let mut server = Site::default().start();
+    let config = Site::default()
+        .text()
+        .replace("path = \"/\"", "path = \"/only\"");
+    server.reload(&config);
+    let url = format!("https://localhost:{}/else?q=1", server.https);
+    Tool::curl(&server).arg(url).stdout();
+    server.wait_error("NoRoute");
+    let line = lines(&server, "errors.log", 1).remove(0);
+    assert_eq!(
+        keys(&line),
+        [
+            "time",
+            "reason",
+            "client",
+            "local",
+            "protocol",
+            "sni",
+            "alpn",
+            "tls_version",
+            "host",
+            "method",
+            "path",
+            "status",
+            "site",
+            "detail"
+        ]
+    );
+    let line = json(&line);
+    assert_eq!(line["protocol"], "h2");
+    assert_eq!(line["sni"], "localhost");
+    assert_eq!(line["alpn"], "h2");
+    assert_eq!(line["tls_version"], "TLSv1.3");
+    assert_eq!(line["host"], "localhost");
+    assert_eq!(line["method"], "GET");
+    assert_eq!(line["path"], "/else");
+    assert_eq!(line["status"], 404);
+    assert_eq!(line["site"], "main");
+    assert_eq!(line["local"], format!("127.0.0.1:{}", server.https));
+    let client = line["client"].as_str().expect("text");
+    assert!(client.starts_with("127.0.0.1:"), "{client}");
+}
+
+#[test]
+fn an_access_as_json_has_every_field_of_its_connection_and_request() {
+    let mut site = logged("");
+    site.handler = "type = \"respond\"\nbody = \"Hello, World!\"\ndelay = \"20ms\"".into();
+    site.pool = "concurrency = 1".into();
+    let server = site.start();
+    let https = format!("https://localhost:{}/a/b?c=d", server.https);
+    let http = format!("http://localhost:{}/", server.http);
     Tool::curl(&server)
         .args([
             "--http2",
-            "-o",
-            "/dev/null",
             "-A",
-            "a \"b\" c",
+            "agent",
             "-e",
-            "http://ref.test/",
+            "http://from.test/",
+            "-d",
+            "12345",
         ])
+        .arg(&https)
+        .stdout();
+    Tool::curl(&server)
+        .args(["--http1.1", "--tls-max", "1.2"])
+        .arg(&https)
+        .stdout();
+    Tool::curl(&server).args(["--http1.0"]).arg(&http).stdout();
+    let lines = accesses(&server, 3);
+    assert_eq!(
+        keys(&lines[0]),
+        [
+            "time",
+            "client",
+            "local",
+            "protocol",
+            "scheme",
+            "sni",
+            "alpn",
+            "tls_version",
+            "cipher",
+            "method",
+            "host",
+            "path",
+            "query",
+            "status",
+            "bytes_sent",
+            "bytes_received",
+            "site",
+            "pool",
+            "binding",
+            "queue_wait_ms",
+            "handler_time_ms",
+            "duration_ms",
+            "user_agent",
+            "referer",
+            "complete"
+        ]
+    );
+    let [h2, h1, h10] = [&lines[0], &lines[1], &lines[2]].map(|line| json(line));
+    for (key, expected) in [
+        ("protocol", "h2"),
+        ("scheme", "https"),
+        ("sni", "localhost"),
+        ("alpn", "h2"),
+        ("tls_version", "TLSv1.3"),
+        ("method", "POST"),
+        ("host", "localhost"),
+        ("path", "/a/b"),
+        ("query", "c=d"),
+        ("site", "main"),
+        ("pool", "main"),
+        ("user_agent", "agent"),
+        ("referer", "http://from.test/"),
+    ] {
+        assert_eq!(h2[key], expected, "{key}");
+    }
+    let binding = h2["binding"].as_str().expect("text");
+    assert!(
+        binding.contains("localhost") && binding.contains(&server.https.to_string()),
+        "{binding}"
+    );
+    assert!(
+        h2["cipher"]
+            .as_str()
+            .is_some_and(|cipher| cipher.starts_with("TLS13_") || cipher.starts_with("TLS_")),
+        "{h2}"
+    );
+    assert_eq!(
+        (&h2["status"], &h2["bytes_sent"]),
+        (&200.into(), &13.into())
+    );
+    assert_eq!(h2["complete"], true);
+    let millis = |key: &str| h2[key].as_f64().unwrap_or_else(|| panic!("{key}: {h2}"));
+    assert!(millis("handler_time_ms") >= 20.0);
+    assert!(millis("duration_ms") >= millis("handler_time_ms"));
+    assert!(millis("queue_wait_ms") < millis("duration_ms"));
+    assert_eq!(
+        (&h1["protocol"], &h1["tls_version"]),
+        (&"http/1.1".into(), &"TLSv1.2".into())
+    );
+    assert_eq!(h1["alpn"], "http/1.1");
+    assert_eq!(
+        (&h10["protocol"], &h10["scheme"]),
+        (&"http/1.0".into(), &"http".into())
+    );
+    assert_eq!(h10["sni"], Value::Null);
+}
+
+#[test]
+fn a_wait_in_the_queue_is_told_apart_from_the_work() {
+    let mut site = logged("");
+    site.handler = "type = \"respond\"\nbody = \"slow\"\ndelay = \"100ms\"".into();
+    site.pool = "concurrency = 1".into();
+    let server = site.start();
+    let mut clients: Vec<_> = (0..2).map(|_| raw::connect(server.http)).collect();
+    clients.iter_mut().for_each(|client| raw::ask(client, "/"));
+    let waits: Vec<f64> = accesses(&server, 2)
+        .iter()
+        .map(|line| json(line)["queue_wait_ms"].as_f64().expect("a number"))
+        .collect();
+    assert_eq!(waits[0], 0.0);
+    assert!(waits[1] > 50.0, "{waits:?}");
+}
+
+#[test]
+fn a_refused_request_is_an_access_too_with_its_reason() {
+    let server = logged("").start();
+    raw::exchange(server.http, "GET /%00 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let line = json(&accesses(&server, 1)[0]);
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&400.into(), &"URL".into())
+    );
+}
+
+#[test]
+fn w3c_has_its_header_and_a_value_for_every_field() {
+    let server = logged("access_format = \"w3c\"").start();
+    let url = format!("https://localhost:{}/a%20b?c=d", server.https);
+    Tool::curl(&server)
+        .args(["--http2", "-A", "an agent"])
         .arg(url)
         .stdout();
     raw::exchange(
         server.http,
-        "POST /x HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     );
-    let lines = lines(&server, "access.log", 2);
-    let first: Value = serde_json::from_str(&lines[0]).unwrap();
-    for (key, value) in [
-        ("protocol", "h2"),
-        ("method", "GET"),
-        ("host", "localhost"),
-        ("path", "/p"),
-        ("query", "q=1"),
-        ("sni", "localhost"),
-        ("alpn", "h2"),
-        ("tls_version", "TLSv1.3"),
-        ("pool", "main"),
-        ("site", "main"),
-        ("user_agent", "a \"b\" c"),
-        ("referer", "http://ref.test/"),
-    ] {
-        assert_eq!(first[key], value, "{key} in {first}");
-    }
-    assert!(
-        first["cipher"].as_str().unwrap().starts_with("TLS_"),
-        "{first}"
-    );
-    assert_eq!(
-        (&first["status"], &first["bytes_sent"], &first["complete"]),
-        (&200.into(), &13.into(), &true.into())
-    );
-    let second: Value = serde_json::from_str(&lines[1]).unwrap();
-    assert_eq!(
-        (&second["protocol"], &second["method"], &second["alpn"]),
-        (&"http/1.1".into(), &"POST".into(), &Value::Null)
-    );
-}
-
-#[test]
-fn other_formats_are_those_of_the_field_and_take_no_forgery() {
-    let forged =
-        "GET /a?b HTTP/1.1\r\nHost: a\r\nUser-Agent: x\" 200 \t y\r\nConnection: close\r\n\r\n";
-    let server = with_log("access = \"../access.log\"\naccess_format = \"w3c\"").start();
-    raw::exchange(server.http, forged);
-    let w3c = lines(&server, "access.log", 5);
-    assert_eq!(w3c[1], "#Version: 1.0");
-    let fields = w3c
-        .iter()
+    let lines = accesses(&server, 2);
+    let text = fs::read_to_string(server.path().join("access.log")).expect("the log");
+    let fields: Vec<&str> = text
+        .lines()
         .find_map(|line| line.strip_prefix("#Fields: "))
-        .unwrap();
-    let entry = w3c.last().unwrap();
+        .expect("#Fields")
+        .split(' ')
+        .collect();
+    let field = |line: usize, name: &str| {
+        let at = fields.iter().position(|field| *field == name).expect(name);
+        lines[line].split(' ').nth(at).expect(name).to_owned()
+    };
+    for line in &lines {
+        assert_eq!(line.split(' ').count(), fields.len(), "{line}");
+    }
+    assert_eq!(field(0, "cs-uri-stem"), "/a%20b");
+    assert_eq!(field(0, "cs-uri-query"), "c=d");
+    assert_eq!(field(0, "cs(User-Agent)"), "an+agent");
+    assert_eq!(field(0, "s-port"), server.https.to_string());
+    assert_eq!(field(0, "x-sni"), "localhost");
+    assert_eq!(field(0, "x-alpn"), "h2");
+    assert_eq!(field(0, "x-pool"), "main");
+    assert_eq!(field(0, "sc-bytes"), "13");
     assert_eq!(
-        fields.split(' ').count(),
-        entry.split(' ').count(),
-        "{fields}\n{entry}"
-    );
-    let server = with_log("access = \"../access.log\"\naccess_format = \"common\"").start();
-    raw::exchange(server.http, forged);
-    let common = lines(&server, "access.log", 1);
-    assert!(common[0].starts_with("127.0.0.1 - - ["), "{}", common[0]);
-    assert!(
-        common[0].ends_with("] \"GET /a?b HTTP/1.1\" 200 13"),
-        "{}",
-        common[0]
+        (field(1, "x-sni"), field(1, "x-tls")),
+        ("-".into(), "-".into())
     );
 }
 
 #[test]
-fn files_are_opened_anew_on_reload() {
-    let site = with_log("access = \"../access.log\"");
-    let mut server = site.start();
-    let get = "GET / HTTP/1.0\r\n\r\n";
-    raw::exchange(server.http, get);
-    lines(&server, "access.log", 1);
-    std::fs::rename(
-        server.path().join("access.log"),
-        server.path().join("access.1"),
-    )
-    .unwrap();
-    assert!(server.reload(&site.text()).contains("reloaded"));
-    raw::exchange(server.http, get);
-    assert_eq!(lines(&server, "access.log", 1).len(), 1);
-    assert_eq!(lines(&server, "access.1", 1).len(), 1);
+fn common_is_what_every_reader_of_logs_knows() {
+    let server = logged("access_format = \"common\"").start();
+    let url = format!("https://localhost:{}/a?b", server.https);
+    Tool::curl(&server).arg("--http2").arg(url).stdout();
+    let line = accesses(&server, 1).remove(0);
+    let (client, rest) = line.split_once(" - - [").expect("no user");
+    assert_eq!(client, "127.0.0.1");
+    let (_time, rest) = rest.split_once("] ").expect("a time");
+    assert_eq!(rest, "\"GET /a?b HTTP/2.0\" 200 13");
 }
 
 #[test]
-fn a_full_disk_and_a_log_that_is_off_keep_nobody_from_being_served() {
-    for log in ["access = \"/dev/full\"", "access = \"off\""] {
-        let server = with_log(log).start();
-        for _ in 0..20 {
-            assert_eq!(
-                raw::status(&raw::exchange(server.http, "GET / HTTP/1.0\r\n\r\n")),
-                200
+fn nothing_that_a_client_sends_makes_a_line_of_its_own_or_a_field() {
+    for format in ["json", "w3c", "common"] {
+        let server = logged(&format!("access_format = \"{format}\"")).start();
+        let evil = "\u{1b}[31m\u{85}\u{2028}\u{202e}\" } { \\ forged";
+        let requests = [
+            format!("GET /a\"b\\c{evil} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+            format!(
+                "GET /x\" HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {evil}\r\nReferer: \t{evil}\r\nConnection: close\r\n\r\n"
+            ),
+            format!("GET / HTTP/1.1\r\nHost: {evil}\r\nConnection: close\r\n\r\n"),
+            "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a\nb\r\nConnection: close\r\n\r\n"
+                .into(),
+            "G\"T / HTTP/1.1\r\nHost: a\"b\r\nConnection: close\r\n\r\n".into(),
+        ];
+        for request in &requests {
+            raw::exchange(server.http, request);
+        }
+        raw::exchange(
+            server.http,
+            "GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        );
+        let lines = wait_for("the last request's line", || {
+            let lines = accesses(&server, 1);
+            lines
+                .iter()
+                .any(|line| line.contains("/last"))
+                .then_some(lines)
+        });
+        assert!(lines.len() <= requests.len() + 1, "{format}: {lines:#?}");
+        for line in lines.iter().chain(&self::lines(&server, "errors.log", 1)) {
+            assert!(
+                !line
+                    .chars()
+                    .any(|c| c.is_control() || "\u{2028}\u{2029}\u{202e}".contains(c)),
+                "{format}: {line:?}"
             );
         }
+        for line in &lines {
+            match format {
+                "json" => drop(json(line)),
+                "w3c" => assert_eq!(line.split(' ').count(), 24, "{line}"),
+                _ => assert_eq!(line.matches('"').count(), 2, "{line}"),
+            }
+        }
+        server.errors();
     }
-    let server = Site {
-        head: "[log]\nerrors = \"off\"".into(),
+}
+
+#[test]
+fn renamed_files_are_opened_anew_by_a_reload_and_no_line_is_lost() {
+    let mut server = logged("").start();
+    let text = logged("").text();
+    let mut stream = raw::connect(server.http);
+    for turn in 0..3 {
+        assert_eq!(raw::get(&mut stream, &format!("/before{turn}")).0, 200);
+        let log = server.path().join("access.log");
+        fs::rename(&log, server.path().join(format!("access.log.{turn}"))).expect("renamed");
+        // Between the renaming and the signal lines still go to the renamed file.
+        assert_eq!(raw::get(&mut stream, &format!("/between{turn}")).0, 200);
+        assert!(server.reload(&text).contains("reloaded"));
+        assert_eq!(raw::get(&mut stream, &format!("/after{turn}")).0, 200);
+        let after = accesses(&server, 1);
+        assert_eq!(json(&after[0])["path"], format!("/after{turn}"));
+        let renamed = lines(
+            &server,
+            &format!("access.log.{turn}"),
+            2 + usize::from(turn > 0),
+        );
+        assert_eq!(
+            json(renamed.last().expect("a line"))["path"],
+            format!("/between{turn}")
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_holds_nobody_up() {
+    let site = Site {
+        head: "[log]\nerrors = \"/dev/full\"\naccess = \"/dev/full\"".into(),
         ..Site::default()
+    };
+    let mut server = site.start();
+    let mut stream = raw::connect(server.http);
+    for _ in 0..200 {
+        assert_eq!(raw::get(&mut stream, "/").0, 200);
     }
-    .start();
+    let line = server
+        .wait_line("a log cannot be written")
+        .expect("a warning");
+    assert!(line.contains("/dev/full"), "{line}");
+    assert_eq!(raw::get(&mut stream, "/").0, 200);
+    server.signal("TERM");
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn stdout_is_a_target_and_a_reader_that_sleeps_holds_nobody_up() {
+    let site = Site {
+        head: "[log]\nerrors = \"off\"\naccess = \"stdout\"".into(),
+        ..Site::default()
+    };
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let mut server = Server::start_in(folder(), &site.text(), |command| {
+        command.stdout(Stdio::from(writer));
+    });
+    let mut stream = raw::connect(server.http);
+    // Some ten times what a pipe holds.
+    for _ in 0..2000 {
+        assert_eq!(raw::get(&mut stream, "/").0, 200);
+    }
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        text
+    });
+    server.signal("TERM");
+    assert_eq!(server.wait_exit().code(), Some(0));
+    let text = reading.join().expect("read");
     assert_eq!(
-        raw::status(&raw::exchange(server.http, "GET /%00 HTTP/1.0\r\n\r\n")),
-        400
+        text.lines()
+            .filter(|line| json(line)["path"] == "/")
+            .count(),
+        2000
     );
 }
 
 #[test]
-fn a_download_that_the_client_gives_up_is_told_as_incomplete() {
-    let folder = crate::support::folder();
-    std::fs::create_dir(folder.path().join("www")).unwrap();
-    std::fs::write(folder.path().join("www/big"), vec![7; 64 << 20]).unwrap();
-    let mut site = with_log("access = \"../access.log\"");
+fn an_error_log_that_is_off_writes_nothing_anywhere() {
+    let site = Site {
+        head: "[log]\nerrors = \"off\"".into(),
+        ..Site::default()
+    };
+    let mut server = site.start();
+    let response = raw::exchange(server.http, "GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(raw::status(&response), 400);
+    server.signal("TERM");
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(!server.path().join("errors.log").exists());
+    assert!(!server.log().contains("\"reason\""), "{}", server.log());
+}
+
+#[test]
+fn an_error_log_on_stderr_is_among_the_servers_own_lines() {
+    let site = Site {
+        head: "[log]\nerrors = \"stderr\"".into(),
+        ..Site::default()
+    };
+    let mut server = site.start();
+    raw::exchange(server.http, "GET / HTTP/1.1\r\n\r\n");
+    let line = server.wait_line("\"reason\":\"Hostname\"").expect("a line");
+    assert_eq!(json(&line)["status"], 400);
+}
+
+#[test]
+fn an_aborted_download_is_told_as_incomplete() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("www")).expect("www/");
+    fs::write(folder.path().join("www/big"), vec![b'x'; 30_000_000]).expect("a file");
+    let mut site = logged("");
     site.handler = "type = \"files\"\nroot = \"../www\"".into();
     let server = Server::start_in(folder, &site.text(), |_| {});
-    let mut client = raw::connect(server.http);
-    client
-        .write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    let mut some = [0; 4096];
-    std::io::Read::read_exact(&mut client, &mut some).unwrap();
-    drop(client);
-    let line: Value = serde_json::from_str(&lines(&server, "access.log", 1)[0]).unwrap();
+    let mut stream = raw::connect(server.http);
+    raw::ask(&mut stream, "/big");
+    stream
+        .read_exact(&mut [0; 1000])
+        .expect("the response has begun");
+    drop(stream);
+    let line = json(&accesses(&server, 1)[0]);
     assert_eq!(
         (&line["status"], &line["complete"]),
-        (&200.into(), &false.into()),
-        "{line}"
+        (&200.into(), &false.into())
+    );
+    let sent = line["bytes_sent"].as_u64().expect("a number");
+    assert!((1000..30_000_000).contains(&sent), "{sent}");
+    let mut stream = raw::connect(server.http);
+    stream
+        .write_all(b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("sent");
+    raw::read_to_end(&mut stream);
+    let line = json(&accesses(&server, 2)[1]);
+    assert_eq!(
+        (&line["bytes_sent"], &line["complete"]),
+        (&30_000_000.into(), &true.into())
     );
 }

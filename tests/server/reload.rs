@@ -1,8 +1,9 @@
-//! SIGHUP: a good configuration is taken whole, a bad one not at all.
+//! SIGHUP: another configuration, whole or not at all, and nobody notices but those it is about.
 
-use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::{Server, Site, Tool, folder, raw};
+use crate::support::{Server, Site, Tool, raw, wait_for};
 
 fn says(body: &str) -> Site {
     Site {
@@ -11,151 +12,297 @@ fn says(body: &str) -> Site {
     }
 }
 
-fn get(port: u16) -> String {
-    let response = raw::exchange(
-        port,
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    );
-    response
-        .rsplit("\r\n\r\n")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+/// A second http binding, on an address and a port of its own.
+fn with_binding(ip: &str, port: u16) -> Site {
+    Site {
+        tail: format!(
+            "[[binding]]\nprotocol = \"http\"\nip = \"{ip}\"\nport = {port}\nhostname = \"*\"\nsite = \"main\"\n"
+        ),
+        ..Site::default()
+    }
 }
 
-#[test]
-fn a_good_one_is_taken_and_a_bad_one_changes_nothing() {
-    let mut server = says("one").start();
-    assert_eq!(get(server.http), "one");
-    assert!(server.reload(&says("two").text()).contains("reloaded"));
-    assert_eq!(get(server.http), "two");
-    let bad = says("three")
-        .text()
-        .replace("pool = \"main\"", "pool = \"mian\"");
-    assert!(server.reload(&bad).contains("was not taken"));
-    assert!(server.log().contains("mian"), "the finding is told");
-    assert_eq!(get(server.http), "two");
+/// A port that nobody has just now.
+fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("an address").port()
+}
+
+fn body(server: &Server, path: &str) -> String {
+    let (head, content) = {
+        let mut stream = raw::connect(server.http);
+        raw::ask(&mut stream, path);
+        raw::read_response(&mut stream)
+    };
+    assert_eq!(raw::status(&head), 200, "{head}");
+    String::from_utf8(content).expect("text")
 }
 
 #[test]
 fn twenty_reloads_under_load_fail_no_request() {
-    let mut server = says("0").start();
-    let url = format!("https://localhost:{}/", server.https);
-    let load = std::thread::spawn(move || {
-        Tool::new("h2load")
-            .args(["-n60000", "-c8", "-m4"])
-            .arg(url)
-            .stdout()
+    let mut server = says("begin").start();
+    let port = server.http;
+    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for keep in [true, true, false, false] {
+            let (stop, served) = (&stop, &served);
+            scope.spawn(move || {
+                let mut kept = raw::connect(port);
+                while !stop.load(Ordering::Relaxed) {
+                    if !keep {
+                        kept = raw::connect(port);
+                    }
+                    let (status, text) = raw::get(&mut kept, "/");
+                    assert_eq!(status, 200, "{text}");
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for turn in 0..20 {
+            let before = served.load(Ordering::Relaxed);
+            let said = server.reload(&says(&format!("turn {turn}")).text());
+            assert!(said.contains("reloaded"), "{said}");
+            assert_eq!(body(&server, "/"), format!("turn {turn}"));
+            wait_for("requests to be served", || {
+                (served.load(Ordering::Relaxed) > before + 8).then_some(())
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
     });
-    for round in 1..=20 {
+    assert_eq!(server.errors(), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_bad_file_is_refused_aloud_and_the_old_one_serves_on() {
+    let mut server = says("old").start();
+    let said = server.reload(
+        &says("new")
+            .text()
+            .replace("site = \"main\"", "site = \"nain\""),
+    );
+    assert!(said.contains("was not taken"), "{said}");
+    let log = server.log();
+    assert!(
+        log.contains("nain") && log.contains("bindings.toml:"),
+        "{log}"
+    );
+    assert_eq!(body(&server, "/"), "old");
+    let said = server.reload(&says("new").text());
+    assert!(said.contains("reloaded"), "{said}");
+    assert_eq!(body(&server, "/"), "new");
+}
+
+#[test]
+fn a_binding_comes_and_goes_and_its_port_with_it() {
+    let port = free_port();
+    let mut server = Site::default().start();
+    for _ in 0..3 {
+        server.reload(&with_binding("127.0.0.1", port).text());
+        assert_eq!(raw::get(&mut raw::connect(port), "/").0, 200);
+        let mut kept = raw::connect(port);
+        assert_eq!(raw::get(&mut kept, "/").0, 200);
+        server.reload(&Site::default().text());
         assert!(
-            server
-                .reload(&says(&round.to_string()).text())
-                .contains("reloaded")
+            TcpStream::connect(("127.0.0.1", port)).is_err(),
+            "the port is closed"
+        );
+        drop(TcpListener::bind(("127.0.0.1", port)).expect("the port is free"));
+    }
+}
+
+#[test]
+fn one_address_becomes_every_address_and_one_again() {
+    let port = free_port();
+    let one = with_binding("127.0.0.1", port).text();
+    let every = with_binding("*", port).text();
+    let mut server = Server::start(&one);
+    let at = |ip: &str| TcpStream::connect((ip, port));
+    for _ in 0..2 {
+        let said = server.reload(&every);
+        assert!(said.contains("reloaded"), "{said}");
+        for ip in ["127.0.0.1", "127.0.0.2", "::1"] {
+            let mut stream = at(ip).unwrap_or_else(|error| panic!("{ip}: {error}"));
+            assert_eq!(raw::get(&mut stream, "/").0, 200, "{ip}");
+        }
+        let said = server.reload(&one);
+        assert!(said.contains("reloaded"), "{said}");
+        assert_eq!(
+            raw::get(&mut at("127.0.0.1").expect("listened on"), "/").0,
+            200
+        );
+        assert!(at("127.0.0.2").is_err() && at("::1").is_err());
+    }
+}
+
+#[test]
+fn a_taken_port_refuses_the_whole_reload() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let free = free_port();
+    let mut server = says("old").start();
+    let mut site = with_binding("127.0.0.1", port);
+    site.tail += &with_binding("127.0.0.1", free).tail;
+    site.handler = says("new").handler;
+    let said = server.reload(&site.text());
+    assert!(said.contains("was not taken"), "{said}");
+    assert!(
+        said.contains(&format!("127.0.0.1:{port} is taken by ")),
+        "{said}"
+    );
+    assert_eq!(body(&server, "/"), "old");
+    // What could be had beside it was given back.
+    drop(TcpListener::bind(("127.0.0.1", free)).expect("the other port is free"));
+    drop(taken);
+    assert!(server.reload(&site.text()).contains("reloaded"));
+    assert_eq!(body(&server, "/"), "new");
+    assert_eq!(raw::get(&mut raw::connect(free), "/").0, 200);
+}
+
+/// One data thread, and a pool at `/slow` that runs one request at once.
+fn slow(body: &str, delay: &str, queue_length: usize) -> Site {
+    Site {
+        head: "[server]\nthreads = 1".into(),
+        tail: format!(
+            "[[site.route]]\npath = \"/slow\"\npool = \"slow\"\n\
+             [[pool]]\nname = \"slow\"\nconcurrency = 1\nqueue_length = {queue_length}\n\
+             [pool.handler]\ntype = \"respond\"\nbody = \"{body}\"\ndelay = \"{delay}\"\n"
+        ),
+        ..Site::default()
+    }
+}
+
+/// Requests for `/slow` on connections of their own, so many that the pool has not room for one more.
+fn fill(server: &Server, count: usize) -> Vec<TcpStream> {
+    let mut filled = Vec::new();
+    for _ in 0..count {
+        let mut stream = raw::connect(server.http);
+        assert_eq!(raw::get(&mut stream, "/").0, 200);
+        raw::ask(&mut stream, "/slow");
+        filled.push(stream);
+    }
+    let (status, text) = raw::get(&mut raw::connect(server.http), "/slow");
+    assert_eq!(status, 503, "{text}");
+    filled
+}
+
+#[test]
+fn a_pool_that_did_not_change_keeps_its_queue_and_what_it_runs() {
+    let mut server = slow("slow", "700ms", 1).start();
+    let mut filled = fill(&server, 2);
+    let mut changed = slow("slow", "700ms", 1);
+    changed.handler = says("new").handler;
+    assert!(server.reload(&changed.text()).contains("reloaded"));
+    assert_eq!(body(&server, "/"), "new");
+    // One runs and one waits, as before.
+    assert_eq!(raw::get(&mut raw::connect(server.http), "/slow").0, 503);
+    for stream in &mut filled {
+        let (head, content) = raw::read_response(stream);
+        assert_eq!((raw::status(&head), &*content), (200, &b"slow"[..]));
+    }
+}
+
+#[test]
+fn a_pool_with_other_limits_keeps_its_queue_and_lets_more_run() {
+    let mut server = slow("slow", "5m", 1).start();
+    let _filled = fill(&server, 2);
+    let text = slow("slow", "5m", 3)
+        .text()
+        .replace("concurrency = 1", "concurrency = 2");
+    assert!(server.reload(&text).contains("reloaded"));
+    // Two run now, so that three more find room; the next does not.
+    let _more = fill(&server, 3);
+}
+
+#[test]
+fn a_request_under_way_ends_with_the_handler_it_began_with() {
+    let mut server = slow("old", "700ms", 0).start();
+    let mut filled = fill(&server, 1);
+    assert!(
+        server
+            .reload(&slow("new", "0s", 0).text())
+            .contains("reloaded")
+    );
+    assert_eq!(body(&server, "/slow"), "new");
+    assert_eq!(raw::read_response(&mut filled[0]).1, b"old");
+    // And its connection goes on, with the new one.
+    raw::ask(&mut filled[0], "/slow");
+    assert_eq!(raw::read_response(&mut filled[0]).1, b"new");
+}
+
+#[test]
+fn limits_change_for_connections_to_come() {
+    let with = |limit: &str| Site {
+        head: format!("[limits]\nmax_uri_bytes = {limit}"),
+        ..Site::default()
+    };
+    let mut server = with("1000").start();
+    let long = format!("/{}", "x".repeat(600));
+    assert_eq!(raw::get(&mut raw::connect(server.http), &long).0, 200);
+    assert!(server.reload(&with("500").text()).contains("reloaded"));
+    assert_eq!(raw::get(&mut raw::connect(server.http), &long).0, 414);
+}
+
+#[test]
+fn the_number_of_connections_changes() {
+    let with = |max: usize| Site {
+        head: format!("[limits]\nmax_connections = {max}"),
+        ..Site::default()
+    };
+    let mut server = with(2).start();
+    let mut kept: Vec<_> = (0..2).map(|_| raw::connect(server.http)).collect();
+    for stream in &mut kept {
+        assert_eq!(raw::get(stream, "/").0, 200);
+    }
+    assert_eq!(
+        raw::status(&raw::read_to_end(&mut raw::connect(server.http))),
+        503
+    );
+    assert!(server.reload(&with(3).text()).contains("reloaded"));
+    let mut third = raw::connect(server.http);
+    assert_eq!(raw::get(&mut third, "/").0, 200);
+    assert!(server.reload(&with(1).text()).contains("reloaded"));
+    // Those that are open stay.
+    assert_eq!(raw::get(&mut third, "/").0, 200);
+    kept.clear();
+    assert_eq!(
+        raw::status(&raw::read_to_end(&mut raw::connect(server.http))),
+        503
+    );
+}
+
+#[test]
+fn the_level_of_the_log_changes() {
+    let with = |level: &str| Site {
+        head: format!("[log]\nlevel = \"{level}\"\nerrors = \"../errors.log\""),
+        ..Site::default()
+    };
+    let mut server = with("info").start();
+    assert!(server.reload(&with("debug").text()).contains("reloaded"));
+    // The h2 library tells of every frame, at that level.
+    Tool::curl(&server)
+        .arg("--http2")
+        .arg(format!("https://localhost:{}/", server.https))
+        .stdout();
+    assert!(server.wait_line("DEBUG").is_some());
+}
+
+#[test]
+fn keys_that_need_a_restart_say_so() {
+    let mut server = Site::default().start();
+    let changed = Site {
+        head: "[server]\nthreads = 7\nuser = \"nobody\"".into(),
+        ..Site::default()
+    };
+    assert!(server.reload(&changed.text()).contains("reloaded"));
+    let log = server.log();
+    for key in ["server.threads", "server.user"] {
+        let line = log
+            .lines()
+            .find(|line| line.contains(&format!("key=\"{key}\"")));
+        let line = line.unwrap_or_else(|| panic!("{key}: {log}"));
+        assert!(
+            line.contains("WARN") && line.contains("next start"),
+            "{line}"
         );
     }
-    let output = load.join().unwrap();
-    assert!(
-        output.contains("60000 succeeded, 0 failed, 0 errored, 0 timeout"),
-        "{output}"
-    );
-    assert!(output.contains("60000 2xx"), "{output}");
-}
-
-#[test]
-fn connections_and_requests_under_way_live_on() {
-    let slow = |body: &str| Site {
-        handler: format!("type = \"respond\"\nbody = \"{body}\"\ndelay = \"500ms\""),
-        ..Site::default()
-    };
-    let mut server = slow("old").start();
-    let mut client = raw::connect(server.http);
-    client
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    server.reload(&slow("new").text());
-    assert_eq!(raw::read_response(&mut client).1, b"old");
-    client
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    assert_eq!(raw::read_response(&mut client).1, b"new");
-}
-
-#[test]
-fn a_request_that_waits_in_a_pool_that_stays_is_served() {
-    let site = |limit: &str| Site {
-        head: limit.into(),
-        pool: "concurrency = 1".into(),
-        handler: "type = \"respond\"\ndelay = \"400ms\"".into(),
-        ..Site::default()
-    };
-    let mut server = site("").start();
-    let port = server.http;
-    let requests: Vec<_> = (0..2)
-        .map(|_| std::thread::spawn(move || get(port)))
-        .collect();
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    server.reload(&site("[limits]\nmax_header_fields = 50").text());
-    for request in requests {
-        assert_eq!(request.join().unwrap(), "Hello, World!");
-    }
-}
-
-#[test]
-fn sockets_come_and_go_with_their_bindings() {
-    let mut server = says("x").start();
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let more = format!(
-        "{}\n[[binding]]\nprotocol = \"http\"\nip = \"127.0.0.1\"\nport = {free}\nhostname = \"*\"\nsite = \"main\"",
-        says("x").text()
-    );
-    assert!(server.reload(&more).contains("reloaded"));
-    assert_eq!(get(free), "x");
-    assert!(server.reload(&says("x").text()).contains("reloaded"));
-    crate::support::wait_for("the port to be free", || {
-        std::net::TcpListener::bind(("127.0.0.1", free)).ok()
-    });
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = more
-        .replace(
-            &free.to_string(),
-            &holder.local_addr().unwrap().port().to_string(),
-        )
-        .replace("\"x\"", "\"y\"");
-    assert!(server.reload(&taken).contains("was not taken"));
-    assert_eq!(get(server.http), "x");
-}
-
-#[test]
-fn a_renewed_certificate_is_shown_and_a_bad_one_is_not_taken() {
-    let text = Site::default().text();
-    let mut server = Server::start_in(folder(), &text, |_| {});
-    let certs = server.path().join("certs");
-    let shown = |server: &Server| {
-        Tool::curl(server)
-            .args(["-v", "-o", "/dev/null", "-w", "%{certs}"])
-            .arg(format!("https://localhost:{}/", server.https))
-            .output()
-    };
-    assert!(shown(&server).status.success());
-    let before = std::fs::read(certs.join("localhost.pem")).unwrap();
-    let made = Tool::new(env!("CARGO_BIN_EXE_portunus"))
-        .args(["cert", "dev", "localhost", "--folder"])
-        .arg(&certs)
-        .output();
-    assert!(made.status.success());
-    assert_ne!(std::fs::read(certs.join("localhost.pem")).unwrap(), before);
-    assert!(server.reload(&text).contains("reloaded"));
-    assert!(shown(&server).status.success());
-    std::fs::write(certs.join("localhost.key"), "no key").unwrap();
-    assert!(server.reload(&text).contains("was not taken"));
-    assert!(
-        shown(&server).status.success(),
-        "the good one is still shown"
-    );
 }

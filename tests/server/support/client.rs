@@ -65,6 +65,20 @@ pub mod raw {
         (head, content)
     }
 
+    /// Sends a GET on a connection that stays open, and nothing else.
+    pub fn ask(stream: &mut TcpStream, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+    }
+
+    /// The status of a GET on a connection that stays open, and the response.
+    pub fn get(stream: &mut TcpStream, path: &str) -> (u16, String) {
+        ask(stream, path);
+        let (head, content) = read_response(stream);
+        let text = head + &String::from_utf8_lossy(&content);
+        (status(&text), text)
+    }
+
     /// The status of a response.
     pub fn status(response: &str) -> u16 {
         response

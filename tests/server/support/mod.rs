@@ -8,5 +8,5 @@ mod upstream;
 
 pub use authority::Authority;
 pub use client::{Tool, raw, tls};
-pub use server::{PATIENCE, Server, Site, folder, wait_for};
+pub use server::{PATIENCE, Server, Site, folder, through, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};

@@ -143,7 +143,8 @@ impl Server {
         }
     }
 
-    fn wait_ready(&mut self) {
+    /// Waits until it is ready, and takes note of its ports.
+    pub fn wait_ready(&mut self) {
         let ready = self.wait_line("ready");
         assert!(
             ready.is_some(),
@@ -312,6 +313,24 @@ impl Drop for Server {
             );
         }
     }
+}
+
+/// Makes a command run through another program that ends in executing it, such as `sh -c 'ulimit …; exec "$@"' sh`.
+pub fn through(command: &mut Command, wrapper: &[&str]) {
+    let mut wrapped = Command::new(wrapper[0]);
+    wrapped
+        .args(&wrapper[1..])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_remove("PORTUNUS_LOG")
+        .env_remove("PORTUNUS_CONFIG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    if let Some(folder) = command.get_current_dir() {
+        wrapped.current_dir(folder);
+    }
+    *command = wrapped;
 }
 
 /// Asks again and again until there is an answer.
