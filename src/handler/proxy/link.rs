@@ -55,6 +55,7 @@ impl Link {
             }
         };
         let (sender, conn) = Builder::new()
+            .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .handshake(TokioIo::new(socket))
             .await
@@ -109,5 +110,5 @@ impl Drop for Apart {
     }
 }
 
-/// What is read of an upstream before it must make sense: a response's head, above all. nginx takes 4 to 8 KiB, HAProxy 16.
+/// A response's head or trailers, and about what is held of content on its way. nginx takes 4 to 8 KiB of a head, HAProxy 16.
 const HEAD_BYTES_MAX: usize = 64 * 1024;

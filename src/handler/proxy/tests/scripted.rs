@@ -47,8 +47,10 @@ impl Upstream {
         (peer, head)
     }
 
-    /// Whether somebody connects before everything else comes to rest.
+    /// Whether somebody has connected beside those that were accepted.
     pub(super) async fn is_called(&self) -> bool {
+        // The runtime looks at its sockets before it goes on.
+        tokio::task::yield_now().await;
         tokio::time::timeout(std::time::Duration::ZERO, self.0.accept())
             .await
             .is_ok()
@@ -97,6 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             assert_ne!(read, 0, "the content is cut short");
         }
         String::from_utf8(self.read.drain(..length).collect()).expect("text")
+    }
+
+    /// What was read beyond what was asked for.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.read)
     }
 
     pub(super) async fn say(&mut self, text: &str) {
