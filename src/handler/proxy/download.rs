@@ -1,5 +1,7 @@
 //! A response's content on its way to a client. It has the link, moves its bytes, and gives it back at the end.
 
+use std::error::Error as StdError;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,103 +12,186 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::idle::IdleLinks;
-use super::link::Link;
-use crate::model::{BodyError, Reason};
+use super::idle::Shelf;
+use super::link::{Apart, Link};
+use super::upload::Progress;
+use crate::clock::LazyTimer;
+use crate::model::{Body, BodyError, Reason};
 
+/// Content, and the connection that it comes by.
 pub(super) struct Download {
+    /// What came so soon that it was read before the head was passed on.
+    early: Early,
     incoming: Incoming,
-    /// None once it is given back or of no more use.
-    link: Option<Link>,
-    home: Home,
+    source: Source,
+    /// The longest gap between two pieces.
     gap: Duration,
     waiting_since: Option<Instant>,
-    /// Content was given since the client's side was last told to wait.
-    unsent: bool,
-    /// Told of once what came before it is on its way.
-    failed: Option<BodyError>,
+}
+
+#[derive(Default)]
+struct Early {
+    data: Option<Bytes>,
+    then: Option<Result<Frame<Bytes>, BodyError>>,
+}
+
+enum Source {
+    /// We move the bytes.
+    Here(Link, Keep),
+    /// A task moves them, since the request's content is still under way.
+    Apart {
+        task: Apart,
+        timer: LazyTimer,
+        upload: Arc<Progress>,
+    },
+    /// The link is given back or of no more use.
+    Gone,
 }
 
 /// Where a link goes when its response is read.
-#[derive(Clone)]
-pub(super) struct Home {
-    pub(super) idle: Arc<IdleLinks>,
-    pub(super) upstream: usize,
-}
-
-impl Home {
-    /// Keeps a link whose response is read to its end, if it is free for another request.
-    pub(super) fn take_back(&self, mut link: Link, cx: &mut Context<'_>) {
-        if link.is_free(cx) {
-            self.idle.put(self.upstream, link);
-        }
-    }
+pub(super) enum Keep {
+    OnShelf(Shelf),
+    /// The upstream closes it, or we had better.
+    Not,
 }
 
 impl Download {
-    pub(super) fn new(incoming: Incoming, mut link: Link, home: Home, gap: Duration) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        mut link: Link,
+        keep: Keep,
+        upload: Option<Arc<Progress>>,
+        gap: Duration,
+    ) -> Self {
         link.timer.moved();
+        let source = match upload.filter(|upload| !upload.is_done()) {
+            None => Source::Here(link, keep),
+            Some(upload) => {
+                let (task, timer) = link.part();
+                Source::Apart {
+                    task,
+                    timer,
+                    upload,
+                }
+            }
+        };
         Self {
+            early: Early::default(),
             incoming,
-            link: Some(link),
-            home,
+            source,
             gap,
             waiting_since: None,
-            unsent: true,
-            failed: None,
         }
+    }
+
+    /// The content as a body. Most responses are small and arrive whole with their head: those are read at once, which gives
+    /// the connection back at once and saves the driver a stream.
+    pub(super) fn into_body(mut self, cx: &mut Context<'_>) -> Body {
+        loop {
+            let Poll::Ready(piece) = self.poll_incoming(cx) else {
+                break;
+            };
+            let ended = self.settle(&piece, cx);
+            match piece {
+                Some(Ok(frame)) if self.early.data.is_none() => match frame.into_data() {
+                    Ok(data) => self.early.data = Some(data),
+                    Err(other) => self.early.then = Some(Ok(other)),
+                },
+                Some(Ok(frame)) => self.early.then = Some(Ok(frame)),
+                Some(Err(error)) => self.early.then = Some(Err(error)),
+                None => {}
+            }
+            if self.early.then.is_some() {
+                break;
+            }
+            if ended {
+                return Body::full(self.early.data.unwrap_or_default());
+            }
+        }
+        // Whoever takes the content may be another task.
+        match &mut self.source {
+            Source::Here(link, _) => link.timer.moved(),
+            Source::Apart { timer, .. } => timer.moved(),
+            Source::Gone => {}
+        }
+        Body::stream(self)
     }
 
     fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_ready() {
-            return polled;
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending()
+            && let Source::Here(link, _) = &mut self.source
+        {
+            // What the connection has to say of its end is with the content by then.
+            let _ = link.poll(cx);
+            polled = Pin::new(&mut self.incoming).poll_frame(cx);
         }
-        let Some(link) = &mut self.link else {
-            return polled;
+        polled.map(|piece| piece.map(|piece| piece.map_err(|error| self.broken(error))))
+    }
+
+    /// Gives the link back if the content is at its end; whether it is.
+    fn settle(
+        &mut self,
+        piece: &Option<Result<Frame<Bytes>, BodyError>>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let ended = match piece {
+            None => true,
+            Some(Ok(_)) => self.incoming.is_end_stream(),
+            Some(Err(_)) => false,
         };
-        if link.poll(cx).is_ready() {
-            // The connection is over: what it had to say is with the content by now.
-            self.link = None;
+        if ended
+            && let Source::Here(link, Keep::OnShelf(shelf)) =
+                std::mem::replace(&mut self.source, Source::Gone)
+        {
+            shelf.put(link, cx);
         }
-        Pin::new(&mut self.incoming).poll_frame(cx)
+        ended
     }
 
-    fn give_back(&mut self, cx: &mut Context<'_>) {
-        if let Some(link) = self.link.take() {
-            self.home.take_back(link, cx);
-        }
-    }
-
-    /// How long the next piece is waited for.
-    fn poll_gap(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         let until = *self.waiting_since.get_or_insert(now) + self.gap;
-        let late = self
-            .link
-            .as_mut()
-            .is_some_and(|link| link.timer.poll_until(until, now, cx));
-        if !late {
-            return Poll::Pending;
+        match &mut self.source {
+            Source::Here(link, _) => link.timer.poll_until(until, now, cx),
+            Source::Apart { timer, .. } => timer.poll_until(until, now, cx),
+            Source::Gone => false,
         }
-        let error = self.broken(
-            Reason::UpstreamTimeout,
-            "nothing more of it came within body_timeout",
-        );
-        Poll::Ready(Some(Err(error)))
     }
 
-    fn broken(
-        &mut self,
-        reason: Reason,
-        why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> BodyError {
-        self.link = None;
-        BodyError::new(reason, why)
+    fn broken(&mut self, error: hyper::Error) -> BodyError {
+        let refusal = match std::mem::replace(&mut self.source, Source::Gone) {
+            Source::Apart { upload, task, .. } => {
+                drop(task);
+                upload.take_broke()
+            }
+            _ => None,
+        };
+        match refusal {
+            // Both are broken off, and the client began it.
+            Some(refusal) => BodyError::new(refusal.reason, refusal),
+            None if is_malformed(&error) => BodyError::new(Reason::UpstreamProtocol, error),
+            None => BodyError::new(Reason::UpstreamReset, error),
+        }
     }
+}
+
+/// Whether content broke because its chunks make no sense; hyper says so by the kind of the error underneath.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+            );
+        }
+        source = error.source();
+    }
+    false
 }
 
 impl http_body::Body for Download {
@@ -118,50 +203,42 @@ impl http_body::Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Some(error) = this.failed.take() {
-            return Poll::Ready(Some(Err(error)));
+        if let Some(data) = this.early.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let Poll::Ready(frame) = this.poll_incoming(cx) else {
-            this.unsent = false;
-            return this.poll_gap(cx);
+        if let Some(piece) = this.early.then.take() {
+            return Poll::Ready(Some(piece));
+        }
+        let Poll::Ready(piece) = this.poll_incoming(cx) else {
+            if this.is_late(cx) {
+                this.source = Source::Gone;
+                let why = "nothing more of it came within body_timeout";
+                return Poll::Ready(Some(Err(BodyError::new(Reason::UpstreamTimeout, why))));
+            }
+            return Poll::Pending;
         };
         this.waiting_since = None;
-        match frame {
-            None => {
-                this.give_back(cx);
-                Poll::Ready(None)
-            }
-            Some(Ok(frame)) => {
-                this.unsent = true;
-                if this.incoming.is_end_stream() {
-                    this.give_back(cx);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                let reason = if error.is_parse() {
-                    Reason::UpstreamProtocol
-                } else {
-                    Reason::UpstreamReset
-                };
-                let error = this.broken(reason, error);
-                if !std::mem::take(&mut this.unsent) {
-                    return Poll::Ready(Some(Err(error)));
-                }
-                // The driver drops what it has not sent yet when content breaks: let it send the head and the pieces first,
-                // so that a client sees a response that was cut, and not none.
-                this.failed = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
+        this.settle(&piece, cx);
+        Poll::Ready(piece)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.early.data.is_none() && self.early.then.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let early = match (&self.early.data, &self.early.then) {
+            (data, Some(Ok(frame))) => {
+                data.as_ref().map_or(0, Bytes::len) + frame.data_ref().map_or(0, Bytes::len)
+            }
+            (data, _) => data.as_ref().map_or(0, Bytes::len),
+        } as u64;
+        let rest = self.incoming.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + early);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + early);
+        }
+        hint
     }
 }

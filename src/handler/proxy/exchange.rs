@@ -1,6 +1,7 @@
 //! One request to one upstream, until its response's head.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -31,22 +32,20 @@ pub(super) async fn exchange(
 ) -> Result<Response<Incoming>, Failure> {
     link.timer.moved();
     let sent = Instant::now();
-    let mut answer = std::pin::pin!(link.sender.try_send_request(request));
+    let mut answer = pin!(link.sender.try_send_request(request));
     let answered = poll_fn(|cx| {
-        // An error of the connection is the answer's too.
+        // How the connection ended, if it did, the answer tells.
         let _ = link.poll(cx);
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(answer));
         }
-        let now = Instant::now();
         // A long upload is no slow upstream: the time counts from its last piece.
-        let since = progress
-            .and_then(|progress| progress.last())
-            .map_or(sent, |last| last.max(sent));
-        if link.timer.poll_until(since + timeout, now, cx) {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
+        let since = progress.map_or(Some(sent), |progress| progress.upstream_waited_for(sent));
+        match since {
+            Some(since) if link.timer.poll_until(since + timeout, Instant::now(), cx) => {
+                Poll::Ready(None)
+            }
+            _ => Poll::Pending,
         }
     })
     .await;

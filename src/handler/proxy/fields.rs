@@ -1,178 +1,245 @@
 //! What is passed on of a head, and what is not.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
     UPGRADE, VIA,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Version};
 
-use crate::model::{Facts, Protocol};
+use crate::model::Facts;
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY: HeaderName = HeaderName::from_static("proxy");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Fields by which proxies tell of clients. What a client says of itself in them is never believed.
-static TOLD_BY_PROXIES: [HeaderName; 8] = [
-    FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-real-ip"),
-];
-
-/// The protocol that a message asks to change to, if it asks at all (RFC 9110 section 7.8).
+/// The protocol that a request asks to change to, if it asks at all (RFC 9110 section 7.8).
+///
+/// Not to another version of HTTP: what follows would reach the upstream behind our back, past bindings, routes and limits.
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asks = headers
-        .get_all(CONNECTION)
-        .iter()
-        .any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case("upgrade")));
-    headers.get(UPGRADE).filter(|_| asks).cloned()
+    let asked = headers.get(UPGRADE)?;
+    let asks = listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let is_http = listed(headers, &UPGRADE).any(|token| {
+        let name = token.split('/').next().unwrap_or_default();
+        ["h2c", "h2", "http", "tls"]
+            .iter()
+            .any(|http| name.eq_ignore_ascii_case(http))
+    });
+    (asks && !is_http).then(|| asked.clone())
 }
 
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value
-        .to_str()
-        .unwrap_or_default()
-        .split(',')
+/// The members of a list field, in all its lines.
+fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
         .map(str::trim)
         .filter(|token| !token.is_empty())
 }
 
-/// Takes out what concerns one connection only (RFC 9110 section 7.6.1).
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out the fields that Connection names, and those that `or` says.
+fn strip(headers: &mut HeaderMap, or: impl Fn(&str) -> bool) {
+    let mut names: Vec<HeaderName> = Vec::new();
     if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(tokens)
+        let named = listed(headers, &CONNECTION)
             .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-            // A client cannot have fields taken out that say whom the request is for or how long it is.
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
+            // Nobody has fields taken out that say whom a request is for or how long a message is.
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH);
+        names.extend(named);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE] {
-        headers.remove(name);
-    }
-}
-
-/// Makes a client's head the upstream's.
-pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts) {
-    // One look at each name; most requests have nothing that must go.
-    if headers.keys().any(is_not_passed_on) {
-        take_out(headers);
-    }
-    // Framing is made anew from the content itself.
-    headers.remove(CONTENT_LENGTH);
-    tell_of_client(headers, facts);
-}
-
-fn is_not_passed_on(name: &HeaderName) -> bool {
-    *name == CONNECTION
-        || *name == TE
-        || *name == UPGRADE
-        || *name == TRANSFER_ENCODING
-        || *name == PROXY
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-        || is_ambiguous(name)
-        || TOLD_BY_PROXIES.contains(name)
-}
-
-fn take_out(headers: &mut HeaderMap) {
-    let takes_trailers = headers
-        .get_all(TE)
-        .iter()
-        .flat_map(tokens)
-        .any(|token| token.eq_ignore_ascii_case("trailers"));
-    strip_hop_by_hop(headers);
-    headers.remove(TE);
-    if takes_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
-    }
-    // A CGI program would take it for HTTP_PROXY (httpoxy, CVE-2016-5385).
-    headers.remove(&PROXY);
-    drop_ambiguous_names(headers);
-    for name in &TOLD_BY_PROXIES {
-        headers.remove(name);
-    }
-}
-
-/// A CGI program reads `X_User` and `X.User` as `X-User`: a client could forge what a proxy before us set.
-fn is_ambiguous(name: &HeaderName) -> bool {
-    memchr::memchr2(b'_', b'.', name.as_str().as_bytes()).is_some()
-}
-
-fn drop_ambiguous_names(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_ambiguous(name))
-        .cloned()
-        .collect();
+    names.extend(headers.keys().filter(|name| or(name.as_str())).cloned());
     for name in names {
         headers.remove(name);
     }
 }
 
-fn tell_of_client(headers: &mut HeaderMap, facts: &Facts) {
-    let client = facts.connection.client.ip();
-    let proto = facts.scheme().as_str();
-    let mut authority = String::with_capacity(facts.host.as_str().len() + 8);
-    // Writing to a String cannot fail.
-    let _ = write!(authority, "{}", facts.host.as_uri_host());
-    if let Some(port) = facts.host_port {
-        let _ = write!(authority, ":{port}");
-    }
-    let mut forwarded = String::with_capacity(authority.len() + 64);
-    let _ = match client {
-        IpAddr::V4(ip) => write!(forwarded, "for={ip}"),
-        IpAddr::V6(ip) => write!(forwarded, "for=\"[{ip}]\""),
-    };
-    let _ = match authority.contains([':', '[']) {
-        true => write!(forwarded, ";host=\"{authority}\";proto={proto}"),
-        false => write!(forwarded, ";host={authority};proto={proto}"),
-    };
-    // A checked host and an address are field values always.
-    if let (Ok(forwarded), Ok(host), Ok(client)) = (
-        HeaderValue::try_from(forwarded),
-        HeaderValue::try_from(authority),
-        HeaderValue::try_from(client.to_string()),
-    ) {
-        headers.insert(FORWARDED, forwarded);
-        headers.insert(&X_FORWARDED_FOR, client);
-        headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-        headers.insert(&X_FORWARDED_HOST, host.clone());
-        headers.insert(HOST, host);
-    }
-    // RFC 9110 section 7.6.3.
-    headers.append(
-        VIA,
-        match facts.protocol {
-            Protocol::Http2 => HeaderValue::from_static("2 portunus"),
-            _ => HeaderValue::from_static("1.1 portunus"),
-        },
-    );
+/// What concerns one connection only (RFC 9110 section 7.6.1).
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+    )
 }
 
-/// Makes an upstream's head the client's.
-pub(super) fn to_client(headers: &mut HeaderMap, status: StatusCode) {
-    strip_hop_by_hop(headers);
-    if status == StatusCode::NO_CONTENT {
-        // RFC 9110 section 8.6: there is none to be measured.
-        headers.remove(CONTENT_LENGTH);
+/// What is not passed on to an upstream.
+fn stays_with_us(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || matches!(
+            name,
+            // Framing is made anew from the content itself, and it was us who were asked to expect something.
+            "content-length" | "expect"
+            // Part of an upgrade to HTTP/2, which is not passed on either.
+            | "http2-settings"
+            // For proxies that a client chose (RFC 9110 section 11.7), not for what stands behind a gateway.
+            | "proxy-authorization"
+            // A CGI program would take it for HTTP_PROXY (httpoxy, CVE-2016-5385).
+            | "proxy"
+            // What proxies tell of clients. What a client says of itself in them is never believed.
+            | "forwarded" | "x-real-ip"
+        )
+        || name.starts_with("x-forwarded-")
+        // A CGI program reads `X_User` and `X.User` as `X-User`: a client could forge what a proxy before us set.
+        || memchr::memchr2(b'_', b'.', name.as_bytes()).is_some()
+}
+
+/// Makes a client's head the upstream's.
+pub(super) fn to_upstream(
+    headers: &mut HeaderMap,
+    version: Version,
+    upgrade: Option<&HeaderValue>,
+    facts: &Facts,
+) {
+    let takes_trailers = listed(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    strip(headers, stays_with_us);
+    let connection = match (takes_trailers, upgrade) {
+        (false, None) => None,
+        (true, None) => Some("te"),
+        (false, Some(_)) => Some("upgrade"),
+        (true, Some(_)) => Some("te, upgrade"),
+    };
+    if let Some(connection) = connection {
+        headers.insert(CONNECTION, HeaderValue::from_static(connection));
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(UPGRADE, protocol.clone());
+    }
+    tell_of_client(headers, facts);
+    // RFC 9110 section 7.6.3.
+    let via = match version {
+        Version::HTTP_2 => "2 portunus",
+        Version::HTTP_10 => "1.0 portunus",
+        _ => "1.1 portunus",
+    };
+    headers.append(VIA, HeaderValue::from_static(via));
+}
+
+fn tell_of_client(headers: &mut HeaderMap, facts: &Facts) {
+    let proto = facts.scheme().as_str();
+    let client = facts.connection.client.ip();
+    if !headers.get(HOST).is_some_and(|host| says(host, facts)) {
+        headers.insert(HOST, Line::written(|line| write_authority(line, facts)));
+    }
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.insert(&X_FORWARDED_HOST, host);
+    }
+    headers.insert(
+        &X_FORWARDED_FOR,
+        Line::written(|line| write!(line, "{client}")),
+    );
+    headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    let forwarded = Line::written(|line| {
+        match client {
+            IpAddr::V4(ip) => write!(line, "for={ip};host=")?,
+            IpAddr::V6(ip) => write!(line, "for=\"[{ip}]\";host=")?,
+        }
+        // A port or an address in brackets makes it no token (RFC 7239 section 4).
+        if facts.host_port.is_some() || facts.host.as_str().contains(':') {
+            line.write_char('"')?;
+            write_authority(line, facts)?;
+            line.write_char('"')?;
+        } else {
+            line.write_str(facts.host.as_str())?;
+        }
+        line.write_str(";proto=")?;
+        line.write_str(proto)
+    });
+    headers.insert(FORWARDED, forwarded);
+}
+
+/// Whether a Host field is what was understood of it, to the letter; it mostly is, and need not be written again.
+fn says(host: &HeaderValue, facts: &Facts) -> bool {
+    let rest = host.as_bytes().strip_prefix(facts.host.as_str().as_bytes());
+    match (rest, facts.host_port) {
+        (Some(rest), None) => rest.is_empty(),
+        (Some([b':', digits @ ..]), Some(port)) => {
+            let mut number = 0;
+            let plain = digits.len() <= 5
+                && digits.first() != Some(&b'0')
+                && digits.iter().all(|&digit| {
+                    number = number * 10 + u32::from(digit.wrapping_sub(b'0'));
+                    digit.is_ascii_digit()
+                });
+            plain && number == u32::from(port)
+        }
+        _ => false,
     }
 }
+
+fn write_authority(line: &mut Line, facts: &Facts) -> fmt::Result {
+    write!(line, "{}", facts.host.as_uri_host())?;
+    match facts.host_port {
+        Some(port) => write!(line, ":{port}"),
+        None => Ok(()),
+    }
+}
+
+/// A field value on its way, on the stack: it is then copied once, into room of the right size.
+struct Line {
+    bytes: [u8; LINE_BYTES_MAX],
+    length: usize,
+}
+
+impl Line {
+    fn written(write: impl FnOnce(&mut Self) -> fmt::Result) -> HeaderValue {
+        let mut line = Self {
+            bytes: [0; LINE_BYTES_MAX],
+            length: 0,
+        };
+        write(&mut line).expect("a line has room for a host, an address and what stands between");
+        HeaderValue::from_bytes(&line.bytes[..line.length])
+            .expect("hosts and addresses are visible ASCII")
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes
+            .get_mut(self.length..end)
+            .ok_or(fmt::Error)?
+            .copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// What is wrong with the framing of a response, which hyper reads more leniently than a gateway may: whoever stands behind us
+/// might read it otherwise (RFC 9112 section 6.3).
+pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = listed(headers, &TRANSFER_ENCODING);
+    let coding = codings.next()?;
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Some("its response has both Content-Length and Transfer-Encoding");
+    }
+    if !coding.eq_ignore_ascii_case("chunked") || codings.next().is_some() {
+        return Some("its response has a transfer coding other than chunked");
+    }
+    None
+}
+
+/// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be
+/// measured: the response is to HEAD, or says 304.
+pub(super) fn to_client(headers: &mut HeaderMap, has_length: bool) {
+    let keeps_length = has_length && has_one_length(headers);
+    strip(headers, |name| {
+        is_hop_by_hop(name)
+            || matches!(name, "proxy-authenticate" | "proxy-authentication-info")
+            || (name == "content-length" && !keeps_length)
+    });
+}
+
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    lengths.next().is_some_and(|length| {
+        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+    }) && lengths.next().is_none()
+}
+
+/// `for="[…]";host="…:65535";proto=https`: an address of 39 bytes, a host of 253, and what stands between.
+const LINE_BYTES_MAX: usize = 384;

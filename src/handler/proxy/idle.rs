@@ -1,6 +1,7 @@
 //! Idle connections to upstreams, kept for the next request. Each data thread has its own.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,27 +11,44 @@ use crate::model::PerThread;
 
 /// The idle connections of one proxy.
 pub(super) struct IdleLinks {
-    /// By data thread, and by upstream; the one used last is at the end. The lock is never contended.
-    links: PerThread<Mutex<Vec<Vec<Link>>>>,
+    /// By upstream, and by data thread: an `Arc` that only one thread clones costs that thread nothing to speak of.
+    shelves: Box<[PerThread<Shelf>]>,
 }
+
+/// The idle connections of one data thread to one upstream; the one used last is at the end. The lock is never contended.
+#[derive(Clone, Default)]
+pub(super) struct Shelf(Arc<Mutex<Vec<Link>>>);
 
 impl IdleLinks {
     pub(super) fn new(threads: usize, upstreams: usize) -> Self {
         Self {
-            links: PerThread::new(threads, |_| {
-                Mutex::new((0..upstreams).map(|_| Vec::new()).collect())
-            }),
+            shelves: (0..upstreams)
+                .map(|_| PerThread::new(threads, |_| Shelf::default()))
+                .collect(),
         }
     }
 
-    /// The connection to an upstream that was used last, if one has not been idle for too long.
-    pub(super) fn take(&self, upstream: usize) -> Option<Link> {
-        let mut links = self
-            .links
-            .mine()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let links = &mut links[upstream];
+    /// This thread's connections to one upstream.
+    pub(super) fn shelf(&self, upstream: usize) -> &Shelf {
+        self.shelves[upstream].mine()
+    }
+}
+
+impl Shelf {
+    /// A connection that stands: the one that was used last, so that those which are not needed grow old.
+    ///
+    /// Must be asked by the task that is to have it.
+    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Link> {
+        loop {
+            let mut link = self.pop()?;
+            if link.is_free(cx) {
+                return Some(link);
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<Link> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let link = links.pop()?;
         if link.idle_since.elapsed() > IDLE_MAX {
             // Those before it have been idle for longer.
@@ -40,19 +58,23 @@ impl IdleLinks {
         Some(link)
     }
 
-    /// Keeps a connection for the next request; drops the one that has been idle for longest if there are too many.
-    pub(super) fn put(&self, upstream: usize, mut link: Link) {
-        link.reused = true;
-        link.idle_since = Instant::now();
-        let mut links = self
-            .links
-            .mine()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let links = &mut links[upstream];
-        if links.len() >= IDLE_LINKS_MAX {
-            links.remove(0);
+    /// Keeps a connection for the next request, if it is free for one. Drops those that have been idle for too long, and the
+    /// one that has been for longest if there are too many.
+    pub(super) fn put(&self, mut link: Link, cx: &mut Context<'_>) {
+        if !link.is_free(cx) {
+            return;
         }
+        link.idle_since = Instant::now();
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = links.len() >= IDLE_LINKS_MAX;
+        let mut old = usize::from(full);
+        while links
+            .get(old)
+            .is_some_and(|first| link.idle_since - first.idle_since > IDLE_MAX)
+        {
+            old += 1;
+        }
+        links.drain(..old);
         links.push(link);
     }
 }

@@ -1,42 +1,44 @@
 //! The reverse proxy: requests to upstreams in turn, over connections that are kept.
 //!
 //! What reaches an upstream is a request of our own, made of what was understood of the client's; nothing of the client's
-//! framing is passed on.
+//! framing is passed on, and nothing that it says of itself is believed. The same holds for what comes back.
+//!
+//! A connection is moved along by whoever waits for it: the request's future until the response's head is there, then the
+//! response's content ([`link`] says why). It is kept when both messages are at their end and it has nothing more to say, and
+//! closed in every other case. No connection, name or answer is shared between data threads.
 
 mod download;
 mod exchange;
 mod fields;
 mod idle;
 mod link;
+mod outbound;
+mod socket;
 mod upload;
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body as _;
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use hyper::upgrade::OnUpgrade;
 
-use self::download::{Download, Home};
+use self::download::{Download, Keep};
 use self::exchange::{Failure, exchange};
 use self::idle::IdleLinks;
 use self::link::Link;
-use self::upload::{Progress, Upload};
+use self::outbound::{Outbound, ends_here};
 use super::upgrade::{Rewound, Tunnel};
 use super::{Handler, Outcome, Reply};
 use crate::config;
-use crate::model::{Body, Facts, PerThread, Protocol, Reason, Refusal};
+use crate::model::{Body, Facts, PerThread, Reason, Refusal};
 
 /// A reverse proxy.
 pub struct Proxy {
     config: config::Proxy,
-    idle: Arc<IdleLinks>,
+    idle: IdleLinks,
     /// Whose turn it is; each data thread counts for itself.
     turn: PerThread<AtomicUsize>,
 }
@@ -46,22 +48,28 @@ impl Proxy {
     pub fn new(config: &config::Proxy, threads: usize) -> Self {
         Self {
             config: config.clone(),
-            idle: Arc::new(IdleLinks::new(threads, config.upstreams.len())),
+            idle: IdleLinks::new(threads, config.upstreams.len()),
             turn: PerThread::new(threads, AtomicUsize::new),
         }
     }
 
-    async fn forward(&self, request: Request<Body>, facts: &Facts) -> Outcome {
+    async fn forward(&self, mut request: Request<Body>, facts: &Facts) -> Outcome {
+        if *request.method() == Method::CONNECT {
+            let detail = "a tunnel to elsewhere is asked for, which a gateway does not make";
+            return Err(Refusal::new(Reason::NotImplemented, detail));
+        }
+        if ends_here(&mut request) {
+            return last_recipient(request.method());
+        }
         let mut outbound = Outbound::new(request, facts)?;
+        let upstreams = self.config.upstreams.len();
         let first = self.turn.mine().fetch_add(1, Relaxed);
         let mut last = None;
         // Each upstream once: an upstream that cannot be connected to has seen nothing of the request.
-        for step in 0..self.config.upstreams.len() {
-            let index = (first + step) % self.config.upstreams.len();
+        for step in 0..upstreams {
+            let index = first.wrapping_add(step) % upstreams;
             match self.try_upstream(index, &mut outbound).await {
-                Ok((link, response)) => {
-                    return self.answer(index, link, response, outbound.upgrade).await;
-                }
+                Ok((link, response)) => return self.answer(index, link, response, outbound).await,
                 Err(Attempt::Elsewhere(refusal)) => last = Some(refusal),
                 Err(Attempt::Final(refusal)) => return Err(refusal),
             }
@@ -70,57 +78,48 @@ impl Proxy {
             .unwrap_or_else(|| Refusal::new(Reason::UpstreamConnect, "the proxy has no upstream")))
     }
 
-    /// Sends the request to one upstream: over a kept connection if there is one, and over a new one if that turns out to be
-    /// closed.
+    /// Sends the request to one upstream: over a kept connection if there is one; over a new one if there is none, or if the
+    /// kept one turns out to be closed and nothing can have been done twice.
     async fn try_upstream(
         &self,
         index: usize,
         outbound: &mut Outbound,
     ) -> Result<(Link, Response<Incoming>), Attempt> {
-        let upstream = &self.config.upstreams[index];
-        loop {
-            let mut link = match self.kept(index).await {
-                Some(link) => link,
-                None => Link::connect(upstream, self.config.connect_timeout)
-                    .await
-                    .map_err(Attempt::Elsewhere)?,
-            };
-            let reused = link.reused;
-            let request = outbound
-                .request(reused)
-                .ok_or_else(|| Attempt::Final(outbound.spent()))?;
-            let timeout = self.config.response_timeout;
-            match exchange(
-                &mut link,
-                request,
-                upstream,
-                timeout,
-                outbound.progress.as_ref(),
-            )
-            .await
-            {
+        let shelf = self.idle.shelf(index);
+        if let Some(mut link) = poll_fn(|cx| Poll::Ready(shelf.take(cx))).await {
+            match self.send(index, &mut link, outbound).await {
                 Ok(response) => return Ok((link, response)),
-                Err(Failure { refusal, unsent }) => {
-                    outbound.give_back(unsent);
-                    // A kept connection may have been closed under our hands; a new one has no such excuse.
-                    let excused =
-                        reused && refusal.reason == Reason::UpstreamReset && outbound.can_repeat();
-                    if !excused {
-                        return Err(Attempt::Final(refusal));
-                    }
-                }
+                Err(failure) => retry(failure, link, outbound)?,
             }
+        }
+        let upstream = &self.config.upstreams[index];
+        let mut link = Link::connect(upstream, self.config.connect_timeout)
+            .await
+            .map_err(Attempt::Elsewhere)?;
+        match self.send(index, &mut link, outbound).await {
+            Ok(response) => Ok((link, response)),
+            Err(failure) => Err(Attempt::Final(failure.refusal)),
         }
     }
 
-    /// A kept connection that still stands.
-    async fn kept(&self, index: usize) -> Option<Link> {
-        loop {
-            let mut link = self.idle.take(index)?;
-            if poll_fn(|cx| Poll::Ready(link.is_free(cx))).await {
-                return Some(link);
-            }
-        }
+    async fn send(
+        &self,
+        index: usize,
+        link: &mut Link,
+        outbound: &mut Outbound,
+    ) -> Result<Response<Incoming>, Failure> {
+        let request = outbound.take().map_err(|refusal| Failure {
+            refusal,
+            unsent: None,
+        })?;
+        exchange(
+            link,
+            request,
+            &self.config.upstreams[index],
+            self.config.response_timeout,
+            outbound.progress.as_ref(),
+        )
+        .await
     }
 
     async fn answer(
@@ -128,38 +127,36 @@ impl Proxy {
         index: usize,
         link: Link,
         response: Response<Incoming>,
-        asked_upgrade: Option<HeaderValue>,
+        outbound: Outbound,
     ) -> Outcome {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self
-                .switch(index, link, response, asked_upgrade.is_some())
-                .await;
+            return self.switch(index, link, response, outbound.upgrade).await;
         }
         let (mut parts, incoming) = response.into_parts();
+        if let Some(fault) = fields::framing_fault(&parts.headers) {
+            return Err(self.protocol_broken(index, fault));
+        }
+        let has_length =
+            outbound.method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED;
+        fields::to_client(&mut parts.headers, has_length);
+        let keep = match parts.version {
+            Version::HTTP_11 => Keep::OnShelf(self.idle.shelf(index).clone()),
+            // hyper would speak HTTP/1.0 in the next request too, which has no way to carry content of unknown length.
+            _ => Keep::Not,
+        };
         parts.version = Version::HTTP_11;
-        fields::to_client(&mut parts.headers, parts.status);
-        let home = Home {
-            idle: Arc::clone(&self.idle),
-            upstream: index,
-        };
-        let body = if incoming.is_end_stream() {
-            let mut link = Some(link);
-            poll_fn(|cx| {
-                if let Some(link) = link.take() {
-                    home.take_back(link, cx);
-                }
-                Poll::Ready(())
-            })
-            .await;
-            Body::empty()
-        } else {
-            Body::stream(Download::new(
-                incoming,
-                link,
-                home,
-                self.config.body_timeout,
-            ))
-        };
+        let mut download = Some(Download::new(
+            incoming,
+            link,
+            keep,
+            outbound.progress,
+            self.config.body_timeout,
+        ));
+        let body = poll_fn(|cx| {
+            let body = download.take().map(|download| download.into_body(cx));
+            Poll::Ready(body.unwrap_or_default())
+        })
+        .await;
         Ok(Response::from_parts(parts, body))
     }
 
@@ -171,26 +168,31 @@ impl Proxy {
         response: Response<Incoming>,
         asked: bool,
     ) -> Outcome {
-        let upstream = &self.config.upstreams[index];
         if !asked {
-            let detail = format!("{upstream} switches protocols, which nobody asked for");
-            return Err(Refusal::new(Reason::UpstreamProtocol, detail));
+            return Err(
+                self.protocol_broken(index, "it switches protocols, which nobody asked for")
+            );
         }
         let (mut parts, _) = response.into_parts();
         let protocol = parts.headers.get(UPGRADE).cloned();
-        fields::to_client(&mut parts.headers, parts.status);
+        fields::to_client(&mut parts.headers, false);
         parts
             .headers
             .insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = protocol {
             parts.headers.insert(UPGRADE, protocol);
         }
+        parts.version = Version::HTTP_11;
+        // hyper's own way to hand the socket over is not taken.
+        parts.extensions.remove::<OnUpgrade>();
         // hyper's part ends here, and gives the socket and what it has read of it.
-        let ended = poll_fn(|cx| link.poll(cx)).await;
-        ended
-            .map_err(|error| Refusal::new(Reason::UpstreamReset, format!("{upstream}: {error}")))?;
-        let left = link.conn.into_parts();
-        let mut theirs = Rewound::new(left.read_buf, left.io.into_inner());
+        if let Err(error) = poll_fn(|cx| link.poll(cx)).await {
+            let detail = format!("{}: {error}", self.config.upstreams[index]);
+            return Err(Refusal::new(Reason::UpstreamReset, detail));
+        }
+        let (socket, read) = link.into_socket();
+        socket.keep_alive();
+        let mut theirs = Rewound::new(read, socket);
         parts
             .extensions
             .insert(Tunnel::new(move |mut ours| async move {
@@ -198,6 +200,11 @@ impl Proxy {
                 let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
             }));
         Ok(Response::from_parts(parts, Body::empty()))
+    }
+
+    fn protocol_broken(&self, index: usize, fault: &str) -> Refusal {
+        let detail = format!("{}: {fault}", self.config.upstreams[index]);
+        Refusal::new(Reason::UpstreamProtocol, detail)
     }
 }
 
@@ -215,127 +222,34 @@ enum Attempt {
     Final(Refusal),
 }
 
-/// A request on its way to an upstream, and what is needed to send it once more.
-struct Outbound {
-    request: Option<Request<Body>>,
-    /// The head once more, where the request may be repeated and the connection is a kept one.
-    spare: Option<Parts>,
-    /// Of content that is not in memory.
-    progress: Option<Arc<Progress>>,
-    repeatable: bool,
-    /// The protocol that the client asks to change to.
-    upgrade: Option<HeaderValue>,
-}
-
-impl Outbound {
-    fn new(request: Request<Body>, facts: &Facts) -> Result<Self, Refusal> {
-        let (mut parts, mut body) = request.into_parts();
-        let upgrade = match facts.protocol {
-            Protocol::Http1 => fields::upgrade(&parts.headers),
-            _ => None,
-        };
-        fields::to_upstream(&mut parts.headers, facts);
-        if let Some(protocol) = &upgrade {
-            parts
-                .headers
-                .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            parts.headers.insert(UPGRADE, protocol.clone());
+/// A kept connection may have been closed under our hands. The request is made ready to be sent once more if none of it was
+/// sent, or if it may be repeated and not a byte came back.
+fn retry(failure: Failure, link: Link, outbound: &mut Outbound) -> Result<(), Attempt> {
+    let closed = failure.refusal.reason == Reason::UpstreamReset;
+    let again = failure.unsent.or_else(|| {
+        let (socket, _) = link.into_socket();
+        socket
+            .unanswered()
+            .filter(|_| closed && outbound.repeatable)
+    });
+    match again {
+        Some(request) => {
+            outbound.put_back(request);
+            Ok(())
         }
-        parts.uri = target(&parts.uri, facts)?;
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
-        let progress = (!body.is_end_stream()).then(Arc::<Progress>::default);
-        if let Some(progress) = &progress {
-            body = Body::stream(Upload::new(body, Arc::clone(progress)));
-        }
-        let repeatable = progress.is_none() && upgrade.is_none() && is_idempotent(&parts.method);
-        Ok(Self {
-            request: Some(Request::from_parts(parts, body)),
-            spare: None,
-            progress,
-            repeatable,
-            upgrade,
-        })
-    }
-
-    /// The request; with a spare head kept back if it goes out on a connection that may turn out to be closed.
-    fn request(&mut self, reused: bool) -> Option<Request<Body>> {
-        let request = match self.request.take() {
-            Some(request) => request,
-            None => Request::from_parts(self.spare.take()?, Body::empty()),
-        };
-        if !(reused && self.repeatable) {
-            return Some(request);
-        }
-        let (parts, body) = request.into_parts();
-        self.spare = Some(parts.clone());
-        Some(Request::from_parts(parts, body))
-    }
-
-    fn give_back(&mut self, unsent: Option<Request<Body>>) {
-        self.request = unsent;
-    }
-
-    /// Whether the request can be sent once more without being carried out twice.
-    fn can_repeat(&self) -> bool {
-        let untouched = self
-            .progress
-            .as_ref()
-            .is_none_or(|progress| !progress.is_touched());
-        self.request.is_some() && untouched || self.spare.is_some()
-    }
-
-    fn spent(&self) -> Refusal {
-        Refusal::new(
-            Reason::Internal,
-            "the request was sent already and is not to be sent again",
-        )
+        None => Err(Attempt::Final(failure.refusal)),
     }
 }
 
-/// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    )
-}
-
-/// The target as the upstream gets it: as the client wrote it, unless resolving it changed more than its encoding. A path
-/// that was routed as one thing must not be read as another behind us.
-fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
-    let asked = uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let path = facts.path.as_str();
-    let same = asked.path() == path || percent_decode_str(asked.path()).eq(path.bytes());
-    if same {
-        return Ok(Uri::from(asked));
+/// The answer to a request that may go no further (RFC 9110 section 7.6.2).
+fn last_recipient(method: &Method) -> Outcome {
+    if *method == Method::OPTIONS {
+        return Ok(Response::new(Body::empty()));
     }
-    let mut text = utf8_percent_encode(path, ENCODED).to_string();
-    if let Some(query) = asked.query() {
-        text.push('?');
-        text.push_str(query);
-    }
-    Uri::try_from(text).map_err(|error| Refusal::new(Reason::Url, error.to_string()))
+    // TRACE gives a request's fields back, those too that a page's scripts must not see.
+    let detail = "a request is to be traced up to here, which is not done";
+    Err(Refusal::new(Reason::NotImplemented, detail))
 }
-
-/// What may not stand in a path as it is.
-const ENCODED: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 #[cfg(test)]
 mod tests;

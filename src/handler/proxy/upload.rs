@@ -18,7 +18,10 @@ pub(super) struct Progress(Mutex<State>);
 struct State {
     /// When the last piece was handed on.
     last: Option<Instant>,
-    touched: bool,
+    /// The next piece is waited for: the client is slow, not the upstream.
+    starved: bool,
+    /// There is no more to hand on, or nobody to take it.
+    done: bool,
     /// Why it broke: that is the client's doing, not the upstream's.
     broke: Option<Refusal>,
 }
@@ -28,14 +31,18 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the last piece was handed on.
-    pub(super) fn last(&self) -> Option<Instant> {
-        self.state().last
+    /// Since when the upstream keeps us waiting, which it cannot while the client does: then none.
+    pub(super) fn upstream_waited_for(&self, sent: Instant) -> Option<Instant> {
+        let state = self.state();
+        if state.starved && !state.done {
+            return None;
+        }
+        Some(state.last.map_or(sent, |last| last.max(sent)))
     }
 
-    /// Whether any of it was read: what was cannot be sent again.
-    pub(super) fn is_touched(&self) -> bool {
-        self.state().touched
+    /// Whether there is no more to hand on, or nobody to take it.
+    pub(super) fn is_done(&self) -> bool {
+        self.state().done
     }
 
     /// Why the content broke, if it did.
@@ -64,9 +71,10 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.progress.state().touched = true;
-        let frame = std::task::ready!(Pin::new(&mut self.content).poll_frame(cx));
+        let polled = Pin::new(&mut self.content).poll_frame(cx);
         let mut state = self.progress.state();
+        state.starved = polled.is_pending();
+        let frame = std::task::ready!(polled);
         state.last = Some(Instant::now());
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|error| {
@@ -83,5 +91,12 @@ impl http_body::Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.content.size_hint()
+    }
+}
+
+/// hyper drops content as soon as it has all that it wants of it.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.progress.state().done = true;
     }
 }

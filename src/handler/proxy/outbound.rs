@@ -1,0 +1,147 @@
+//! A request on its way to an upstream.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, HeaderValue, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Uri, Version};
+use http_body::Body as _;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::fields;
+use super::upload::{Progress, Upload};
+use crate::model::{Body, Facts, Protocol, Reason, Refusal};
+
+/// A request on its way to an upstream.
+pub(super) struct Outbound {
+    /// None while it is under way.
+    request: Option<Request<Body>>,
+    /// Of content that is not in memory.
+    pub(super) progress: Option<Arc<Progress>>,
+    /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
+    pub(super) repeatable: bool,
+    pub(super) method: Method,
+    /// Whether the client asks to leave HTTP.
+    pub(super) upgrade: bool,
+}
+
+impl Outbound {
+    pub(super) fn new(request: Request<Body>, facts: &Facts) -> Result<Self, Refusal> {
+        let (mut parts, mut body) = request.into_parts();
+        let empty = body.is_end_stream();
+        let upgrade = match facts.protocol {
+            Protocol::Http1 if parts.version == Version::HTTP_11 && empty => {
+                fields::upgrade(&parts.headers)
+            }
+            _ => None,
+        };
+        fields::to_upstream(&mut parts.headers, parts.version, upgrade.as_ref(), facts);
+        say_length(&mut parts.headers, &parts.method, &body);
+        let mut outbound = Request::new(Body::empty());
+        *outbound.uri_mut() = target(&parts.uri, facts)?;
+        *outbound.headers_mut() = parts.headers;
+        *outbound.method_mut() = parts.method.clone();
+        let progress = (!empty).then(Arc::<Progress>::default);
+        if let Some(progress) = &progress {
+            body = Body::stream(Upload::new(body, Arc::clone(progress)));
+        }
+        *outbound.body_mut() = body;
+        Ok(Self {
+            request: Some(outbound),
+            repeatable: empty && upgrade.is_none() && is_idempotent(&parts.method),
+            progress,
+            method: parts.method,
+            upgrade: upgrade.is_some(),
+        })
+    }
+
+    /// The request, to be sent.
+    pub(super) fn take(&mut self) -> Result<Request<Body>, Refusal> {
+        self.request.take().ok_or_else(|| {
+            let detail = "the request was sent already and is not to be sent again";
+            Refusal::new(Reason::Internal, detail)
+        })
+    }
+
+    /// The request, to be sent once more.
+    pub(super) fn put_back(&mut self, request: Request<Body>) {
+        self.request = Some(request);
+    }
+}
+
+/// hyper says the length of content itself, but for what it takes to have none.
+fn say_length(headers: &mut HeaderMap, method: &Method, body: &Body) {
+    if body.is_end_stream() {
+        // RFC 9110 section 8.6: some upstreams refuse such a request without.
+        if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if body.size_hint().exact().is_none() {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
+
+/// Whether a request may go no further than here (RFC 9110 section 7.6.2); if it may, it has one step less to go.
+pub(super) fn ends_here(request: &mut Request<Body>) -> bool {
+    if !matches!(*request.method(), Method::OPTIONS | Method::TRACE) {
+        return false;
+    }
+    let left = request
+        .headers()
+        .get(MAX_FORWARDS)
+        .and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    match left {
+        Some(0) => true,
+        Some(left) => {
+            request
+                .headers_mut()
+                .insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+            false
+        }
+        None => false,
+    }
+}
+
+/// The target as the upstream gets it: as the client wrote it, unless resolving it changed more than its encoding. A path
+/// that was routed as one thing must not be read as another behind us.
+fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
+    let asked = uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let path = facts.path.as_str();
+    let same = asked.path() == path || percent_decode_str(asked.path()).eq(path.bytes());
+    if same {
+        return Ok(Uri::from(asked));
+    }
+    let mut text = utf8_percent_encode(path, ENCODED).to_string();
+    if let Some(query) = asked.query() {
+        text.push('?');
+        text.push_str(query);
+    }
+    Uri::try_from(text).map_err(|error| Refusal::new(Reason::Url, error.to_string()))
+}
+
+/// What may not stand in a path as it is.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
