@@ -30,6 +30,10 @@ pub trait Handler: Send + Sync {
     /// Answers one request at once, or gives it back to be answered by [`Handler::handle`].
     ///
     /// For handlers that mostly know their answer without waiting: it saves the future and all that is kept for it.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the request is given back as it came; a box for each would cost more than the move"
+    )]
     fn handle_now(&self, request: Request<Body>, facts: &Facts) -> Result<Outcome, Request<Body>> {
         let _ = facts;
         Err(request)

@@ -177,6 +177,10 @@ fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFl
 }
 
 /// Where a request is to go.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most requests are for a pool, and a box for each would cost more than the move"
+)]
 enum Placed {
     /// Nowhere: the answer is known.
     Answered(Response<Body>),
@@ -212,16 +216,9 @@ where
     let site = &edge.sites[bound.site];
     trail.site = Some(bound.site);
     method_is_taken(&parts.method)?;
-    let target = match parts.uri.path_and_query() {
-        Some(target) => target,
-        None => &PathAndQuery::from_static("/"),
-    };
-    if target.as_str().len() > edge.limits.max_uri_bytes {
-        return Err(Refusal::new(
-            Reason::UrlLength,
-            "the request target is longer than limits.max_uri_bytes",
-        ));
-    }
+    let root = PathAndQuery::from_static("/");
+    let target = parts.uri.path_and_query().unwrap_or(&root);
+    target_is_short(target, edge.limits.max_uri_bytes)?;
     if target.path() == "*" && parts.method == Method::OPTIONS {
         // RFC 9110 section 9.3.7: the question is about the server, not about a resource.
         let mut response = Response::new(Body::empty());
@@ -240,23 +237,7 @@ where
     let route = site.route(&path, &parts.method)?;
     trail.pool = Some(route.pool);
     let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
-    let length = http_body::Body::size_hint(&content).exact();
-    if let (Some(max), Some(length)) = (max, length)
-        && length > max
-    {
-        return Err(Refusal::new(
-            Reason::EntityTooLarge,
-            "Content-Length is larger than max_body_bytes",
-        ));
-    }
-    let limits = ContentLimits {
-        max,
-        gap: edge.limits.entity_body,
-        count: trail
-            .access
-            .as_ref()
-            .map(|access| Arc::clone(&access.received)),
-    };
+    let limits = content_limits(trail, max, &content)?;
     let facts = Facts {
         connection: Arc::clone(&trail.connection),
         protocol: trail.protocol,
@@ -270,6 +251,39 @@ where
         request: Request::from_parts(parts, limited(content, limits)),
         facts,
         pool,
+    })
+}
+
+fn target_is_short(target: &PathAndQuery, max: usize) -> Result<(), Refusal> {
+    if target.as_str().len() > max {
+        return Err(Refusal::new(
+            Reason::UrlLength,
+            "the request target is longer than limits.max_uri_bytes",
+        ));
+    }
+    Ok(())
+}
+
+/// What the content is held to. Content that says itself that it is too long is refused before a byte of it is read.
+fn content_limits<B>(trail: &Trail, max: Option<u64>, content: &B) -> Result<ContentLimits, Refusal>
+where
+    B: http_body::Body,
+{
+    if let (Some(max), Some(length)) = (max, content.size_hint().exact())
+        && length > max
+    {
+        return Err(Refusal::new(
+            Reason::EntityTooLarge,
+            "Content-Length is larger than max_body_bytes",
+        ));
+    }
+    Ok(ContentLimits {
+        max,
+        gap: trail.edge.limits.entity_body,
+        count: trail
+            .access
+            .as_ref()
+            .map(|access| Arc::clone(&access.received)),
     })
 }
 

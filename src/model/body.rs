@@ -16,6 +16,8 @@ use super::{Reason, Refusal};
 /// it came.
 pub struct Body {
     content: Content,
+    /// Whether the driver may hold something that it has not sent: the head, or a piece since it was last told to wait.
+    held_back: bool,
     watch: Option<Box<dyn BodyWatch>>,
 }
 
@@ -23,6 +25,8 @@ enum Content {
     Empty,
     Full(Bytes),
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
+    /// Broken, which is told when what came before it is on its way.
+    Breaking(BodyError),
     /// Ended by its own end.
     Finished,
     /// Ended by an error.
@@ -72,6 +76,7 @@ impl Body {
     fn from_content(content: Content) -> Self {
         Self {
             content,
+            held_back: true,
             watch: None,
         }
     }
@@ -114,6 +119,13 @@ impl Body {
         }
     }
 
+    fn take_broken(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        match std::mem::replace(&mut self.content, Content::Failed) {
+            Content::Breaking(error) => Some(Err(error)),
+            _ => None,
+        }
+    }
+
     /// Drops the content, as a response to HEAD does, and keeps the watch.
     pub fn without_content(mut self) -> Self {
         self.content = Content::Empty;
@@ -131,17 +143,33 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let polled = match &mut this.content {
-            Content::Stream(stream) => std::task::ready!(stream.as_mut().poll_frame(cx)),
+            Content::Stream(stream) => match stream.as_mut().poll_frame(cx) {
+                Poll::Pending => {
+                    this.held_back = false;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Err(error))) if this.held_back => {
+                    // A driver drops what it has not sent yet when content breaks. It sends it when it is told to wait, so that
+                    // a client sees a message that was cut, and not none.
+                    this.held_back = false;
+                    this.content = Content::Breaking(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(polled) => polled,
+            },
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.content = Content::Finished;
                 Some(Ok(Frame::data(bytes)))
             }
             Content::Empty => None,
+            Content::Breaking(_) => this.take_broken(),
             Content::Finished | Content::Failed => return Poll::Ready(None),
         };
         match &polled {
             Some(Ok(frame)) => {
+                this.held_back = true;
                 if let (Some(data), Some(watch)) = (frame.data_ref(), &mut this.watch) {
                     watch.data(data.len());
                 }
@@ -155,7 +183,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty | Content::Finished | Content::Failed => true,
-            Content::Full(_) => false,
+            Content::Full(_) | Content::Breaking(_) => false,
             Content::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -164,6 +192,7 @@ impl http_body::Body for Body {
         match &self.content {
             Content::Empty | Content::Finished | Content::Failed => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Breaking(_) => SizeHint::default(),
             Content::Stream(stream) => stream.size_hint(),
         }
     }
@@ -174,7 +203,7 @@ impl Drop for Body {
         if let Some(mut watch) = self.watch.take() {
             watch.end(match &self.content {
                 Content::Empty | Content::Finished => true,
-                Content::Full(_) | Content::Failed => false,
+                Content::Full(_) | Content::Breaking(_) | Content::Failed => false,
                 Content::Stream(stream) => stream.is_end_stream(),
             });
         }

@@ -76,50 +76,16 @@ impl Chunked {
 
     fn step(&mut self, byte: u8, fields_max: usize) -> Result<State, Refusal> {
         Ok(match (self.state, byte) {
-            (State::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
-                if digits == SIZE_DIGITS_MAX {
-                    return refuse(Reason::Number, "a chunk's size has more than 15 digits");
-                }
-                State::Size {
-                    size: size << 4 | u64::from(hex(byte)),
-                    digits: digits + 1,
-                }
-            }
-            (State::Size { digits: 0, .. }, _) => {
-                return refuse(Reason::Number, "a chunk's size is missing or malformed");
-            }
-            (State::Size { size, .. }, b'\r') => State::SizeLf { size },
-            (State::Size { size, .. }, b';') => State::Extension { size },
-            (State::Size { .. }, b'\n') => {
-                return refuse(Reason::InvalidCrLf, "a chunk's size ends with a bare LF");
-            }
-            (State::Size { .. }, _) => {
-                return refuse(Reason::Number, "a chunk's size is malformed");
-            }
+            (State::Size { size, digits }, _) => size_byte(size, digits, byte)?,
             (State::Extension { size }, b'\r') => State::SizeLf { size },
-            (State::Extension { size }, byte) if is_text(byte) => {
-                self.extra += 1;
-                if self.extra > EXTENSION_BYTES_MAX {
-                    return refuse(
-                        Reason::RequestLength,
-                        "a chunk's extensions are longer than 256 bytes",
-                    );
-                }
-                State::Extension { size }
-            }
-            (State::Extension { .. }, _) => {
-                return refuse(
-                    Reason::InvalidCrLf,
-                    "a chunk's extension contains a control character or bare LF",
-                );
+            (State::Extension { size }, _) => self.extension_byte(size, byte)?,
+            (State::SizeLf { size: 0 }, b'\n') => {
+                self.extra = 0;
+                State::TrailerStart
             }
             (State::SizeLf { size }, b'\n') => {
                 self.extra = 0;
-                if size == 0 {
-                    State::TrailerStart
-                } else {
-                    State::Data { left: size }
-                }
+                State::Data { left: size }
             }
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size { size: 0, digits: 0 },
@@ -129,28 +95,28 @@ impl Chunked {
             (State::TrailerName, byte) => self.trailer_name_byte(byte)?,
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::Trailer, byte) if is_text(byte) => self.trailer_byte()?,
-            (State::Trailer, _) => {
-                return refuse(
-                    Reason::InvalidCrLf,
-                    "a trailer field contains a control character or bare LF",
-                );
-            }
             (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::Done,
-            (State::DataCr | State::DataLf, _) => {
-                return refuse(
-                    Reason::InvalidCrLf,
-                    "a chunk's data is not followed by CR LF",
-                );
-            }
-            (State::SizeLf { .. } | State::TrailerLf | State::EndLf, _) => {
-                return refuse(
-                    Reason::InvalidCrLf,
-                    "a CR in the chunked framing is not followed by LF",
-                );
-            }
             (State::Data { .. } | State::Done, _) => self.state,
+            (state, _) => return refuse(Reason::InvalidCrLf, state.line_end_fault()),
         })
+    }
+
+    fn extension_byte(&mut self, size: u64, byte: u8) -> Result<State, Refusal> {
+        if !is_text(byte) {
+            return refuse(
+                Reason::InvalidCrLf,
+                "a chunk's extension contains a control character or bare LF",
+            );
+        }
+        self.extra += 1;
+        if self.extra > EXTENSION_BYTES_MAX {
+            return refuse(
+                Reason::RequestLength,
+                "a chunk's extensions are longer than 256 bytes",
+            );
+        }
+        Ok(State::Extension { size })
     }
 
     fn trailer_start(&mut self, byte: u8, fields_max: usize) -> Result<State, Refusal> {
@@ -184,6 +150,34 @@ impl Chunked {
             );
         }
         Ok(State::Trailer)
+    }
+}
+
+impl State {
+    /// What it means that the byte that must come here did not.
+    fn line_end_fault(self) -> &'static str {
+        match self {
+            State::DataCr | State::DataLf => "a chunk's data is not followed by CR LF",
+            State::Trailer => "a trailer field contains a control character or bare LF",
+            _ => "a CR in the chunked framing is not followed by LF",
+        }
+    }
+}
+
+fn size_byte(size: u64, digits: u8, byte: u8) -> Result<State, Refusal> {
+    match byte {
+        _ if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS_MAX => Ok(State::Size {
+            size: size << 4 | u64::from(hex(byte)),
+            digits: digits + 1,
+        }),
+        _ if byte.is_ascii_hexdigit() => {
+            refuse(Reason::Number, "a chunk's size has more than 15 digits")
+        }
+        _ if digits == 0 => refuse(Reason::Number, "a chunk's size is missing or malformed"),
+        b'\r' => Ok(State::SizeLf { size }),
+        b';' => Ok(State::Extension { size }),
+        b'\n' => refuse(Reason::InvalidCrLf, "a chunk's size ends with a bare LF"),
+        _ => refuse(Reason::Number, "a chunk's size is malformed"),
     }
 }
 

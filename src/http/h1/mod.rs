@@ -243,6 +243,3 @@ fn tell(shared: &Shared, refusal: &Refusal) {
 
 /// hyper refuses a smaller one.
 const BUFFER_BYTES_MIN: usize = 8192;
-
-#[cfg(test)]
-mod tests;

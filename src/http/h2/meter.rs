@@ -154,7 +154,7 @@ impl Readings {
             frames::RST_STREAM | frames::WINDOW_UPDATE => frame.length == 4,
             frames::PING => frame.length == 8,
             frames::SETTINGS if frame.flags & frames::ACK != 0 => frame.length == 0,
-            frames::SETTINGS => frame.length % 6 == 0,
+            frames::SETTINGS => frame.length.is_multiple_of(6),
             _ => true,
         };
         if !right_size {

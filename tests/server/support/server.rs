@@ -182,14 +182,6 @@ impl Server {
         self.seen.join("\n")
     }
 
-    /// Everything that the server's own log says until the process ends.
-    pub fn log_to_end(&mut self) -> String {
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            self.seen.push(line);
-        }
-        self.seen.join("\n")
-    }
-
     /// The server's folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -238,15 +230,6 @@ impl Server {
     /// Waits for a line of the error log with this reason.
     pub fn wait_error(&self, reason: &str) -> Value {
         self.wait_errors(reason, 1).remove(0)
-    }
-
-    /// Waits for a line of the error log with one of these reasons.
-    pub fn wait_errors_any(&self, reasons: &[&str]) -> Value {
-        wait_for(&format!("{reasons:?} in the error log"), || {
-            self.errors()
-                .into_iter()
-                .find(|line| reasons.iter().any(|reason| line["reason"] == *reason))
-        })
     }
 
     /// Waits for so many lines of the error log with this reason.
