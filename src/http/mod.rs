@@ -1,4 +1,4 @@
-//! HTTP: bytes ↔ requests and responses, and the one seam, [`serve`](serve::serve), that every version meets.
+//! HTTP: bytes ↔ requests and responses, and the one seam, `serve`, that every version meets.
 //!
 //! Nothing behind the seam asks which version a request came in, except by a field of its [`Facts`](crate::model::Facts).
 

@@ -16,7 +16,7 @@ use crate::server::{self, LibraryHandlers};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// As a client would write it: https://www.example.com/path
+    /// As a client would write it: `https://www.example.com/path`
     url: Uri,
     /// The local address that the client connects to
     #[arg(long, value_name = "LOCAL_IP")]

@@ -4,7 +4,7 @@
 //! framing is passed on, and nothing that it says of itself is believed. The same holds for what comes back.
 //!
 //! A connection is moved along by whoever waits for it: the request's future until the response's head is there, then the
-//! response's content ([`link`] says why). It is kept when both messages are at their end and it has nothing more to say, and
+//! response's content (`link.rs` says why). It is kept when both messages are at their end and it has nothing more to say, and
 //! closed in every other case. No connection, name or answer is shared between data threads.
 
 mod download;

@@ -1,4 +1,4 @@
-//! The HTTP/1 driver: hyper behind the [`gate`].
+//! The HTTP/1 driver: hyper behind the `gate`.
 //!
 //! ```text
 //! socket ─► gate (strictness, timers) ─► hyper (messages) ─► content ─► serve ─► hyper ─► gate ─► socket

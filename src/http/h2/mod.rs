@@ -1,4 +1,4 @@
-//! The HTTP/2 driver: the h2 crate, directly, behind the [`meter`].
+//! The HTTP/2 driver: the h2 crate, directly, behind the `meter`.
 //!
 //! Directly rather than through hyper, for three reasons: budgets and stalls need h2's own handles; a response that is known
 //! at once is sent from the connection's own task, with no task for the stream; and all responses to what one read brought
