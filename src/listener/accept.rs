@@ -81,6 +81,8 @@ pub(super) async fn run(
             },
         }
     }
+    // The system has told of those who came up to the last look at it; this is another look.
+    tokio::task::yield_now().await;
     // No more than could have been queued when the stop came: those who come later must not keep the socket open.
     for _ in 0..BACKLOG {
         match accept_queued(&listener).await {
