@@ -114,6 +114,25 @@ fn what_was_connected_and_not_yet_accepted_is_served_by_a_drain() {
 }
 
 #[test]
+fn a_stream_of_new_connections_does_not_keep_a_drain_from_its_end() {
+    let mut server = slow("drain_timeout = \"10m\"", "0s").start();
+    let port = server.http;
+    std::thread::scope(|scope| {
+        let crowd: Vec<_> = (0..4)
+            .map(|_| {
+                // Each ends when it is refused.
+                scope.spawn(move || while TcpStream::connect(("127.0.0.1", port)).is_ok() {})
+            })
+            .collect();
+        server.signal("TERM");
+        assert_eq!(server.wait_exit().code(), Some(0));
+        for one in crowd {
+            one.join().expect("refused in the end");
+        }
+    });
+}
+
+#[test]
 fn an_http2_client_gets_goaway_and_its_answer() {
     let mut server = slow("drain_timeout = \"10m\"", "300ms").start();
     let mut client = h2::connect(server.http);

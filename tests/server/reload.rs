@@ -306,3 +306,32 @@ fn keys_that_need_a_restart_say_so() {
         );
     }
 }
+
+#[test]
+fn a_log_that_cannot_be_opened_refuses_the_whole_reload() {
+    let port = free_port();
+    let mut server = says("old").start();
+    let mut site = with_binding("127.0.0.1", port);
+    site.handler = says("new").handler;
+    site.head = "[log]\nerrors = \"../no-such-folder/errors.log\"".into();
+    let said = server.reload(&site.text());
+    assert!(said.contains("was not taken"), "{said}");
+    assert!(said.contains("no-such-folder"), "{said}");
+    assert_eq!(body(&server, "/"), "old");
+    drop(TcpListener::bind(("127.0.0.1", port)).expect("the new port is free"));
+    raw::exchange(server.http, "GET / HTTP/1.1\r\n\r\n");
+    server.wait_error("Hostname");
+}
+
+#[test]
+fn a_reload_in_quick_succession_is_as_good_as_one() {
+    let mut server = says("old").start();
+    for _ in 0..50 {
+        server.signal("HUP");
+    }
+    let said = server.reload(&says("new").text());
+    assert!(said.contains("reloaded"), "{said}");
+    wait_for("the last file to be taken", || {
+        (body(&server, "/") == "new").then_some(())
+    });
+}
