@@ -44,7 +44,7 @@ pub(super) fn respond(
     let access = trail
         .access
         .take()
-        .map(|access| AccessEnd::boxed(&mut trail, access, response.status()));
+        .map(|access| AccessEnd::boxed(&mut trail, *access, response.status()));
     let end = Box::new(RequestEnd {
         permit,
         access,
@@ -122,7 +122,7 @@ struct AccessEnd {
 }
 
 impl AccessEnd {
-    fn boxed(trail: &mut Trail<'_>, access: Box<AccessTrail>, status: StatusCode) -> Box<Self> {
+    fn boxed(trail: &mut Trail<'_>, access: AccessTrail, status: StatusCode) -> Box<Self> {
         let edge: &Edge = trail.edge;
         Box::new(Self {
             report: Arc::clone(&edge.report),
@@ -140,7 +140,7 @@ impl AccessEnd {
             } else {
                 Scheme::Http
             },
-            trail: *access,
+            trail: access,
             status,
             sent: 0,
             complete: true,

@@ -129,7 +129,7 @@ fn begin(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, scheme: Sc
                 Full::PerIp => "limits.max_connections_per_ip are open from this address",
             };
             let farewell = match scheme {
-                Scheme::Http => worker.enter_farewell(),
+                Scheme::Http => worker.limits.turn_away(),
                 // Without a handshake there is nothing that a client could read.
                 Scheme::Https => None,
             };

@@ -10,6 +10,6 @@ mod sys;
 mod worker;
 
 pub use inherit::{Inherited, inherit};
-pub use limits::{ConnectionLimits, Full, Place};
+pub use limits::{ConnectionLimits, FAREWELLS_MAX, Farewell, Full, Place};
 pub use sockets::{BindError, Listening, SocketKey, adopt, listen};
 pub use worker::{Command, DataThread, HANDSHAKES_MAX, Worker};

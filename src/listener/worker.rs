@@ -27,8 +27,6 @@ pub struct Worker {
     /// Of the whole process.
     pub limits: Arc<ConnectionLimits>,
     handshakes: AtomicUsize,
-    /// Clients that are told that there is no place for them.
-    farewells: AtomicUsize,
     /// When a failing accept was last told of, in milliseconds since the start.
     warned: AtomicU64,
     started: Instant,
@@ -64,7 +62,6 @@ impl Worker {
             tls,
             limits,
             handshakes: AtomicUsize::new(0),
-            farewells: AtomicUsize::new(0),
             warned: AtomicU64::new(0),
             started: Instant::now(),
         })
@@ -74,12 +71,6 @@ impl Worker {
     pub(super) fn enter_handshake(self: &Arc<Self>) -> Option<HandshakePlace> {
         let place = HandshakePlace(Arc::clone(self));
         (self.handshakes.fetch_add(1, Relaxed) < HANDSHAKES_MAX).then_some(place)
-    }
-
-    /// A place among the clients that are told why they are turned away; none when too many are.
-    pub(super) fn enter_farewell(self: &Arc<Self>) -> Option<FarewellPlace> {
-        let place = FarewellPlace(Arc::clone(self));
-        (self.farewells.fetch_add(1, Relaxed) < FAREWELLS_MAX).then_some(place)
     }
 
     /// Tells of a failing accept, once in a while.
@@ -103,15 +94,6 @@ pub(super) struct HandshakePlace(Arc<Worker>);
 impl Drop for HandshakePlace {
     fn drop(&mut self) {
         self.0.handshakes.fetch_sub(1, Relaxed);
-    }
-}
-
-/// One client that is turned away.
-pub(super) struct FarewellPlace(Arc<Worker>);
-
-impl Drop for FarewellPlace {
-    fn drop(&mut self) {
-        self.0.farewells.fetch_sub(1, Relaxed);
     }
 }
 
@@ -234,9 +216,8 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                     ending.spawn(accepting.end());
                 }
                 while ending.join_next().await.is_some() {}
-                // A connection that is told to finish before it has read anything closes at once. What was in the queue may
-                // have sent its request already: the first turn lets those connections begin, the second lets them read.
-                tokio::task::yield_now().await;
+                // What was in the queue may have sent its request already. The system is asked once more, so that these
+                // connections find it when they look; without anything to read they close at once.
                 tokio::task::yield_now().await;
                 worker.thread.drain.begin();
             }
@@ -250,10 +231,6 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
 
 /// Handshakes that a data thread runs at once. A half-open one costs about 4 kB, a running one a few hundred microseconds.
 pub const HANDSHAKES_MAX: usize = 4096;
-
-/// Clients that a data thread tells at once that there is no place for them. Each holds a file descriptor, which may be what
-/// there is too little of; the rest is closed without a word.
-const FAREWELLS_MAX: usize = 64;
 
 /// Threads for calls that may wait for a disk, for each data thread. tokio's own bound of 512 is for programs with one
 /// runtime: a disk does not get faster by 512 threads asking at once, and each has a stack.

@@ -97,20 +97,24 @@ fn a_request_that_is_being_sent_when_the_drain_begins_is_answered() {
 
 #[test]
 fn what_was_connected_and_not_yet_accepted_is_served_by_a_drain() {
-    let mut server = slow("drain_timeout = \"10m\"", "300ms").start();
-    // While the process is stopped nobody accepts, and everything that follows comes to it at once.
-    server.signal("STOP");
-    let mut queued: Vec<_> = (0..200).map(|_| raw::connect(server.http)).collect();
-    for stream in &mut queued {
-        raw::ask(stream, "/");
+    for protocols in ["protocols = [\"h2\", \"http/1.1\"]", ""] {
+        let mut site = slow("drain_timeout = \"10m\"", "300ms");
+        site.http = protocols.into();
+        let mut server = site.start();
+        // While the process is stopped nobody accepts, and everything that follows comes to it at once.
+        server.signal("STOP");
+        let mut queued: Vec<_> = (0..600).map(|_| raw::connect(server.http)).collect();
+        for stream in &mut queued {
+            raw::ask(stream, "/");
+        }
+        server.signal("TERM");
+        server.signal("CONT");
+        for stream in &mut queued {
+            let response = raw::read_to_end(stream);
+            assert_eq!(raw::status(&response), 200, "{response}");
+        }
+        assert_eq!(server.wait_exit().code(), Some(0));
     }
-    server.signal("TERM");
-    server.signal("CONT");
-    for stream in &mut queued {
-        let response = raw::read_to_end(stream);
-        assert_eq!(raw::status(&response), 200, "{response}");
-    }
-    assert_eq!(server.wait_exit().code(), Some(0));
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{PATIENCE, Server, Site, folder, raw, through, tls, wait_for};
@@ -138,12 +137,6 @@ fn without_file_descriptors_open_connections_are_served_and_others_wait() {
     assert_eq!(server.wait_exit().code(), Some(0));
 }
 
-/// A connection is a file descriptor of ours, too.
-fn raise_open_files() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
-}
-
 /// Everything that a crowd of slow and silent clients holds open.
 fn crowd(server: &Server) -> (Vec<TcpStream>, Vec<tls::Stream>) {
     let mut open: Vec<_> = (0..1800).map(|_| kept(server.http)).collect();
@@ -208,7 +201,6 @@ fn open_files(server: &Server) -> usize {
 
 #[test]
 fn a_crowd_of_slow_and_silent_clients_keeps_nobody_from_an_answer_and_leaks_nothing() {
-    raise_open_files();
     let folder = folder();
     fs::create_dir(folder.path().join("www")).expect("www/");
     fs::write(folder.path().join("www/big"), vec![b'x'; 30_000_000]).expect("a file");
