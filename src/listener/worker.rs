@@ -38,6 +38,8 @@ pub enum Command {
     Listen(SocketKey, Vec<std::net::TcpListener>),
     /// Stop accepting on a key's sockets, and close them. The sender is dropped when they are closed.
     Unlisten(SocketKey, std::sync::mpsc::Sender<()>),
+    /// Let go of what was published before, even if no request comes.
+    Refresh,
     /// Stop accepting, and then let every connection finish.
     Drain,
     /// Say so when everything that was told before is done, accepting included.
@@ -211,6 +213,7 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                     });
                 }
             }
+            Command::Refresh => drop(worker.thread.edge()),
             Command::Drain => {
                 for (_, accepting) in accepting.drain() {
                     ending.spawn(accepting.end());

@@ -224,6 +224,9 @@ impl Server {
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
         self.tls.store(tls_table);
+        for thread in &self.threads {
+            thread.tell(Command::Refresh);
+        }
         self.limits.set(
             max_connections(&config),
             config.limits.max_connections_per_ip,

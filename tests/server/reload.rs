@@ -1,9 +1,10 @@
 //! SIGHUP: another configuration, whole or not at all, and nobody notices but those it is about.
 
+use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::{Server, Site, Tool, raw, wait_for};
+use crate::support::{Server, Site, Tool, folder, raw, wait_for};
 
 fn says(body: &str) -> Site {
     Site {
@@ -333,5 +334,28 @@ fn a_reload_in_quick_succession_is_as_good_as_one() {
     assert!(said.contains("reloaded"), "{said}");
     wait_for("the last file to be taken", || {
         (body(&server, "/") == "new").then_some(())
+    });
+}
+
+#[test]
+fn what_is_no_longer_configured_is_let_go_without_waiting_for_a_request() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("www")).expect("www/");
+    let files = Site {
+        handler: "type = \"files\"\nroot = \"../www\"".into(),
+        ..Site::default()
+    };
+    let mut server = Server::start_in(folder, &files.text(), |_| {});
+    let holds_folder = |server: &Server| {
+        let files = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs");
+        let www = server.path().join("www");
+        files
+            .flatten()
+            .any(|file| fs::read_link(file.path()).is_ok_and(|to| to == www))
+    };
+    assert!(holds_folder(&server));
+    assert!(server.reload(&Site::default().text()).contains("reloaded"));
+    wait_for("the folder to be let go", || {
+        (!holds_folder(&server)).then_some(())
     });
 }
