@@ -24,6 +24,12 @@ pub use build::{BuildError, build};
 pub trait Handler: Send + Sync {
     /// Answers one request.
     fn handle<'a>(&'a self, request: Request<Body>, facts: &'a Facts) -> Reply<'a>;
+
+    /// Whether another one, made of the same configuration today, would find something else. Asked by a reload, which then
+    /// makes that other one.
+    fn is_outdated(&self) -> bool {
+        false
+    }
 }
 
 /// What a handler gives back: its answer, or the future of it.

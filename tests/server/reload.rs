@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::{Server, Site, Tool, folder, raw, wait_for};
@@ -358,4 +359,26 @@ fn what_is_no_longer_configured_is_let_go_without_waiting_for_a_request() {
     wait_for("the folder to be let go", || {
         (!holds_folder(&server)).then_some(())
     });
+}
+
+#[test]
+fn a_release_that_is_put_in_place_by_moving_a_link_is_served_after_a_reload() {
+    let folder = folder();
+    for release in ["one", "two"] {
+        fs::create_dir(folder.path().join(release)).expect("a folder");
+        fs::write(folder.path().join(release).join("page"), release).expect("a page");
+    }
+    let link = folder.path().join("current");
+    symlink("one", &link).expect("a link");
+    let text = Site {
+        handler: "type = \"files\"\nroot = \"../current\"".into(),
+        ..Site::default()
+    }
+    .text();
+    let mut server = Server::start_in(folder, &text, |_| {});
+    assert_eq!(body(&server, "/page"), "one");
+    symlink("two", link.with_extension("new")).expect("a link");
+    fs::rename(link.with_extension("new"), &link).expect("moved");
+    assert!(server.reload(&text).contains("reloaded"));
+    assert_eq!(body(&server, "/page"), "two");
 }
