@@ -189,9 +189,9 @@ fn fill(server: &Server, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn a_pool_that_did_not_change_keeps_its_queue_and_what_it_runs() {
-    let mut server = slow("slow", "700ms", 1).start();
+    let mut server = slow("slow", "2s", 1).start();
     let mut filled = fill(&server, 2);
-    let mut changed = slow("slow", "700ms", 1);
+    let mut changed = slow("slow", "2s", 1);
     changed.handler = says("new").handler;
     assert!(server.reload(&changed.text()).contains("reloaded"));
     assert_eq!(body(&server, "/"), "new");
@@ -217,7 +217,7 @@ fn a_pool_with_other_limits_keeps_its_queue_and_lets_more_run() {
 
 #[test]
 fn a_request_under_way_ends_with_the_handler_it_began_with() {
-    let mut server = slow("old", "700ms", 0).start();
+    let mut server = slow("old", "2s", 0).start();
     let mut filled = fill(&server, 1);
     assert!(
         server
