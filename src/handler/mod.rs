@@ -38,6 +38,12 @@ pub trait Handler: Send + Sync {
         let _ = facts;
         Err(request)
     }
+
+    /// Whether another one, made of the same configuration today, would find something else. Asked by a reload, which then
+    /// makes that other one.
+    fn is_outdated(&self) -> bool {
+        false
+    }
 }
 
 /// What a handler gives back: its answer, or the future of it.

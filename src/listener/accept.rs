@@ -81,6 +81,8 @@ pub(super) async fn run(
             },
         }
     }
+    // The system has told of those who came up to the last look at it; this is another look.
+    tokio::task::yield_now().await;
     // No more than could have been queued when the stop came: those who come later must not keep the socket open.
     for _ in 0..BACKLOG {
         match accept_queued(&listener).await {
@@ -127,7 +129,7 @@ fn begin(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, scheme: Sc
                 Full::PerIp => "limits.max_connections_per_ip are open from this address",
             };
             let farewell = match scheme {
-                Scheme::Http => worker.enter_farewell(),
+                Scheme::Http => worker.limits.turn_away(),
                 // Without a handshake there is nothing that a client could read.
                 Scheme::Https => None,
             };

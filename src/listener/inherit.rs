@@ -31,18 +31,27 @@ pub fn inherit() -> Inherited {
 }
 
 impl Inherited {
-    /// The sockets for a key, if any were passed for it. They are shared by the data threads: each accepts from a copy.
-    pub fn take(&mut self, key: SocketKey, threads: usize) -> Option<std::io::Result<Listening>> {
-        let (mine, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0)
-            .into_iter()
-            .partition(|(a, _)| fits(key, a));
-        self.0 = rest;
-        (!mine.is_empty()).then(|| share(mine, threads))
+    /// Copies of the sockets for a key, if any were passed for it. They are shared by the data threads: each accepts from a
+    /// copy of its own.
+    pub fn share(&self, key: SocketKey, threads: usize) -> Option<std::io::Result<Listening>> {
+        let mut mine = self.0.iter().filter(|(a, _)| fits(key, a)).peekable();
+        mine.peek()?;
+        Some(share(mine, threads))
     }
 
-    /// The addresses of sockets that no binding took.
-    pub fn unused(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().map(|(address, _)| *address)
+    /// Lets go of the sockets for a key: their copies are in use. Kept until then, as a start or a reload may still fail.
+    pub fn let_go(&mut self, key: SocketKey) {
+        self.0.retain(|(address, _)| !fits(key, address));
+    }
+
+    /// The addresses of sockets that no binding is for.
+    pub fn unused(&self, keys: &[SocketKey]) -> impl Iterator<Item = SocketAddr> {
+        let of_none = |address: &&SocketAddr| !keys.iter().any(|key| fits(*key, address));
+        self.0
+            .iter()
+            .map(|(address, _)| address)
+            .filter(of_none)
+            .copied()
     }
 }
 
@@ -54,17 +63,20 @@ fn fits(key: SocketKey, address: &SocketAddr) -> bool {
     ip && (key.port == address.port())
 }
 
-fn share(sockets: Vec<(SocketAddr, TcpListener)>, threads: usize) -> std::io::Result<Listening> {
+fn share<'a>(
+    sockets: impl Iterator<Item = &'a (SocketAddr, TcpListener)>,
+    threads: usize,
+) -> std::io::Result<Listening> {
     let mut listening = Listening {
         addresses: Vec::new(),
         sockets: (0..threads).map(|_| Vec::new()).collect(),
     };
     for (address, socket) in sockets {
-        let socket = adopt(socket)?;
+        let socket = adopt(socket.try_clone()?)?;
         for of_thread in &mut listening.sockets {
             of_thread.push(socket.try_clone()?);
         }
-        listening.addresses.push(address);
+        listening.addresses.push(*address);
     }
     Ok(listening)
 }

@@ -15,6 +15,7 @@ pub struct ConnectionLimits {
     open: AtomicUsize,
     by_ip: Mutex<HashMap<IpAddr, usize>>,
     none_left: Notify,
+    farewells: AtomicUsize,
 }
 
 /// One open connection's place. Dropping it frees the place.
@@ -24,6 +25,10 @@ pub struct Place {
     /// None where connections of one address are not counted.
     ip: Option<IpAddr>,
 }
+
+/// One client that is told why it is turned away.
+#[derive(Debug)]
+pub struct Farewell(Arc<ConnectionLimits>);
 
 /// Which limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,7 @@ impl ConnectionLimits {
             open: AtomicUsize::new(0),
             by_ip: Mutex::default(),
             none_left: Notify::new(),
+            farewells: AtomicUsize::new(0),
         })
     }
 
@@ -82,6 +88,12 @@ impl ConnectionLimits {
         Ok(place)
     }
 
+    /// A place among the clients that are told why they are turned away; none when [`FAREWELLS_MAX`] are being told.
+    pub fn turn_away(self: &Arc<Self>) -> Option<Farewell> {
+        let farewell = Farewell(Arc::clone(self));
+        (self.farewells.fetch_add(1, Ordering::Relaxed) < FAREWELLS_MAX).then_some(farewell)
+    }
+
     /// Waits until no connection is open.
     pub async fn none_left(&self) {
         loop {
@@ -117,6 +129,12 @@ impl Drop for Place {
     }
 }
 
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.farewells.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Whoever has one IPv6 address has the whole /64 around it.
 fn group(ip: IpAddr) -> IpAddr {
     match ip {
@@ -127,6 +145,10 @@ fn group(ip: IpAddr) -> IpAddr {
         }
     }
 }
+
+/// Clients over plain HTTP that are told at once that there is no place for them. Each holds one of the 64 file descriptors
+/// at least that are kept free for other things than connections; the rest is closed without a word.
+pub const FAREWELLS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests;

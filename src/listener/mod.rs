@@ -12,6 +12,6 @@ mod worker;
 
 pub use handshakes::HANDSHAKES_MAX;
 pub use inherit::{Inherited, inherit};
-pub use limits::{ConnectionLimits, Full, Place};
+pub use limits::{ConnectionLimits, FAREWELLS_MAX, Farewell, Full, Place};
 pub use sockets::{BindError, Listening, SocketKey, adopt, listen};
 pub use worker::{Command, DataThread, Worker};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,6 @@ pub struct Worker {
     pub limits: Arc<ConnectionLimits>,
     /// Of this thread.
     pub(super) handshakes: Arc<Handshakes>,
-    /// Clients that are told that there is no place for them.
-    farewells: AtomicUsize,
     /// When a failing accept was last told of, in milliseconds since the start.
     warned: AtomicU64,
     started: Instant,
@@ -42,6 +40,8 @@ pub enum Command {
     Listen(SocketKey, Vec<std::net::TcpListener>),
     /// Stop accepting on a key's sockets, and close them. The sender is dropped when they are closed.
     Unlisten(SocketKey, std::sync::mpsc::Sender<()>),
+    /// Let go of what was published before, even if no request comes.
+    Refresh,
     /// Stop accepting, and then let every connection finish.
     Drain,
     /// Say so when everything that was told before is done, accepting included.
@@ -66,16 +66,9 @@ impl Worker {
             tls,
             limits,
             handshakes: Arc::default(),
-            farewells: AtomicUsize::new(0),
             warned: AtomicU64::new(0),
             started: Instant::now(),
         })
-    }
-
-    /// A place among the clients that are told why they are turned away; none when too many are.
-    pub(super) fn enter_farewell(self: &Arc<Self>) -> Option<FarewellPlace> {
-        let place = FarewellPlace(Arc::clone(self));
-        (self.farewells.fetch_add(1, Relaxed) < FAREWELLS_MAX).then_some(place)
     }
 
     /// Tells of a failing accept, once in a while.
@@ -90,15 +83,6 @@ impl Worker {
                 "connections cannot be accepted and wait; those that are open are served. Raise the limit of open files (LimitNOFILE), or set limits.max_connections"
             );
         }
-    }
-}
-
-/// One client that is turned away.
-pub(super) struct FarewellPlace(Arc<Worker>);
-
-impl Drop for FarewellPlace {
-    fn drop(&mut self) {
-        self.0.farewells.fetch_sub(1, Relaxed);
     }
 }
 
@@ -216,14 +200,14 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                     });
                 }
             }
+            Command::Refresh => drop(worker.thread.edge()),
             Command::Drain => {
                 for (_, accepting) in accepting.drain() {
                     ending.spawn(accepting.end());
                 }
                 while ending.join_next().await.is_some() {}
-                // A connection that is told to finish before it has read anything closes at once. What was in the queue may
-                // have sent its request already: the first turn lets those connections begin, the second lets them read.
-                tokio::task::yield_now().await;
+                // What was in the queue may have sent its request already. The system is asked once more, so that these
+                // connections find it when they look; without anything to read they close at once.
                 tokio::task::yield_now().await;
                 worker.thread.drain.begin();
             }
@@ -234,10 +218,6 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
         }
     }
 }
-
-/// Clients that a data thread tells at once that there is no place for them. Each holds a file descriptor, which may be what
-/// there is too little of; the rest is closed without a word.
-const FAREWELLS_MAX: usize = 64;
 
 /// Threads for calls that may wait for a disk, for each data thread. tokio's own bound of 512 is for programs with one
 /// runtime: a disk does not get faster by 512 threads asking at once, and each has a stack.

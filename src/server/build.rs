@@ -123,6 +123,7 @@ fn build_pool(
             .iter()
             .position(|old| old.name == pool.name)
         && old_config.pools[index].handler == pool.handler
+        && !old_edge.pools[index].handler().is_outdated()
     {
         let old = Arc::clone(&old_edge.pools[index]);
         kept.push((Arc::clone(&old), pool.clone()));

@@ -113,12 +113,12 @@ impl Server {
         privileges::gain_none()?;
         let threads = thread_count(&config);
         let report = Arc::new(Report::start(&config.log)?);
-        let mut inherited = inherit();
+        let inherited = inherit();
         let ports = Ports::default();
         let opened = ports
-            .open(&config, threads, &mut inherited)
+            .open(&config, threads, &inherited)
             .map_err(ServerError::Bind)?;
-        for address in inherited.unused() {
+        for address in inherited.unused(&opened.keys()) {
             tracing::warn!(%address, "a socket was passed that no binding is for");
         }
         privileges::drop(&config.server, &log_files(&config))?;
@@ -177,6 +177,7 @@ impl Server {
             for (thread, sockets) in self.threads.iter().zip(listening.sockets) {
                 thread.tell(Command::Listen(key, sockets));
             }
+            self.inherited.let_go(key);
             self.ports.add(key, listening.addresses);
         }
     }
@@ -215,7 +216,7 @@ impl Server {
         let threads = self.threads.len();
         let opened = self
             .ports
-            .open(&config, threads, &mut self.inherited)
+            .open(&config, threads, &self.inherited)
             .map_err(ServerError::Bind)?;
         let settled = self.ports.settle(&config, &opened);
         let context = Context {
@@ -240,6 +241,9 @@ impl Server {
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
         self.tls.store(tls_table);
+        for thread in &self.threads {
+            thread.tell(Command::Refresh);
+        }
         self.limits.set(
             max_connections(&config),
             config.limits.max_connections_per_ip,

@@ -20,13 +20,20 @@ pub(super) struct Opened {
     pub sockets: Vec<(SocketKey, Listening)>,
 }
 
+impl Opened {
+    /// What they are for.
+    pub(super) fn keys(&self) -> Vec<SocketKey> {
+        self.sockets.iter().map(|(key, _)| *key).collect()
+    }
+}
+
 impl Ports {
     /// Opens what `config` needs and is not open yet. Fails as a whole, with every reason.
     pub(super) fn open(
         &self,
         config: &Config,
         threads: usize,
-        inherited: &mut Inherited,
+        inherited: &Inherited,
     ) -> Result<Opened, Vec<BindError>> {
         let mut opened = Opened::default();
         let mut errors = Vec::new();
@@ -50,9 +57,9 @@ impl Ports {
         &self,
         key: SocketKey,
         threads: usize,
-        inherited: &mut Inherited,
+        inherited: &Inherited,
     ) -> Result<Listening, BindError> {
-        if let Some(shared) = inherited.take(key, threads) {
+        if let Some(shared) = inherited.share(key, threads) {
             let address = SocketAddr::new(key.ip.unwrap_or(IpAddr::from([0, 0, 0, 0])), key.port);
             return shared.map_err(|source| BindError::Other { address, source });
         }

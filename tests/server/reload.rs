@@ -1,9 +1,11 @@
 //! SIGHUP: another configuration, whole or not at all, and nobody notices but those it is about.
 
+use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::{Server, Site, Tool, raw, wait_for};
+use crate::support::{Server, Site, Tool, folder, raw, wait_for};
 
 fn says(body: &str) -> Site {
     Site {
@@ -187,9 +189,9 @@ fn fill(server: &Server, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn a_pool_that_did_not_change_keeps_its_queue_and_what_it_runs() {
-    let mut server = slow("slow", "700ms", 1).start();
+    let mut server = slow("slow", "2s", 1).start();
     let mut filled = fill(&server, 2);
-    let mut changed = slow("slow", "700ms", 1);
+    let mut changed = slow("slow", "2s", 1);
     changed.handler = says("new").handler;
     assert!(server.reload(&changed.text()).contains("reloaded"));
     assert_eq!(body(&server, "/"), "new");
@@ -215,7 +217,7 @@ fn a_pool_with_other_limits_keeps_its_queue_and_lets_more_run() {
 
 #[test]
 fn a_request_under_way_ends_with_the_handler_it_began_with() {
-    let mut server = slow("old", "700ms", 0).start();
+    let mut server = slow("old", "2s", 0).start();
     let mut filled = fill(&server, 1);
     assert!(
         server
@@ -305,4 +307,78 @@ fn keys_that_need_a_restart_say_so() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_refuses_the_whole_reload() {
+    let port = free_port();
+    let mut server = says("old").start();
+    let mut site = with_binding("127.0.0.1", port);
+    site.handler = says("new").handler;
+    site.head = "[log]\nerrors = \"../no-such-folder/errors.log\"".into();
+    let said = server.reload(&site.text());
+    assert!(said.contains("was not taken"), "{said}");
+    assert!(said.contains("no-such-folder"), "{said}");
+    assert_eq!(body(&server, "/"), "old");
+    drop(TcpListener::bind(("127.0.0.1", port)).expect("the new port is free"));
+    raw::exchange(server.http, "GET / HTTP/1.1\r\n\r\n");
+    server.wait_error("Hostname");
+}
+
+#[test]
+fn a_reload_in_quick_succession_is_as_good_as_one() {
+    let mut server = says("old").start();
+    for _ in 0..50 {
+        server.signal("HUP");
+    }
+    let said = server.reload(&says("new").text());
+    assert!(said.contains("reloaded"), "{said}");
+    wait_for("the last file to be taken", || {
+        (body(&server, "/") == "new").then_some(())
+    });
+}
+
+#[test]
+fn what_is_no_longer_configured_is_let_go_without_waiting_for_a_request() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("www")).expect("www/");
+    let files = Site {
+        handler: "type = \"files\"\nroot = \"../www\"".into(),
+        ..Site::default()
+    };
+    let mut server = Server::start_in(folder, &files.text(), |_| {});
+    let holds_folder = |server: &Server| {
+        let files = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs");
+        let www = server.path().join("www");
+        files
+            .flatten()
+            .any(|file| fs::read_link(file.path()).is_ok_and(|to| to == www))
+    };
+    assert!(holds_folder(&server));
+    assert!(server.reload(&Site::default().text()).contains("reloaded"));
+    wait_for("the folder to be let go", || {
+        (!holds_folder(&server)).then_some(())
+    });
+}
+
+#[test]
+fn a_release_that_is_put_in_place_by_moving_a_link_is_served_after_a_reload() {
+    let folder = folder();
+    for release in ["one", "two"] {
+        fs::create_dir(folder.path().join(release)).expect("a folder");
+        fs::write(folder.path().join(release).join("page"), release).expect("a page");
+    }
+    let link = folder.path().join("current");
+    symlink("one", &link).expect("a link");
+    let text = Site {
+        handler: "type = \"files\"\nroot = \"../current\"".into(),
+        ..Site::default()
+    }
+    .text();
+    let mut server = Server::start_in(folder, &text, |_| {});
+    assert_eq!(body(&server, "/page"), "one");
+    symlink("two", link.with_extension("new")).expect("a link");
+    fs::rename(link.with_extension("new"), &link).expect("moved");
+    assert!(server.reload(&text).contains("reloaded"));
+    assert_eq!(body(&server, "/page"), "two");
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use http::StatusCode;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat, stat};
 
 use crate::model::{Reason, Refusal};
 
@@ -72,6 +72,15 @@ pub(super) enum OpenError {
 }
 
 impl Folder {
+    /// Whether `path` still leads to this folder.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        match (stat(path), fstat(&self.root)) {
+            (Ok(there), Ok(here)) => (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino),
+            // A path that leads nowhere just now leads to nothing better.
+            _ => true,
+        }
+    }
+
     /// Opens the folder itself; here, links are followed wherever they lead.
     pub(super) fn open_root(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;

@@ -17,6 +17,7 @@ mod listing;
 mod ranges;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
@@ -36,6 +37,8 @@ use folder::{File, Folder, OpenError, Opened};
 /// it, not by this one.
 #[derive(Debug)]
 pub struct Files {
+    /// What the folder was found by.
+    root: Box<Path>,
     folder: Arc<Folder>,
     index: Box<[Box<str>]>,
     listing: bool,
@@ -59,6 +62,7 @@ impl Files {
             })?),
         };
         Ok(Self {
+            root: config.root.as_path().into(),
             folder: Arc::new(folder),
             index: config
                 .index
@@ -172,6 +176,11 @@ impl Files {
 }
 
 impl Handler for Files {
+    /// A release that is put in place by moving a link, `current` say, is another folder under the same name.
+    fn is_outdated(&self) -> bool {
+        !self.folder.is_at(&self.root)
+    }
+
     fn handle<'a>(&'a self, request: Request<Body>, facts: &'a Facts) -> Reply<'a> {
         match *request.method() {
             Method::GET | Method::HEAD => self.find(&request, facts),

@@ -55,11 +55,16 @@ pub async fn drive<I: Transport>(
     let mut draining = false;
     let outcome = poll_fn(|cx| {
         let mut conn = Pin::new(&mut conn);
+        // What has arrived is read first: hyper closes a connection that is told to finish before it has read anything.
+        if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
         if !draining && drain.has_begun(cx) {
             draining = true;
             conn.as_mut().graceful_shutdown();
+            return conn.poll(cx);
         }
-        conn.poll(cx)
+        Poll::Pending
     })
     .await;
     if let Err(error) = outcome {

@@ -1,5 +1,6 @@
 //! What a failed accept calls for.
 
+use super::super::adopt;
 use super::*;
 
 #[test]
@@ -30,15 +31,9 @@ fn every_error_of_accept_has_its_remedy() {
 
 #[tokio::test]
 async fn a_queue_is_emptied_to_its_end_and_not_only_as_far_as_a_task_may_work_at_once() {
-    // With the backlog that the server has: the default of others may be less than 300.
-    let key = crate::listener::SocketKey {
-        scheme: Scheme::Http,
-        ip: Some([127, 0, 0, 1].into()),
-        port: 0,
-    };
-    let mut listening = crate::listener::listen(key, 1, true).expect("a port");
-    let socket = listening.sockets.remove(0).remove(0);
-    let listener = TcpListener::from_std(socket).expect("watched");
+    // The standard library's own bound on the queue is 128.
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = TcpListener::from_std(adopt(socket).expect("adopted")).expect("watched");
     let address = listener.local_addr().expect("bound");
     // More than tokio lets a task do before it must wait its turn.
     let clients: Vec<_> = (0..300)

@@ -77,6 +77,17 @@ fn the_end_of_the_last_connection_is_told() {
     assert!(none_left.as_mut().poll(&mut cx).is_ready());
 }
 
+#[test]
+fn only_so_many_are_told_at_once_why_they_are_turned_away() {
+    let limits = ConnectionLimits::new(Some(0), None);
+    let mut told: Vec<_> = (0..FAREWELLS_MAX).map(|_| limits.turn_away()).collect();
+    assert!(told.iter().all(Option::is_some));
+    assert!(limits.turn_away().is_none());
+    told.pop();
+    assert!(limits.turn_away().is_some());
+    assert_eq!(limits.open(), 0);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Enter(u8),

@@ -35,6 +35,7 @@ pub mod raw {
                 Ok(0) => break,
                 Ok(read) => all.extend_from_slice(&room[..read]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}; so far: {}", String::from_utf8_lossy(&all)),
             }
         }
@@ -46,12 +47,11 @@ pub mod raw {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
-            assert_eq!(
-                stream.read(&mut byte).expect("a response"),
-                1,
-                "closed within a head: {:?}",
-                String::from_utf8_lossy(&head)
-            );
+            // Unlike `read`, this goes on after a signal, which ends a wait with a timeout even where nobody handles it.
+            stream.read_exact(&mut byte).unwrap_or_else(|error| {
+                let head = String::from_utf8_lossy(&head);
+                panic!("{error} within a head: {head:?}")
+            });
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).expect("a head is ASCII");

@@ -100,6 +100,7 @@ impl Server {
 
     /// Starts the program, and waits for nothing.
     pub fn spawn(folder: TempDir, config: &str, change: impl FnOnce(&mut Command)) -> Self {
+        raise_open_files();
         let file = folder.path().join("config/bindings.toml");
         fs::write(&file, Self::with_log(config)).expect("the bindings file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_portunus"));
@@ -314,6 +315,13 @@ pub fn through(command: &mut Command, wrapper: &[&str]) {
         wrapped.current_dir(folder);
     }
     *command = wrapped;
+}
+
+/// Every connection of a server is one of its clients' too, and these tests are all its clients.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
 }
 
 /// Asks again and again until there is an answer.
