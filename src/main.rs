@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Measured against the system's allocator on small requests: fewer instructions, and memory that comes back after a peak.
+/// Fewer instructions for small allocations than the system's allocator. Memory of a peak comes back with later traffic;
+/// `MIMALLOC_PURGE_DELAY=0` gives it back at once.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
