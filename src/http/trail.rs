@@ -129,11 +129,7 @@ impl Trail {
     }
 
     fn tell(&self, refusal: &Refusal) {
-        let tls = self.connection.tls.as_ref();
         self.edge.report.refused(&Refused {
-            sni: tls.and_then(|tls| tls.sni.as_deref()),
-            alpn: tls.and_then(|tls| tls.alpn),
-            tls_version: tls.map(|tls| tls.version),
             host: self.host.as_ref().map(HostName::as_str),
             method: self.method.as_ref().map(Method::as_str),
             path: self.target.as_ref().map(PathAndQuery::path),
@@ -141,12 +137,7 @@ impl Trail {
             site: self.site.map(|site| &*self.edge.sites[site].name),
             pool: self.pool.map(|pool| self.edge.pools[pool].name()),
             detail: Some(&refusal.detail),
-            ..Refused::new(
-                refusal.reason,
-                self.connection.client,
-                self.connection.local,
-                self.protocol,
-            )
+            ..Refused::on(&self.connection, refusal.reason, self.protocol)
         });
     }
 }

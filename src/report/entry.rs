@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Scheme};
+use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Scheme};
 
 /// One line of the error log: something was refused before a handler saw it, or a handler could not answer.
 ///
@@ -65,6 +65,19 @@ impl<'a> Refused<'a> {
             site: None,
             pool: None,
             detail: None,
+        }
+    }
+}
+
+impl<'a> Refused<'a> {
+    /// A refusal on a connection: with its two ends, and what its handshake settled.
+    pub fn on(connection: &'a Connection, reason: Reason, protocol: Protocol) -> Refused<'a> {
+        let tls = connection.tls.as_ref();
+        Refused {
+            sni: tls.and_then(|tls| tls.sni.as_deref()),
+            alpn: tls.and_then(|tls| tls.alpn),
+            tls_version: tls.map(|tls| tls.version),
+            ..Refused::new(reason, connection.client, connection.local, protocol)
         }
     }
 }

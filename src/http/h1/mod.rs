@@ -230,19 +230,9 @@ async fn close<I: Transport>(gate: Gate<I>, shared: &Shared) {
 
 /// Tells the error log why a connection ended between requests.
 fn tell(shared: &Shared, refusal: &Refusal) {
-    let connection = &shared.connection;
-    let tls = connection.tls.as_ref();
     shared.thread.edge().report.refused(&Refused {
-        sni: tls.and_then(|tls| tls.sni.as_deref()),
-        alpn: tls.and_then(|tls| tls.alpn),
-        tls_version: tls.map(|tls| tls.version),
         detail: Some(&refusal.detail),
-        ..Refused::new(
-            refusal.reason,
-            connection.client,
-            connection.local,
-            Protocol::Http1,
-        )
+        ..Refused::on(&shared.connection, refusal.reason, Protocol::Http1)
     });
 }
 

@@ -96,20 +96,10 @@ struct Shared {
 impl Shared {
     /// Tells the error log of what concerns the connection, or a stream that no request was made of.
     fn tell(&self, refusal: &Refusal) {
-        let connection = &self.connection;
-        let tls = connection.tls.as_ref();
         self.thread.edge().report.refused(&Refused {
-            sni: tls.and_then(|tls| tls.sni.as_deref()),
-            alpn: tls.and_then(|tls| tls.alpn),
-            tls_version: tls.map(|tls| tls.version),
             status: refusal.status().map(|status| status.as_u16()),
             detail: Some(&refusal.detail),
-            ..Refused::new(
-                refusal.reason,
-                connection.client,
-                connection.local,
-                Protocol::Http2,
-            )
+            ..Refused::on(&self.connection, refusal.reason, Protocol::Http2)
         });
     }
 
