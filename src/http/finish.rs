@@ -27,7 +27,7 @@ pub(super) fn respond(
     close: bool,
 ) -> Answer {
     trail.stage = Stage::Done;
-    let edge = Arc::clone(&trail.edge);
+    let edge = &trail.edge;
     if let Some(server) = &edge.server_header
         && let Entry::Vacant(place) = response.headers_mut().entry(SERVER)
     {
@@ -44,7 +44,7 @@ pub(super) fn respond(
     let access = trail
         .access
         .take()
-        .map(|access| AccessEnd::boxed(&mut trail, *access, response.status()));
+        .map(|access| AccessEnd::boxed(&trail, *access, response.status()));
     let end = Box::new(RequestEnd {
         permit,
         access,
@@ -59,14 +59,11 @@ pub(super) fn respond(
     if head_only {
         keep_length(&mut response);
     }
-    let response = response.map(|body| {
-        let body = if head_only {
-            body.without_content()
-        } else {
-            body
-        };
-        body.watched(end)
-    });
+    let body = response.body_mut();
+    if head_only {
+        body.drop_content();
+    }
+    body.watch(end);
     Answer::Response { response, close }
 }
 
@@ -122,14 +119,14 @@ struct AccessEnd {
 }
 
 impl AccessEnd {
-    fn boxed(trail: &mut Trail, access: AccessTrail, status: StatusCode) -> Box<Self> {
-        let edge = Arc::clone(&trail.edge);
+    fn boxed(trail: &Trail, access: AccessTrail, status: StatusCode) -> Box<Self> {
+        let edge = &trail.edge;
         Box::new(Self {
             report: Arc::clone(&edge.report),
             connection: Arc::clone(&trail.connection),
-            method: trail.method.take(),
-            target: trail.target.take(),
-            host: trail.host.take(),
+            method: trail.method.clone(),
+            target: trail.target().cloned(),
+            host: trail.host().cloned(),
             binding: trail
                 .binding
                 .map(|binding| edge.bindings[binding].key.to_string()),

@@ -81,14 +81,13 @@ impl Body {
         }
     }
 
-    /// The same body, with somebody told how far it is read. A body that is watched already keeps the first watch inside
+    /// From here on `watch` is told how far the body is read. A body that is watched already keeps the first watch inside
     /// the second.
-    pub fn watched(mut self, watch: Box<dyn BodyWatch>) -> Self {
+    pub fn watch(&mut self, watch: Box<dyn BodyWatch>) {
         self.watch = Some(match self.watch.take() {
             None => watch,
             Some(inner) => Box::new(Both(inner, watch)),
         });
-        self
     }
 
     /// The content when it is in memory as a whole and nobody has read of it yet; hands it out once.
@@ -126,10 +125,9 @@ impl Body {
         }
     }
 
-    /// Drops the content, as a response to HEAD does, and keeps the watch.
-    pub fn without_content(mut self) -> Self {
+    /// Lets go of the content, as a response to HEAD does, and keeps the watch.
+    pub fn drop_content(&mut self) {
         self.content = Content::Empty;
-        self
     }
 }
 

@@ -54,17 +54,15 @@ impl Handler for Respond {
         })
     }
 
-    fn handle_now(&self, request: Request<Body>, _: &Facts) -> Result<Outcome, Request<Body>> {
-        if !self.delay.is_zero() {
-            return Err(request);
-        }
-        Ok(Ok(self.response()))
+    fn handle_now(&self, _: &Request<Body>, _: &Facts) -> Option<Outcome> {
+        self.delay.is_zero().then(|| Ok(self.response()))
     }
 }
 
 impl Prepared {
     fn new(config: &config::Respond) -> Self {
-        let mut headers = HeaderMap::with_capacity(config.headers.len());
+        // A clone keeps this room, and needs it: Date, Server and Content-Length are still to come.
+        let mut headers = HeaderMap::with_capacity(config.headers.len() + 4);
         for (name, value) in &config.headers {
             headers.append(own_name(name), own_value(value));
         }

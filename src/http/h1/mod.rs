@@ -141,7 +141,7 @@ fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answering {
     let (in_flight, refusal) = shared.wire.request();
     if let Some(refusal) = refusal {
         let answer = refuse_unread(
-            edge,
+            &edge,
             &shared.connection,
             Protocol::Http1,
             &refusal,
@@ -157,7 +157,7 @@ fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answering {
     }
     let request = Request::from_parts(parts, content);
     match serve(
-        edge,
+        &edge,
         &shared.connection,
         Protocol::Http1,
         request,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::handler::upgrade::Tunnel;
-use crate::http::InFlight;
+use crate::http::{FlightCount, InFlight};
 use crate::model::Refusal;
 
 #[derive(Default)]
@@ -14,7 +14,9 @@ pub(super) struct Wire {
     heads: AtomicU64,
     /// Requests that hyper made of them.
     requests: AtomicU64,
-    in_flight: InFlight,
+    in_flight: FlightCount,
+    /// Which head the refusal in `rare` stands in for; 0: none.
+    stand_in: AtomicU64,
     upgrade: AtomicU8,
     reset: AtomicBool,
     rare: Mutex<Rare>,
@@ -23,8 +25,8 @@ pub(super) struct Wire {
 /// What happens once in a connection's life, if at all.
 #[derive(Default)]
 struct Rare {
-    /// The refusal that the last head stands in for, and which head that is.
-    stand_in: Option<(u64, Refusal)>,
+    /// The refusal that a head stands in for.
+    stand_in: Option<Refusal>,
     body_broke: Option<Refusal>,
     ended: Option<Refusal>,
     tunnel: Option<Tunnel>,
@@ -43,7 +45,7 @@ impl Wire {
     }
 
     pub(super) fn head_passed(&self) {
-        self.heads.fetch_add(1, Relaxed);
+        one_more(&self.heads);
         self.upgrade.store(0, Relaxed);
     }
 
@@ -57,18 +59,14 @@ impl Wire {
     }
 
     pub(super) fn refuse_next_head(&self, refusal: Refusal) {
-        let index = self.heads.fetch_add(1, Relaxed) + 1;
-        self.rare().stand_in = Some((index, refusal));
+        self.stand_in.store(one_more(&self.heads), Relaxed);
+        self.rare().stand_in = Some(refusal);
     }
 
     /// A request has come out of hyper: in flight until the token is dropped, and the refusal that it stands in for.
     pub(super) fn request(&self) -> (InFlight, Option<Refusal>) {
-        let index = self.requests.fetch_add(1, Relaxed) + 1;
-        let mut rare = self.rare();
-        let refusal = rare
-            .stand_in
-            .take_if(|(at, _)| *at == index)
-            .map(|(_, refusal)| refusal);
+        let refused = one_more(&self.requests) == self.stand_in.load(Relaxed);
+        let refusal = refused.then(|| self.rare().stand_in.take()).flatten();
         (self.in_flight.enter(), refusal)
     }
 
@@ -91,7 +89,7 @@ impl Wire {
         rare.ended
             .take()
             .or_else(|| rare.body_broke.take())
-            .or_else(|| rare.stand_in.take().map(|(_, refusal)| refusal))
+            .or_else(|| rare.stand_in.take())
     }
 
     pub(super) fn upgrade(&self) -> Upgrade {
@@ -127,4 +125,11 @@ impl Wire {
     fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts one more, and says how many that makes. One thread writes, so this need not be one step.
+fn one_more(count: &AtomicU64) -> u64 {
+    let more = count.load(Relaxed) + 1;
+    count.store(more, Relaxed);
+    more
 }

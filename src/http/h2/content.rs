@@ -12,7 +12,8 @@ use http_body::{Frame, SizeHint};
 use crate::model::{BodyError, Reason};
 
 pub(super) struct Content {
-    stream: RecvStream,
+    /// None where the request's head was its end.
+    stream: Option<RecvStream>,
     /// From Content-Length; h2 itself sees to it that it is kept.
     length: Option<u64>,
     data_ended: bool,
@@ -22,7 +23,7 @@ pub(super) struct Content {
 
 impl Content {
     pub(super) fn new(
-        stream: RecvStream,
+        stream: Option<RecvStream>,
         length: Option<u64>,
         wanted: Option<Arc<AtomicBool>>,
     ) -> Self {
@@ -44,34 +45,37 @@ impl http_body::Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        let Some(stream) = &mut this.stream else {
+            return Poll::Ready(None);
+        };
         if let Some(wanted) = this.wanted.take() {
             wanted.store(true, Relaxed);
         }
         if !this.data_ended {
-            match std::task::ready!(this.stream.poll_data(cx)) {
+            match std::task::ready!(stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     // The window is given back when the handler has the bytes: it asks for more only when it has room.
-                    let _ = this.stream.flow_control().release_capacity(data.len());
+                    let _ = stream.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(broken(error)))),
                 None => this.data_ended = true,
             }
         }
-        match std::task::ready!(this.stream.poll_trailers(cx)) {
+        match std::task::ready!(stream.poll_trailers(cx)) {
             Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
             Err(error) => Poll::Ready(Some(Err(broken(error)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        (self.stream.as_ref()).is_none_or(RecvStream::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.length {
             Some(length) => SizeHint::with_exact(length),
-            None if self.stream.is_end_stream() => SizeHint::with_exact(0),
+            None if self.is_end_stream() => SizeHint::with_exact(0),
             None => SizeHint::default(),
         }
     }

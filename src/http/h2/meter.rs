@@ -4,6 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,27 +28,41 @@ pub(super) struct Meter<I> {
     /// flushes gathers here, and leaves in one write.
     gathered: BytesMut,
     stall: SendStall,
+    readings: Readings,
     gauge: Arc<Gauge>,
 }
 
-/// What the meter and the driver tell each other. They run on one thread; nothing here is contended.
-pub(super) struct Gauge(Mutex<Readings>);
+/// What the meter and the driver tell each other. They run on one thread: a store is seen by the next load, and nothing
+/// here is contended.
+#[derive(Default)]
+pub(super) struct Gauge {
+    /// Whether what h2 writes is to be gathered.
+    corked: AtomicBool,
+    /// HEADERS that the driver asked for and that are not written yet.
+    headers_due: AtomicU64,
+    /// Whether `news` holds any.
+    any_news: AtomicBool,
+    news: Mutex<News>,
+}
+
+/// What the driver has to act upon; most connections never have any.
+#[derive(Default)]
+struct News {
+    verdict: Option<Verdict>,
+    /// What h2 answered by itself.
+    by_h2: Vec<Refusal>,
+    /// When a header block began whose end has not come.
+    block_began: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Readings {
     window_began: Instant,
     spent: Spent,
-    /// HEADERS that the driver asked for and that are not written yet.
-    headers_due: u64,
-    /// When a header block began whose end has not come.
-    block_began: Option<Instant>,
-    verdict: Option<Verdict>,
+    /// Whether a header block has begun whose end has not come.
+    in_block: bool,
     /// Whether the client has sent its first frame.
     begun: bool,
-    /// Whether what h2 writes is to be gathered.
-    corked: bool,
-    /// What h2 answered by itself.
-    by_h2: Vec<Refusal>,
 }
 
 /// Why the connection must end, and the code that GOAWAY has for it.
@@ -73,117 +88,81 @@ struct Spent {
 
 impl Gauge {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Readings {
-            window_began: Instant::now(),
-            spent: Spent::default(),
-            headers_due: 0,
-            block_began: None,
-            verdict: None,
-            begun: false,
-            corked: false,
-            by_h2: Vec::new(),
-        })))
-    }
-
-    fn readings(&self) -> MutexGuard<'_, Readings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Arc::default()
     }
 
     /// Gathers what h2 writes, or lets the next flush write it.
     pub(super) fn cork(&self, corked: bool) {
-        self.readings().corked = corked;
+        self.corked.store(corked, Relaxed);
     }
 
     /// The driver is about to send a header block.
     pub(super) fn headers_due(&self) {
-        self.readings().headers_due += 1;
+        let due = self.headers_due.load(Relaxed);
+        self.headers_due.store(due + 1, Relaxed);
+    }
+
+    /// A header block is written; whether it is one that the driver asked for.
+    fn was_due(&self) -> bool {
+        let due = self.headers_due.load(Relaxed);
+        self.headers_due.store(due.saturating_sub(1), Relaxed);
+        due > 0
     }
 
     /// Why the connection must end, if it must.
     pub(super) fn take_verdict(&self) -> Option<Verdict> {
-        self.readings().verdict.take()
+        self.news()?.verdict.take()
     }
 
     /// What h2 refused by itself since this was last asked.
     pub(super) fn take_refused_by_h2(&self) -> Vec<Refusal> {
-        std::mem::take(&mut self.readings().by_h2)
+        (self.news()).map_or_else(Vec::new, |mut news| std::mem::take(&mut news.by_h2))
     }
 
     /// When the header block that is being received began.
     pub(super) fn block_began(&self) -> Option<Instant> {
-        self.readings().block_began
-    }
-}
-
-impl Readings {
-    fn received(&mut self, frame: Frame) {
-        self.keep_rules(frame);
-        let spent = &mut self.spent;
-        match frame.kind {
-            frames::RST_STREAM => spent.resets += 1,
-            frames::SETTINGS if frame.flags & frames::ACK == 0 => spent.settings += 1,
-            frames::PING => spent.pings += 1,
-            frames::DATA if frame.length == 0 && frame.flags & frames::END_STREAM == 0 => {
-                spent.empty += 1
-            }
-            frames::DATA | frames::SETTINGS => return,
-            frames::WINDOW_UPDATE => spent.window_updates += 1,
-            frames::HEADERS | frames::CONTINUATION => {
-                if frame.kind == frames::CONTINUATION {
-                    spent.continuations += 1;
-                }
-                let ends = frame.flags & frames::END_HEADERS != 0;
-                self.block_began = (!ends).then(|| self.block_began.unwrap_or_else(Instant::now));
-            }
-            _ => spent.other += 1,
-        }
-        if let Some(what) = self.spent.over() {
-            self.next_window_or(what);
-        }
+        self.news()?.block_began
     }
 
-    /// Rules that h2 does not keep, or answers with another code than the RFC's.
-    fn keep_rules(&mut self, frame: Frame) {
-        let first = !std::mem::replace(&mut self.begun, true);
-        if first && (frame.kind != frames::SETTINGS || frame.flags & frames::ACK != 0) {
-            let detail = "the connection does not begin with SETTINGS (RFC 9113 section 3.4)";
-            self.end(Reason::H2Protocol, detail, h2::Reason::PROTOCOL_ERROR);
-        }
-        let right_size = match frame.kind {
-            frames::PRIORITY => frame.length == 5,
-            frames::RST_STREAM | frames::WINDOW_UPDATE => frame.length == 4,
-            frames::PING => frame.length == 8,
-            frames::SETTINGS if frame.flags & frames::ACK != 0 => frame.length == 0,
-            frames::SETTINGS => frame.length.is_multiple_of(6),
-            _ => true,
-        };
-        if !right_size {
-            let detail = "a frame has another length than its type has (RFC 9113 section 4.2)";
-            self.end(Reason::H2Protocol, detail, h2::Reason::FRAME_SIZE_ERROR);
-        }
+    fn has_verdict(&self) -> bool {
+        self.news().is_some_and(|news| news.verdict.is_some())
     }
 
-    fn end(&mut self, reason: Reason, detail: &'static str, code: h2::Reason) {
-        self.verdict.get_or_insert_with(|| Verdict {
-            refusal: Refusal::new(reason, detail),
-            code,
+    fn news(&self) -> Option<MutexGuard<'_, News>> {
+        self.any_news.load(Relaxed).then(|| self.lock())
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut News)) {
+        change(&mut self.lock());
+        self.any_news.store(true, Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection must end.
+    fn end(&self, reason: Reason, detail: &'static str, code: h2::Reason) {
+        self.tell(|news| {
+            news.verdict.get_or_insert_with(|| Verdict {
+                refusal: Refusal::new(reason, detail),
+                code,
+            });
         });
     }
 
-    /// The budgets are for [`WINDOW`]; only when one is overdrawn is the clock looked at.
-    fn next_window_or(&mut self, what: &'static str) {
-        let now = Instant::now();
-        if now - self.window_began >= WINDOW {
-            self.window_began = now;
-            self.spent = Spent::default();
-        } else {
-            self.end(Reason::H2Abuse, what, h2::Reason::ENHANCE_YOUR_CALM);
-        }
+    fn by_h2(&self, refusal: Refusal) {
+        self.tell(|news| {
+            // h2 ends the connection long before so many go unread.
+            if news.by_h2.len() < BY_H2_MAX {
+                news.by_h2.push(refusal);
+            }
+        });
     }
 
-    fn wrote(&mut self, frame: Frame) {
+    fn wrote(&self, frame: Frame) {
         match frame.kind {
-            frames::HEADERS if self.headers_due > 0 => self.headers_due -= 1,
+            frames::HEADERS if self.was_due() => {}
             frames::HEADERS => self.by_h2(Refusal::new(
                 Reason::RequestLength,
                 "the request's fields are longer than limits.max_request_bytes",
@@ -199,11 +178,68 @@ impl Readings {
             _ => {}
         }
     }
+}
 
-    fn by_h2(&mut self, refusal: Refusal) {
-        // h2 ends the connection long before so many go unread.
-        if self.by_h2.len() < BY_H2_MAX {
-            self.by_h2.push(refusal);
+impl Readings {
+    fn received(&mut self, frame: Frame, gauge: &Gauge) {
+        self.keep_rules(frame, gauge);
+        let spent = &mut self.spent;
+        match frame.kind {
+            frames::RST_STREAM => spent.resets += 1,
+            frames::SETTINGS if frame.flags & frames::ACK == 0 => spent.settings += 1,
+            frames::PING => spent.pings += 1,
+            frames::DATA if frame.length == 0 && frame.flags & frames::END_STREAM == 0 => {
+                spent.empty += 1
+            }
+            frames::DATA | frames::SETTINGS => return,
+            frames::WINDOW_UPDATE => spent.window_updates += 1,
+            frames::HEADERS | frames::CONTINUATION => {
+                if frame.kind == frames::CONTINUATION {
+                    spent.continuations += 1;
+                }
+                let ends = frame.flags & frames::END_HEADERS != 0;
+                if ends == self.in_block {
+                    self.in_block = !ends;
+                    let began = self.in_block.then(Instant::now);
+                    gauge.tell(|news| news.block_began = began);
+                }
+            }
+            _ => spent.other += 1,
+        }
+        if let Some(what) = self.spent.over() {
+            self.next_window_or(what, gauge);
+        }
+    }
+
+    /// Rules that h2 does not keep, or answers with another code than the RFC's.
+    fn keep_rules(&mut self, frame: Frame, gauge: &Gauge) {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first && (frame.kind != frames::SETTINGS || frame.flags & frames::ACK != 0) {
+            let detail = "the connection does not begin with SETTINGS (RFC 9113 section 3.4)";
+            gauge.end(Reason::H2Protocol, detail, h2::Reason::PROTOCOL_ERROR);
+        }
+        let right_size = match frame.kind {
+            frames::PRIORITY => frame.length == 5,
+            frames::RST_STREAM | frames::WINDOW_UPDATE => frame.length == 4,
+            frames::PING => frame.length == 8,
+            frames::SETTINGS if frame.flags & frames::ACK != 0 => frame.length == 0,
+            frames::SETTINGS => frame.length.is_multiple_of(6),
+            _ => true,
+        };
+        if !right_size {
+            let detail = "a frame has another length than its type has (RFC 9113 section 4.2)";
+            gauge.end(Reason::H2Protocol, detail, h2::Reason::FRAME_SIZE_ERROR);
+        }
+    }
+
+    /// The budgets are for [`WINDOW`]; only when one is overdrawn is the clock looked at.
+    fn next_window_or(&mut self, what: &'static str, gauge: &Gauge) {
+        let now = Instant::now();
+        if now - self.window_began >= WINDOW {
+            self.window_began = now;
+            self.spent = Spent::default();
+        } else {
+            gauge.end(Reason::H2Abuse, what, h2::Reason::ENHANCE_YOUR_CALM);
         }
     }
 }
@@ -252,17 +288,22 @@ impl<I> Meter<I> {
             outgoing: Frames::new(0),
             gathered: BytesMut::new(),
             stall: SendStall::new(min_send_rate),
+            readings: Readings {
+                window_began: Instant::now(),
+                spent: Spent::default(),
+                in_block: false,
+                begun: false,
+            },
             gauge,
         }
     }
 
     fn wrote(&mut self, slices: &[io::IoSlice<'_>], mut written: usize) {
-        let mut readings = self.gauge.readings();
-        readings.spent.sent_bytes += written as u64;
+        self.readings.spent.sent_bytes += written as u64;
         for slice in slices {
             let step = slice.len().min(written);
             self.outgoing
-                .follow(&slice[..step], |frame| readings.wrote(frame));
+                .follow(&slice[..step], |frame| self.gauge.wrote(frame));
             written -= step;
         }
     }
@@ -276,7 +317,8 @@ impl<I> Meter<I> {
             Ok(polled) => polled,
             Err(refusal) => {
                 let code = h2::Reason::ENHANCE_YOUR_CALM;
-                self.gauge.readings().verdict = Some(Verdict { refusal, code });
+                self.gauge
+                    .tell(|news| news.verdict = Some(Verdict { refusal, code }));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -298,10 +340,10 @@ impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
             buf.put_slice(&this.first[..step]);
             this.first.advance(step);
         }
-        let mut readings = this.gauge.readings();
-        this.incoming
-            .follow(&buf.filled()[before..], |frame| readings.received(frame));
-        if readings.verdict.is_some() {
+        this.incoming.follow(&buf.filled()[before..], |frame| {
+            this.readings.received(frame, &this.gauge);
+        });
+        if this.gauge.has_verdict() {
             // h2 gets to see nothing of this; the driver, which runs next, ends the connection.
             buf.set_filled(before);
             return Poll::Pending;
@@ -364,7 +406,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.gauge.readings().corked {
+        if this.gauge.corked.load(Relaxed) {
             return Poll::Ready(Ok(()));
         }
         ready!(this.poll_gathered(cx))?;

@@ -17,6 +17,7 @@ use http_body::Body as _;
 
 use super::content::Content;
 use super::{Shared, Streaming};
+use crate::http::ThreadEdge;
 use crate::http::date::date;
 use crate::http::serve::{Answer, Serving, Work, serve};
 use crate::http::stall::SendStall;
@@ -26,26 +27,20 @@ use crate::model::{Body, Protocol, Refusal};
 /// client's windows, that is nothing.
 pub(super) fn begin(
     shared: &Arc<Shared>,
-    request: Request<RecvStream>,
+    edge: &ThreadEdge,
+    mut request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) -> Option<Streaming> {
     let in_flight = shared.in_flight.enter();
-    let (mut parts, stream) = request.into_parts();
-    let edge = shared.thread.edge();
     // Crumbs count as what they are: a hundred thousand of them are no one field.
-    if parts.headers.len() <= edge.limits.max_header_fields {
-        join_cookies(&mut parts.headers);
+    if request.headers().len() <= edge.limits.max_header_fields {
+        join_cookies(request.headers_mut());
     }
-    let expects = parts
-        .headers
-        .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let wanted = expects.then(Arc::<AtomicBool>::default);
-    let length = parts
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    let request = Request::from_parts(parts, Content::new(stream, length, wanted.clone()));
+    let has_content = !request.body().is_end_stream();
+    let wanted = (has_content && expects_continue(&request)).then(Arc::<AtomicBool>::default);
+    let length = has_content.then(|| content_length(&request)).flatten();
+    let request =
+        request.map(|stream| Content::new(has_content.then_some(stream), length, wanted.clone()));
     match serve(
         edge,
         &shared.connection,
@@ -59,6 +54,16 @@ pub(super) fn begin(
         }
         Serving::Later(work) => Some(Box::pin(run(Arc::clone(shared), work, respond, wanted))),
     }
+}
+
+fn expects_continue<B>(request: &Request<B>) -> bool {
+    (request.headers().get(EXPECT))
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn content_length<B>(request: &Request<B>) -> Option<u64> {
+    let value = request.headers().get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 /// Waits for the answer, and sends it.
@@ -117,17 +122,17 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// Fields that speak of an HTTP/1.1 connection have no place in HTTP/2 (RFC 9113 section 8.2.2).
 fn strip_connection_fields(headers: &mut HeaderMap) {
-    static FIELDS: [HeaderName; 5] = [
-        CONNECTION,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
-    if headers.keys().any(|name| FIELDS.contains(name)) {
-        for name in &FIELDS {
-            headers.remove(name);
-        }
+    // Told by their lengths first: nearly no response has any of them.
+    let speaks_of_connection = |name: &HeaderName| match name.as_str().len() {
+        7 => *name == UPGRADE,
+        10 => *name == CONNECTION || *name == "keep-alive",
+        16 => *name == "proxy-connection",
+        17 => *name == TRANSFER_ENCODING,
+        _ => false,
+    };
+    while let Some(name) = headers.keys().find(|name| speaks_of_connection(name)) {
+        let name = name.clone();
+        headers.remove(name);
     }
 }
 
