@@ -18,12 +18,6 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for tokio_rustls::server::TlsStream<TcpStream> {
-    fn reset_on_close(&self) {
-        self.get_ref().0.reset_on_close();
-    }
-}
-
 /// In-memory pipes, for tests and benches.
 impl Transport for tokio::io::DuplexStream {
     fn reset_on_close(&self) {}

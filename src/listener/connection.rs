@@ -10,9 +10,11 @@ use tokio::net::TcpStream;
 
 use super::worker::Worker;
 use crate::http::{h1, h2};
-use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme};
+use crate::model::{
+    ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme, TlsFacts,
+};
 use crate::report::Refused;
-use crate::tls::Handshake;
+use crate::tls::{Handshake, TlsStream};
 
 /// A connection that was accepted.
 pub(super) struct Connected {
@@ -51,13 +53,7 @@ impl Connected {
     }
 
     /// The handshake, within its time, its bound on how many run at once, and the server's own life.
-    async fn handshake(
-        &self,
-        stream: TcpStream,
-    ) -> Option<(
-        tokio_rustls::server::TlsStream<TcpStream>,
-        crate::model::TlsFacts,
-    )> {
+    async fn handshake(&self, stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
         let edge = self.worker.thread.edge();
         let table = self.worker.tls.load_full();
         let mut handshake = Handshake::new(&table, &edge.report, self.client, self.local);

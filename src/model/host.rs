@@ -255,24 +255,36 @@ fn read_authority(text: &str) -> Result<(HostName, Option<u16>), HostError> {
 /// The host and the port's digits, if the host is a name that needs no change and nothing is wrong: nearly every one, read
 /// in one pass.
 fn split_plain(text: &str) -> Option<(&str, &str)> {
-    let mut label = 0;
-    let mut end = text.len();
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label += 1,
-            b'.' if (1..=LABEL_MAX).contains(&label) => label = 0,
-            b':' => {
-                end = at;
-                break;
-            }
+    let mut rest = text.as_bytes();
+    let end = loop {
+        let label = rest.iter().take_while(|byte| is_plain(**byte)).count();
+        if !(1..=LABEL_MAX).contains(&label) {
+            return None;
+        }
+        rest = &rest[label..];
+        match rest {
+            [] | [b':', ..] => break text.len() - rest.len(),
+            [b'.', after @ ..] => rest = after,
             _ => return None,
         }
-    }
+    };
     let port = text.get(end + 1..).unwrap_or_default();
-    let plain = end <= NAME_MAX
-        && (1..=LABEL_MAX).contains(&label)
-        && port.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = end <= NAME_MAX && port.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| (&text[..end], port))
+}
+
+/// Whether a byte may stand in a label, and is lower-case.
+fn is_plain(byte: u8) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut at = 0;
+        while at < 256 {
+            plain[at] = matches!(at as u8, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+            at += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
 }
 
 fn read_port(text: &str) -> Result<Option<u16>, HostError> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::{Handler, Outcome, Reply};
@@ -61,7 +62,7 @@ impl Handler for Respond {
 
 impl Prepared {
     fn new(config: &config::Respond) -> Self {
-        // A clone keeps this room, and needs it: Date, Server and Content-Length are still to come.
+        // A clone keeps this room, and needs it: Date and Server are still to come.
         let mut headers = HeaderMap::with_capacity(config.headers.len() + 4);
         for (name, value) in &config.headers {
             headers.append(own_name(name), own_value(value));
@@ -71,6 +72,9 @@ impl Prepared {
         } else {
             Bytes::new()
         };
+        if !content.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
+        }
         Self { headers, content }
     }
 }

@@ -5,6 +5,7 @@
 //! pipelined requests, by the same path as every response. The gate also keeps the timers that only it can keep: a head
 //! that does not come, an idle connection, a client that does not take its response.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -396,16 +397,21 @@ fn write_joined<I: AsyncWrite>(
     cx: &mut Context<'_>,
     slices: &[io::IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    let mut room = [0; JOINED_BYTES_MAX];
-    let mut length = 0;
-    for slice in slices {
-        let Some(free) = room.get_mut(length..length + slice.len()) else {
-            return io.poll_write_vectored(cx, slices);
-        };
-        free.copy_from_slice(slice);
-        length += slice.len();
+    if slices.iter().map(|slice| slice.len()).sum::<usize>() > JOINED_BYTES_MAX {
+        return io.poll_write_vectored(cx, slices);
     }
-    io.poll_write(cx, &room[..length])
+    JOINED.with_borrow_mut(|joined| {
+        joined.clear();
+        for slice in slices {
+            joined.extend_from_slice(slice);
+        }
+        io.poll_write(cx, joined)
+    })
+}
+
+thread_local! {
+    /// Where slices are joined: of a thread and not on the stack, where it would have to be cleared each time.
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl<I> Gate<I> {

@@ -149,13 +149,11 @@ fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answering {
         );
         return Answering::Now(Some(shared.settle(answer)));
     }
-    let (mut parts, incoming) = request.into_parts();
-    let content = Content::new(incoming, Arc::clone(&shared.wire));
-    if !content.is_empty() {
+    let mut request = request.map(|incoming| Content::new(incoming, Arc::clone(&shared.wire)));
+    if !request.body().is_empty() {
         // The gate takes what follows for the body, so the connection cannot leave HTTP behind it.
-        parts.headers.remove(UPGRADE);
+        request.headers_mut().remove(UPGRADE);
     }
-    let request = Request::from_parts(parts, content);
     match serve(
         &edge,
         &shared.connection,
