@@ -1,8 +1,10 @@
 //! HTTP/1 between a hostile client and a hostile upstream: what neither may make of the other's messages, and what no one may
 //! have refused in silence.
 
+use std::io::Write;
+
 use crate::http1::bytes;
-use crate::support::{Site, raw};
+use crate::support::{Server, Site, Upstream, raw};
 
 /// Heads that hyper would refuse by itself, with a response of its own and no line in the error log, were they to reach it.
 const REFUSED_BEFORE_HYPER: &[(&str, &str)] = &[
@@ -62,4 +64,161 @@ fn what_hyper_would_refuse_in_silence_is_refused_before_it() {
             "{request:?}"
         );
     }
+}
+
+/// A request whose chunks and trailers are as given.
+fn chunked(head: &str, body: &str) -> Vec<u8> {
+    bytes(&format!(
+        "POST / HTTP/1.1~Host: a~Connection: close~{head}Transfer-Encoding: chunked~~{body}"
+    ))
+}
+
+#[test]
+fn trailers_say_nothing_that_a_head_may_not() {
+    let upstream = Upstream::start(|talk| {
+        talk.read_head();
+        let mut body = String::new();
+        while !body.ends_with("\r\n\r\n") {
+            body.push(talk.read_content(1)[0].into());
+        }
+        assert_eq!(body, "5\r\nhello\r\n0\r\nx-end: 1\r\n\r\n");
+        talk.send(bytes(
+            "HTTP/1.1 200 OK~Trailer: X-Sum, Connection, Keep-Alive, Upgrade~Transfer-Encoding: chunked~~\
+             2~ok~0~X-Sum: 2~Connection: close, X-Gone~X-Gone: 1~Keep-Alive: 1~Upgrade: h2c~~",
+        ));
+    });
+    let server = proxy(&upstream);
+    let response = raw::exchange(
+        server.http,
+        chunked(
+            "TE: trailers~Trailer: X-End, X-Forwarded-For, Forwarded, X-Real-IP, Connection, Upgrade, Proxy, X_User, Host~",
+            "5~hello~0~X-End: 1~X-Forwarded-For: 6.6.6.6~Forwarded: for=6.6.6.6~X-Real-IP: 6.6.6.6~Connection: close~\
+             Upgrade: h2c~Proxy: evil~X_User: root~Host: evil~~",
+        ),
+    );
+    assert_eq!(raw::status(&response), 200, "{response}");
+    assert!(
+        response.ends_with("2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n"),
+        "{response}"
+    );
+}
+
+/// Responses that two readers could take differently, or that nobody asked for.
+const BAD_RESPONSES: &[&str] = &[
+    "HTTP/1.1 200 OK~Content-Length: 2~Transfer-Encoding: chunked~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Content-Length: 2~Transfer-Encoding:~~ok",
+    "HTTP/1.1 200 OK~Transfer-Encoding:~~ok",
+    "HTTP/1.1 200 OK~Transfer-Encoding: ,~~ok",
+    "HTTP/1.1 200 OK~Transfer-Encoding: chunked,~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Transfer-Encoding: chunked\u{ff}~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Transfer-Encoding: \u{b}chunked~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Transfer-Encoding: \"chunked\"~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Transfer-Encoding: gzip, chunked~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Transfer-Encoding: chunked~Transfer-Encoding: chunked~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Transfer-Encoding : chunked~~2~ok~0~~",
+    "HTTP/1.0 200 OK~Transfer-Encoding: chunked~~2~ok~0~~",
+    "HTTP/1.1 200 OK~Content-Length: +2~~ok",
+    "HTTP/1.1 200 OK~Content-Length: 0x2~~ok",
+    "HTTP/1.1 200 OK~Content-Length:~~ok",
+    "HTTP/1.1 200 OK~Content-Length: 2, 3~~ok",
+    "HTTP/1.1 200 OK~Content-Length : 2~~ok",
+    "HTTP/1.1 200 OK~Content-Length: 99999999999999999999~~ok",
+    "HTTP/1.1 200 OK~X: a~ folded~Content-Length: 2~~ok",
+    "HTTP/1.1 200 OK~X: a\rSet-Cookie: b~Content-Length: 2~~ok",
+    "HTTP/1.1 200 OK~X: a\0b~Content-Length: 2~~ok",
+    "HTTP/1.1 200 O\0K~Content-Length: 2~~ok",
+    "HTTP/1.1 99 No~Content-Length: 2~~ok",
+    "HTTP/1.1 2000 OK~Content-Length: 2~~ok",
+    "HTTP/2 200 OK~Content-Length: 2~~ok",
+    "<html>hello</html>~~",
+    "HTTP/1.1 101 Switching Protocols~Connection: upgrade~Upgrade: websocket~~HTTP/1.1 200 OK~Content-Length: 2~~ok",
+];
+
+#[test]
+fn a_response_that_two_readers_could_take_differently_is_none() {
+    let upstream = Upstream::start(|talk| {
+        talk.read_head();
+        talk.send(bytes(BAD_RESPONSES[talk.number]));
+        // Nothing but the response's own framing tells where it ends.
+        talk.read_to_end();
+    });
+    let server = proxy(&upstream);
+    for (index, sent) in BAD_RESPONSES.iter().enumerate() {
+        let response = raw::exchange(server.http, GET_AND_CLOSE);
+        assert_eq!(raw::status(&response), 502, "{sent:?}: {response}");
+        assert_eq!(
+            response.matches("HTTP/1.").count(),
+            1,
+            "{sent:?}: {response}"
+        );
+        let lines = server.wait_all_errors(index + 1);
+        assert_eq!(
+            (&lines[index]["reason"], lines.len()),
+            (&"Upstream_Protocol".into(), index + 1),
+            "{sent:?}"
+        );
+    }
+}
+
+/// Responses with something behind them that is not theirs, and what the client gets of them.
+const OVERFULL_RESPONSES: &[(&str, &str, &str)] = &[
+    ("GET", "HTTP/1.1 200 OK~Content-Length: 2~~okEVIL", "ok"),
+    (
+        "GET",
+        "HTTP/1.1 200 OK~Connection: close~Content-Length: 2~~okEVIL",
+        "ok",
+    ),
+    ("GET", "HTTP/1.1 204 No~Content-Length: 4~~EVIL", ""),
+    (
+        "GET",
+        "HTTP/1.1 204 No~Transfer-Encoding: chunked~~4~EVIL~0~~",
+        "",
+    ),
+    ("GET", "HTTP/1.1 304 No~Content-Length: 4~~EVIL", ""),
+    ("HEAD", "HTTP/1.1 200 OK~Content-Length: 4~~EVIL", ""),
+    (
+        "HEAD",
+        "HTTP/1.1 200 OK~Transfer-Encoding: chunked~~4~EVIL~0~~",
+        "",
+    ),
+    (
+        "GET",
+        "HTTP/1.1 103 Early~Content-Length: 4~~HTTP/1.1 200 OK~Content-Length: 2~~okEVIL",
+        "ok",
+    ),
+];
+
+#[test]
+fn what_stands_behind_a_response_reaches_nobody() {
+    let upstream = Upstream::start(|talk| {
+        talk.read_head();
+        talk.send(bytes(OVERFULL_RESPONSES[talk.number].1));
+        talk.read_to_end();
+    });
+    let server = proxy(&upstream);
+    // Each request is on the client's one connection, and on a connection of its own to the upstream.
+    let mut stream = raw::connect(server.http);
+    for (method, sent, expected) in OVERFULL_RESPONSES {
+        stream
+            .write_all(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .expect("sent");
+        let (head, content) = match *method {
+            "HEAD" => (raw::read_head(&mut stream), Vec::new()),
+            _ => raw::read_response(&mut stream),
+        };
+        assert!(raw::status(&head) < 400, "{sent:?}: {head}");
+        assert_eq!(content, expected.as_bytes(), "{sent:?}");
+    }
+    drop(stream);
+    assert_eq!(server.errors(), Vec::<serde_json::Value>::new());
+}
+
+const GET_AND_CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+fn proxy(upstream: &Upstream) -> Server {
+    Site {
+        handler: upstream.handler(),
+        ..Site::default()
+    }
+    .start()
 }
