@@ -74,6 +74,19 @@ fn chunked(head: &str, body: &str) -> Vec<u8> {
 }
 
 #[test]
+fn a_body_is_refused_for_its_chunks_extensions_all_together() {
+    let upstream = Upstream::start(|talk| {
+        talk.read_head();
+        talk.read_to_end();
+    });
+    let server = proxy(&upstream);
+    let body = format!("1;{}~a~", "x".repeat(200)).repeat(100);
+    let response = raw::exchange(server.http, chunked("", &body));
+    assert_eq!(raw::status(&response), 431, "{response}");
+    server.wait_error("RequestLength");
+}
+
+#[test]
 fn trailers_say_nothing_that_a_head_may_not() {
     let upstream = Upstream::start(|talk| {
         talk.read_head();
