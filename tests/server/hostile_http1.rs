@@ -226,6 +226,66 @@ fn what_stands_behind_a_response_reaches_nobody() {
     assert_eq!(server.errors(), Vec::<serde_json::Value>::new());
 }
 
+#[test]
+fn what_is_pipelined_behind_a_declined_upgrade_is_answered() {
+    let server = Site {
+        // No timer of the connection wakes it before this test has failed.
+        head: "[limits]\nheader_wait = \"90s\"\nidle_connection = \"90s\"".into(),
+        handler: "type = \"respond\"\nbody = \"ok\"\ndelay = \"100ms\"".into(),
+        ..Site::default()
+    }
+    .start();
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let good = raw::exchange(server.http, format!("{upgrade}{GET_AND_CLOSE}"));
+    assert_eq!(good.matches("HTTP/1.1 200").count(), 2, "{good}");
+    let bad = raw::exchange(
+        server.http,
+        format!("{upgrade}GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
+    );
+    assert_eq!(bad.matches("HTTP/1.1 200").count(), 1, "{bad}");
+    assert_eq!(bad.matches("HTTP/1.1 400").count(), 1, "{bad}");
+    server.wait_error("Header");
+}
+
+#[test]
+fn a_response_to_the_request_before_declines_no_upgrade() {
+    const FRAME: &str = "\u{81}\u{5}hello~~no head at all~~";
+    let upstream = Upstream::start(|talk| {
+        talk.read_head();
+        talk.send(bytes("HTTP/1.1 200 OK~Content-Length: 0~~"));
+        talk.read_head();
+        talk.send(bytes(
+            "HTTP/1.1 101 Switching Protocols~Connection: upgrade~Upgrade: websocket~~",
+        ));
+        assert_eq!(talk.read_content(bytes(FRAME).len()), bytes(FRAME));
+        talk.send("welcome");
+    });
+    let server = proxy(&upstream);
+    let response = raw::exchange(
+        server.http,
+        bytes(&format!(
+            "GET /1 HTTP/1.1~Host: a~~GET /2 HTTP/1.1~Host: a~Connection: upgrade~Upgrade: websocket~~{FRAME}"
+        )),
+    );
+    assert!(response.ends_with("\r\n\r\nwelcome"), "{response}");
+}
+
+#[test]
+fn a_line_end_too_many_behind_content_begins_no_request() {
+    let server = Site {
+        head: "[limits]\nheader_wait = \"100ms\"\nidle_connection = \"400ms\"".into(),
+        ..Site::default()
+    }
+    .start();
+    let response = raw::exchange(
+        server.http,
+        bytes("POST / HTTP/1.1~Host: a~Content-Length: 5~~hello~"),
+    );
+    assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");
+    server.wait_error("Timer_ConnectionIdle");
+    assert_eq!(server.errors().len(), 1);
+}
+
 const GET_AND_CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 fn proxy(upstream: &Upstream) -> Server {

@@ -224,7 +224,7 @@ impl<I> Gate<I> {
             return Some((now + self.limits.idle, Wait::NextRequest));
         }
         let since = *self.waiting_since.get_or_insert(now);
-        let wait = match (self.held.is_empty(), self.wire.heads()) {
+        let wait = match (self.holds_no_request(), self.wire.heads()) {
             (false, _) => Wait::Head,
             (true, 0) => Wait::FirstByte,
             (true, _) => Wait::NextRequest,
@@ -235,6 +235,12 @@ impl<I> Gate<I> {
             self.limits.header_wait
         };
         Some((since + span, wait))
+    }
+
+    /// Whether nothing has arrived but perhaps a line end too many, which old clients send behind content: they wait for no
+    /// response to it.
+    fn holds_no_request(&self) -> bool {
+        self.held.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// Called when the socket has nothing to read: whether the client has been waited for long enough.
@@ -333,6 +339,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Gate<I> {
                 Poll::Ready(Ok(More::Held)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
+                    if matches!(this.stage, Stage::AwaitUpgrade) {
+                        this.wire.wake_when_declined(cx.waker());
+                    }
                     let Some(wait) = this.expired(cx) else {
                         return Poll::Pending;
                     };
