@@ -235,16 +235,41 @@ fn what_is_pipelined_behind_a_declined_upgrade_is_answered() {
         ..Site::default()
     }
     .start();
-    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let good = raw::exchange(server.http, format!("{upgrade}{GET_AND_CLOSE}"));
+    let good = raw::exchange(server.http, bytes(&format!("{UPGRADE}{GET_AND_CLOSE}")));
     assert_eq!(good.matches("HTTP/1.1 200").count(), 2, "{good}");
     let bad = raw::exchange(
         server.http,
-        format!("{upgrade}GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
+        bytes(&format!("{UPGRADE}GET / HTTP/1.1~Host : a~~")),
     );
     assert_eq!(bad.matches("HTTP/1.1 200").count(), 1, "{bad}");
     assert_eq!(bad.matches("HTTP/1.1 400").count(), 1, "{bad}");
     server.wait_error("Header");
+}
+
+#[test]
+fn a_declined_upgrade_and_a_response_that_took_its_time_stop_no_timer() {
+    for (limits, sent, reason) in [
+        (
+            "header_wait = \"90s\"\nidle_connection = \"200ms\"",
+            UPGRADE,
+            "Timer_ConnectionIdle",
+        ),
+        (
+            "header_wait = \"200ms\"\nidle_connection = \"90s\"",
+            "GET / HTTP/1.1~Host: a~~GET / HT",
+            "Timer_HeaderWait",
+        ),
+    ] {
+        let server = Site {
+            head: format!("[limits]\n{limits}"),
+            handler: "type = \"respond\"\nbody = \"ok\"\ndelay = \"100ms\"".into(),
+            ..Site::default()
+        }
+        .start();
+        let response = raw::exchange(server.http, bytes(sent));
+        assert_eq!(response.matches("HTTP/1.1 200").count(), 1, "{response}");
+        server.wait_error(reason);
+    }
 }
 
 #[test]
@@ -285,6 +310,9 @@ fn a_line_end_too_many_behind_content_begins_no_request() {
     server.wait_error("Timer_ConnectionIdle");
     assert_eq!(server.errors().len(), 1);
 }
+
+/// Asks to leave HTTP, for what no handler here offers.
+const UPGRADE: &str = "GET / HTTP/1.1~Host: a~Connection: upgrade~Upgrade: websocket~~";
 
 const GET_AND_CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 

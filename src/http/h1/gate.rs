@@ -145,11 +145,7 @@ impl<I> Gate<I> {
                         }
                     }
                 }
-                Stage::AwaitUpgrade => match self.wire.upgrade() {
-                    Upgrade::Declined => self.stage = Stage::Head,
-                    Upgrade::Undecided | Upgrade::Accepted => break,
-                },
-                Stage::Refused | Stage::Broken => break,
+                Stage::AwaitUpgrade | Stage::Refused | Stage::Broken => break,
             }
         }
         Followed::To(at)
@@ -190,7 +186,6 @@ impl<I> Gate<I> {
 
     fn is_worth_following(&self) -> bool {
         self.worth_following
-            || matches!(self.stage, Stage::AwaitUpgrade)
             || self.held.len() > self.limits.head.target.min(self.limits.head.bytes)
     }
 
@@ -212,18 +207,19 @@ impl<I> Gate<I> {
         }
     }
 
+    /// Goes on with HTTP behind an upgrade that was declined; the connection may fall idle then, too.
+    fn settle_upgrade(&mut self) {
+        if matches!(self.stage, Stage::AwaitUpgrade) && self.wire.upgrade() == Upgrade::Declined {
+            self.stage = Stage::Head;
+            self.worth_following = true;
+        }
+    }
+
     /// What the connection waits for, and until when.
     fn deadline(&mut self, now: Instant) -> Option<(Instant, Wait)> {
         if !matches!(self.stage, Stage::Head) {
             return None;
         }
-        if self.wire.in_flight() > 0 {
-            // hyper asks for the last time just before it is done with a response, and then no more until bytes come: the
-            // timer is set here, for a time that a busy connection never reaches.
-            self.waiting_since = Some(now);
-            return Some((now + self.limits.idle, Wait::NextRequest));
-        }
-        let since = *self.waiting_since.get_or_insert(now);
         let wait = match (self.holds_no_request(), self.wire.heads()) {
             (false, _) => Wait::Head,
             (true, 0) => Wait::FirstByte,
@@ -234,6 +230,13 @@ impl<I> Gate<I> {
         } else {
             self.limits.header_wait
         };
+        if self.wire.in_flight() > 0 {
+            // hyper asks for the last time just before it is done with a response, and then no more until bytes come: the
+            // timer is set here, for a time that a busy connection never reaches.
+            self.waiting_since = Some(now);
+            return Some((now + span, wait));
+        }
+        let since = *self.waiting_since.get_or_insert(now);
         Some((since + span, wait))
     }
 
@@ -325,6 +328,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Gate<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.settle_upgrade();
         loop {
             if this.pass_held(buf) {
                 return Poll::Ready(Ok(()));
