@@ -12,7 +12,7 @@ use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
 use crate::handler::upgrade::Tunnel;
-use crate::model::{Body, BodyWatch, Connection, HostName, Scheme};
+use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Scheme};
 use crate::pool::Permit;
 use crate::report::{Access, Report};
 
@@ -41,13 +41,17 @@ pub(super) fn respond(
             .headers_mut()
             .insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
+    let status = response.status();
+    // Content in memory does not break.
+    let streamed = !head_only && response.body().full_len().is_none();
     let access = trail
         .access
         .take()
-        .map(|access| AccessEnd::boxed(&mut trail, *access, response.status()));
+        .map(|access| AccessEnd::boxed(&mut trail, *access, status, streamed));
     let end = Box::new(RequestEnd {
         permit,
         access,
+        streamed: streamed.then(|| (Box::new(trail), status)),
         _in_flight: in_flight,
     });
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -86,6 +90,8 @@ fn keep_length(response: &mut Response<Body>) {
 struct RequestEnd {
     permit: Option<Permit>,
     access: Option<Box<AccessEnd>>,
+    /// What is known of the request, and the status sent, where the content may still break.
+    streamed: Option<(Box<Trail>, StatusCode)>,
     _in_flight: InFlight,
 }
 
@@ -93,6 +99,12 @@ impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
         if let Some(access) = &mut self.access {
             access.sent += bytes as u64;
+        }
+    }
+
+    fn broke(&mut self, error: &BodyError) {
+        if let Some((trail, status)) = &self.streamed {
+            trail.broke_off(*status, error);
         }
     }
 
@@ -122,14 +134,15 @@ struct AccessEnd {
 }
 
 impl AccessEnd {
-    fn boxed(trail: &mut Trail, access: AccessTrail, status: StatusCode) -> Box<Self> {
+    /// `keep`: the trail is still needed.
+    fn boxed(trail: &mut Trail, access: AccessTrail, status: StatusCode, keep: bool) -> Box<Self> {
         let edge = Arc::clone(&trail.edge);
         Box::new(Self {
             report: Arc::clone(&edge.report),
             connection: Arc::clone(&trail.connection),
-            method: trail.method.take(),
-            target: trail.target.take(),
-            host: trail.host.take(),
+            method: hand_over(&mut trail.method, keep),
+            target: hand_over(&mut trail.target, keep),
+            host: hand_over(&mut trail.host, keep),
             binding: trail
                 .binding
                 .map(|binding| edge.bindings[binding].key.to_string()),
@@ -187,6 +200,10 @@ impl Drop for AccessEnd {
             complete: self.complete,
         });
     }
+}
+
+fn hand_over<T: Clone>(from: &mut Option<T>, keep: bool) -> Option<T> {
+    if keep { from.clone() } else { from.take() }
 }
 
 fn span(from: Option<Instant>, to: Option<Instant>) -> Duration {

@@ -173,6 +173,67 @@ fn a_response_that_two_readers_could_take_differently_is_none() {
     }
 }
 
+/// Responses that break behind their heads, what the client gets of their content, and the reason in the error log.
+const BROKEN_RESPONSES: &[(&str, &str, &str)] = &[
+    ("Content-Length: 5~~ok", "ok", "Upstream_Reset"),
+    (
+        "Transfer-Encoding: chunked~~2~ok~",
+        "2~ok~",
+        "Upstream_Reset",
+    ),
+    (
+        "Transfer-Encoding: chunked~~2~ok~0~",
+        "2~ok~",
+        "Upstream_Reset",
+    ),
+    (
+        "Transfer-Encoding: chunked~~2~okX~0~~",
+        "2~ok~",
+        "Upstream_Protocol",
+    ),
+    (
+        "Transfer-Encoding: chunked~~0x2~ok~0~~",
+        "",
+        "Upstream_Protocol",
+    ),
+    (
+        "Transfer-Encoding: chunked~~-2~ok~0~~",
+        "",
+        "Upstream_Protocol",
+    ),
+    (
+        "Transfer-Encoding: chunked~~2;a\nb~ok~0~~",
+        "",
+        "Upstream_Protocol",
+    ),
+    (
+        "Transfer-Encoding: chunked~~10000000000000002~ok~0~~",
+        "",
+        "Upstream_Protocol",
+    ),
+];
+
+#[test]
+fn a_response_that_breaks_is_cut_for_the_client_and_told() {
+    let upstream = Upstream::start(|talk| {
+        talk.read_head();
+        let rest = BROKEN_RESPONSES[talk.number].0;
+        talk.send(bytes(&format!("HTTP/1.1 200 OK~{rest}")));
+    });
+    let server = proxy(&upstream);
+    for (index, (sent, expected, reason)) in BROKEN_RESPONSES.iter().enumerate() {
+        let response = raw::exchange(server.http, "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (_, content) = response.split_once("\r\n\r\n").expect("a head");
+        assert_eq!(content.as_bytes(), bytes(expected), "{sent:?}");
+        let line = server.wait_all_errors(index + 1).remove(index);
+        assert_eq!(line["reason"], *reason, "{sent:?}: {line}");
+        assert_eq!(
+            (&line["path"], &line["status"], &line["pool"]),
+            (&"/cut".into(), &200.into(), &"main".into())
+        );
+    }
+}
+
 /// Responses with something behind them that is not theirs, and what the client gets of them.
 const OVERFULL_RESPONSES: &[(&str, &str, &str)] = &[
     ("GET", "HTTP/1.1 200 OK~Content-Length: 2~~okEVIL", "ok"),
