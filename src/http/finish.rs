@@ -12,7 +12,7 @@ use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
 use crate::handler::upgrade::Tunnel;
-use crate::model::{Body, BodyWatch, Connection, HostName, Scheme};
+use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Scheme};
 use crate::pool::Permit;
 use crate::report::{Access, Report};
 
@@ -41,13 +41,17 @@ pub(super) fn respond(
             .headers_mut()
             .insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
+    let status = response.status();
+    // Content in memory does not break.
+    let streamed = !head_only && response.body().full_len().is_none();
     let access = trail
         .access
         .take()
-        .map(|access| AccessEnd::boxed(&trail, *access, response.status()));
+        .map(|access| AccessEnd::boxed(&trail, *access, status));
     let end = Box::new(RequestEnd {
         permit,
         access,
+        streamed: streamed.then(|| (Box::new(trail), status)),
         _in_flight: in_flight,
     });
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -83,6 +87,8 @@ fn keep_length(response: &mut Response<Body>) {
 struct RequestEnd {
     permit: Option<Permit>,
     access: Option<Box<AccessEnd>>,
+    /// What is known of the request, and the status sent, where the content may still break.
+    streamed: Option<(Box<Trail>, StatusCode)>,
     _in_flight: InFlight,
 }
 
@@ -90,6 +96,12 @@ impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
         if let Some(access) = &mut self.access {
             access.sent += bytes as u64;
+        }
+    }
+
+    fn broke(&mut self, error: &BodyError) {
+        if let Some((trail, status)) = &self.streamed {
+            trail.broke_off(*status, error);
         }
     }
 

@@ -1,15 +1,16 @@
 //! What is remembered of a request while it is on its way, so that however it ends it can be told.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Version};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 
 use super::ThreadEdge;
-use crate::model::{Connection, Facts, HostName, Protocol, Reason, Refusal};
+use crate::model::{BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal};
 use crate::report::Refused;
 
 /// A request on its way.
@@ -146,15 +147,22 @@ impl Trail {
         if let Some(access) = &mut self.access {
             access.reason = Some(refusal.reason);
         }
-        self.tell(refusal);
+        self.tell(refusal, refusal.status());
     }
 
-    fn tell(&self, refusal: &Refusal) {
+    /// Writes to the error log that a response broke off behind its head, which said `status`.
+    pub(super) fn broke_off(&self, status: StatusCode, error: &BodyError) {
+        let why = error.source().map(ToString::to_string);
+        let detail = format!("the response broke off: {}", why.unwrap_or_default());
+        self.tell(&Refusal::new(error.reason, detail), Some(status));
+    }
+
+    fn tell(&self, refusal: &Refusal, status: Option<StatusCode>) {
         self.edge.report.refused(&Refused {
             host: self.host().map(HostName::as_str),
             method: self.method.as_ref().map(Method::as_str),
             path: self.target().map(PathAndQuery::path),
-            status: refusal.status().map(|status| status.as_u16()),
+            status: status.map(|status| status.as_u16()),
             site: self.site.map(|site| &*self.edge.sites[site].name),
             pool: self.pool.map(|pool| self.edge.pools[pool].name()),
             detail: Some(&refusal.detail),
@@ -176,6 +184,6 @@ impl Drop for Trail {
                 "the connection ended before the response began: the client went away, or the server was stopped",
             ),
         };
-        self.tell(&refusal);
+        self.tell(&refusal, refusal.status());
     }
 }

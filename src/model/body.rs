@@ -38,6 +38,9 @@ pub trait BodyWatch: Send {
     /// A piece of content was taken by whoever reads the body.
     fn data(&mut self, bytes: usize);
 
+    /// The content broke, and why.
+    fn broke(&mut self, error: &BodyError);
+
     /// The body is at an end: `complete` when it was read to its end, else it was dropped or broke before.
     fn end(&mut self, complete: bool);
 }
@@ -172,7 +175,12 @@ impl http_body::Body for Body {
                     watch.data(data.len());
                 }
             }
-            Some(Err(_)) => this.content = Content::Failed,
+            Some(Err(error)) => {
+                this.content = Content::Failed;
+                if let Some(watch) = &mut this.watch {
+                    watch.broke(error);
+                }
+            }
             None => this.content = Content::Finished,
         }
         Poll::Ready(polled)
@@ -228,6 +236,11 @@ impl BodyWatch for Both {
     fn data(&mut self, bytes: usize) {
         self.0.data(bytes);
         self.1.data(bytes);
+    }
+
+    fn broke(&mut self, error: &BodyError) {
+        self.0.broke(error);
+        self.1.broke(error);
     }
 
     fn end(&mut self, complete: bool) {

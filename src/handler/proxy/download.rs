@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::fields;
 use super::idle::Shelf;
 use super::link::{Apart, Link};
 use super::upload::Progress;
@@ -128,6 +129,11 @@ impl Download {
             // What the connection has to say of its end is with the content by then.
             let _ = link.poll(cx);
             polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            fields::trailers_to_client(trailers);
         }
         polled.map(|piece| piece.map(|piece| piece.map_err(|error| self.broken(error))))
     }

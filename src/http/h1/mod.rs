@@ -69,6 +69,11 @@ pub async fn drive<I: Transport>(
     .await;
     if let Err(error) = outcome {
         tracing::debug!(%error, "HTTP/1 connection ended early");
+        if error.is_parse() {
+            // The gate is to refuse whatever hyper would. Should it ever not, hyper's refusal is told all the same.
+            let detail = format!("the request could not be read: {error}");
+            shared.wire.end(Refusal::new(Reason::BadRequest, detail));
+        }
     }
     let parts = conn.into_parts();
     let gate = parts.io.into_inner();
@@ -96,7 +101,7 @@ fn gate_limits(limits: &Limits) -> GateLimits {
         head: HeadLimits {
             bytes: limits.max_request_bytes,
             fields: limits.max_header_fields,
-            target: limits.max_uri_bytes,
+            target: limits.max_uri_bytes.min(TARGET_BYTES_MAX),
         },
         header_wait: limits.header_wait,
         idle: limits.idle_connection,
@@ -233,6 +238,9 @@ fn tell(shared: &Shared, refusal: &Refusal) {
         ..Refused::on(&shared.connection, refusal.reason, Protocol::Http1)
     });
 }
+
+/// hyper reads no longer target, whatever the limit.
+const TARGET_BYTES_MAX: usize = u16::MAX as usize - 1;
 
 /// hyper refuses a smaller one.
 const BUFFER_BYTES_MIN: usize = 8192;

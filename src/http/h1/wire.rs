@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 
 use crate::handler::upgrade::Tunnel;
 use crate::http::{FlightCount, InFlight};
@@ -30,6 +31,8 @@ struct Rare {
     body_broke: Option<Refusal>,
     ended: Option<Refusal>,
     tunnel: Option<Tunnel>,
+    /// The connection, while bytes wait for an upgrade to be declined.
+    waiting: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub(super) enum Upgrade {
     Declined,
     Accepted,
 }
+
+/// Not decided, and the connection is to be woken when it is declined.
+const AWAITED: u8 = 3;
 
 impl Wire {
     pub(super) fn new() -> Arc<Self> {
@@ -94,14 +100,31 @@ impl Wire {
 
     pub(super) fn upgrade(&self) -> Upgrade {
         match self.upgrade.load(Relaxed) {
-            0 => Upgrade::Undecided,
+            0 | AWAITED => Upgrade::Undecided,
             1 => Upgrade::Declined,
             _ => Upgrade::Accepted,
         }
     }
 
     pub(super) fn decline_upgrade(&self) {
+        if self.requests.load(Relaxed) < self.heads.load(Relaxed) {
+            // The response is to a request before the one that asks.
+            return;
+        }
+        let before = self.upgrade.load(Relaxed);
         self.upgrade.store(1, Relaxed);
+        if before == AWAITED
+            && let Some(waker) = self.rare().waiting.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Has the connection polled when the upgrade is declined: hyper takes it that a socket which had nothing to read wakes
+    /// it itself.
+    pub(super) fn wake_when_declined(&self, waker: &Waker) {
+        self.upgrade.store(AWAITED, Relaxed);
+        self.rare().waiting = Some(waker.clone());
     }
 
     pub(super) fn accept_upgrade(&self, tunnel: Tunnel) {
