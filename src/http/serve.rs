@@ -185,14 +185,12 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     let site = &edge.sites[bound.site];
     trail.site = Some(bound.site);
     method_is_taken(request.method())?;
+    scheme_is_ours(request.uri())?;
     let root = PathAndQuery::from_static("/");
     let target = request.uri().path_and_query().unwrap_or(&root);
     target_is_short(target, edge.limits.max_uri_bytes)?;
-    if target.path() == "*" && *request.method() == Method::OPTIONS {
-        // RFC 9110 section 9.3.7: the question is about the server, not about a resource.
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(Placed::Answered(response));
+    if target.path() == "*" {
+        return about_the_server(request.method());
     }
     let path =
         RoutePath::parse(target).map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
@@ -216,6 +214,28 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         path,
     });
     Ok(Placed::ForPool(pool, limits))
+}
+
+/// RFC 9110 section 9.3.7: `*` asks about the server and not about a resource, which OPTIONS alone can do.
+fn about_the_server(method: &Method) -> Result<Placed, Refusal> {
+    if *method != Method::OPTIONS {
+        let detail = "only OPTIONS can have the target *";
+        return Err(Refusal::new(Reason::Url, detail));
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(Placed::Answered(response))
+}
+
+/// RFC 9110 section 4.2: a target may name a scheme, and whoever means `ftp://` does not mean this server.
+fn scheme_is_ours(uri: &Uri) -> Result<(), Refusal> {
+    match uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => {
+            let detail = "the request target is of another scheme than http and https";
+            Err(Refusal::new(Reason::Url, detail))
+        }
+    }
 }
 
 fn target_is_short(target: &PathAndQuery, max: usize) -> Result<(), Refusal> {

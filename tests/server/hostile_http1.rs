@@ -47,6 +47,9 @@ const REFUSED_BEFORE_HYPER: &[(&str, &str)] = &[
     ("GET a HTTP/1.1~Host: a~~", "URL"),
     ("GET a:80 HTTP/1.1~Host: a:80~~", "URL"),
     ("OPTIONS a HTTP/1.1~Host: a~~", "URL"),
+    // Of these hyper would make a request: they are refused by the seam.
+    ("GET * HTTP/1.1~Host: a~~", "URL"),
+    ("GET ftp://a/ HTTP/1.1~Host: a~~", "URL"),
 ];
 
 #[test]
