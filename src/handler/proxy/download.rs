@@ -38,7 +38,7 @@ struct Early {
 
 enum Source {
     /// We move the bytes.
-    Here(Link, Keep),
+    Here(Box<Link>, Keep),
     /// A task moves them, since the request's content is still under way.
     Apart {
         task: Apart,
@@ -59,7 +59,7 @@ pub(super) enum Keep {
 impl Download {
     pub(super) fn new(
         incoming: Incoming,
-        mut link: Link,
+        mut link: Box<Link>,
         keep: Keep,
         upload: Option<Arc<Progress>>,
         gap: Duration,

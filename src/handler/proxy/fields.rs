@@ -146,14 +146,17 @@ fn tell_of_client(headers: &mut HeaderMap, facts: &Facts) {
     }
     headers.insert(
         &X_FORWARDED_FOR,
-        Line::written(|line| write!(line, "{client}")),
+        Line::written(|line| line.write_ip(client)),
     );
     headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     let forwarded = Line::written(|line| {
-        match client {
-            IpAddr::V4(ip) => write!(line, "for={ip};host=")?,
-            IpAddr::V6(ip) => write!(line, "for=\"[{ip}]\";host=")?,
-        }
+        let (before, behind) = match client {
+            IpAddr::V4(_) => ("for=", ";host="),
+            IpAddr::V6(_) => ("for=\"[", "]\";host="),
+        };
+        line.write_str(before)?;
+        line.write_ip(client)?;
+        line.write_str(behind)?;
         // A port or an address in brackets makes it no token (RFC 7239 section 4).
         if facts.host_port.is_some() || facts.host.as_str().contains(':') {
             line.write_char('"')?;
@@ -210,6 +213,34 @@ impl Line {
         write(&mut line).expect("a line has room for a host, an address and what stands between");
         HeaderValue::from_bytes(&line.bytes[..line.length])
             .expect("hosts and addresses are visible ASCII")
+    }
+}
+
+impl Line {
+    /// An IPv4 address is written by hand: the standard library takes longer over it than over all the rest.
+    fn write_ip(&mut self, ip: IpAddr) -> fmt::Result {
+        let IpAddr::V4(ip) = ip else {
+            return write!(self, "{ip}");
+        };
+        for (at, octet) in ip.octets().into_iter().enumerate() {
+            if at > 0 {
+                self.write_byte(b'.')?;
+            }
+            if octet >= 100 {
+                self.write_byte(b'0' + octet / 100)?;
+            }
+            if octet >= 10 {
+                self.write_byte(b'0' + octet / 10 % 10)?;
+            }
+            self.write_byte(b'0' + octet % 10)?;
+        }
+        Ok(())
+    }
+
+    fn write_byte(&mut self, byte: u8) -> fmt::Result {
+        *self.bytes.get_mut(self.length).ok_or(fmt::Error)? = byte;
+        self.length += 1;
+        Ok(())
     }
 }
 
