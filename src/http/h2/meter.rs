@@ -149,12 +149,20 @@ impl Readings {
             let detail = "the connection does not begin with SETTINGS (RFC 9113 section 3.4)";
             self.end(Reason::H2Protocol, detail, h2::Reason::PROTOCOL_ERROR);
         }
+        // The length of the padding is a byte of what must be there.
+        let padding = u32::from(frame.flags & frames::PADDED != 0);
         let right_size = match frame.kind {
             frames::PRIORITY => frame.length == 5,
             frames::RST_STREAM | frames::WINDOW_UPDATE => frame.length == 4,
             frames::PING => frame.length == 8,
             frames::SETTINGS if frame.flags & frames::ACK != 0 => frame.length == 0,
             frames::SETTINGS => frame.length.is_multiple_of(6),
+            frames::GOAWAY => frame.length >= 8,
+            frames::DATA => frame.length >= padding,
+            frames::HEADERS if frame.flags & frames::PRIORITIZED != 0 => {
+                frame.length >= padding + 5
+            }
+            frames::HEADERS => frame.length >= padding,
             _ => true,
         };
         if !right_size {
