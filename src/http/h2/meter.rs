@@ -37,7 +37,7 @@ pub(super) struct Gauge(Mutex<Readings>);
 struct Readings {
     window_began: Instant,
     spent: Spent,
-    /// HEADERS that the driver asked for and that are not written yet.
+    /// HEADERS that h2 took from the driver and has not written yet.
     headers_due: u64,
     /// When a header block began whose end has not come.
     block_began: Option<Instant>,
@@ -94,7 +94,7 @@ impl Gauge {
         self.readings().corked = corked;
     }
 
-    /// The driver is about to send a header block.
+    /// The driver has given h2 a header block, which h2 took: one that nobody writes would stand for one of h2's own.
     pub(super) fn headers_due(&self) {
         self.readings().headers_due += 1;
     }

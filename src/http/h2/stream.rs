@@ -92,9 +92,10 @@ async fn run(
 fn send_continue(shared: &Shared, respond: &mut SendResponse<Bytes>) {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::CONTINUE;
-    shared.gauge.headers_due();
     // A client that is gone by now is told nothing.
-    let _ = respond.send_informational(head);
+    if respond.send_informational(head).is_ok() {
+        shared.gauge.headers_due();
+    }
 }
 
 /// RFC 9113 section 8.2.3: a client may send cookies in several fields, for compression; everything behind HTTP/2 knows
@@ -153,11 +154,11 @@ fn send_head(
     {
         place.insert(HeaderValue::from(length));
     }
-    shared.gauge.headers_due();
     // An error is a stream that the client has reset.
     let mut stream = respond
         .send_response(Response::from_parts(head, ()), empty)
         .ok()?;
+    shared.gauge.headers_due();
     if empty {
         return None;
     }
@@ -227,8 +228,9 @@ async fn send_content(
                 }
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
+                        stream.send_trailers(trailers).map_err(|_| Ended::Gone)?;
                         shared.gauge.headers_due();
-                        return stream.send_trailers(trailers).map_err(|_| Ended::Gone);
+                        return Ok(());
                     }
                 }
             },
