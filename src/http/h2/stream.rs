@@ -45,7 +45,9 @@ pub(super) fn begin(
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let request = Request::from_parts(parts, Content::new(stream, length, wanted.clone()));
+    let fields_max = edge.limits.max_header_fields;
+    let content = Content::new(stream, length, wanted.clone(), fields_max);
+    let request = Request::from_parts(parts, content);
     match serve(
         edge,
         &shared.connection,
