@@ -2,9 +2,10 @@
 //! trailers and fields that nobody checks, resets in every way, and answers that overtake an upload.
 
 use crate::support::frames::*;
-use crate::support::{Server, Site};
+use crate::support::{Server, Site, Tool, Upstream};
 
 const PRIORITIZED: u8 = 0x20;
+const NO_ERROR: u32 = 0;
 
 fn http2() -> Server {
     with("type = \"respond\"\nbody = \"Hello, World!\"", "")
@@ -78,4 +79,64 @@ fn fields_that_are_too_long_are_told_behind_a_stream_that_was_reset() {
     client.write(&[get, reset, oversized(3)].concat());
     assert_eq!(client.next(HEADERS).map(|frame| frame.stream), Some(3));
     server.wait_error("RequestLength");
+}
+
+/// An upload that the server answers before it has read it: too long for it, or refused.
+#[test]
+fn an_answer_that_overtakes_an_upload_is_read_by_curl() {
+    let server = with(
+        "type = \"files\"\nroot = \".\"",
+        "[limits]\nmax_body_bytes = \"1MB\"",
+    );
+    let upload = server.path().join("upload");
+    for (bytes, status) in [(3_000_000, "413"), (900_000, "405")] {
+        std::fs::write(&upload, vec![b'x'; bytes]).expect("a file");
+        for round in 0..5 {
+            let answer = Tool::curl(&server)
+                .args(["--http2", "-H", "Expect:", "-w", " %{http_code}"])
+                .args(["-o", "/dev/null", "--data-binary"])
+                .arg(format!("@{}", upload.display()))
+                .arg(format!("https://localhost:{}/upload", server.https))
+                .stdout();
+            assert_eq!(answer.trim(), status, "{bytes} bytes, round {round}");
+        }
+    }
+}
+
+#[test]
+fn frames_behind_an_early_answer_are_no_fault_of_the_client() {
+    let server = with("type = \"files\"\nroot = \".\"", "");
+    let mut client = Http2::connect(server.http);
+    client.write(&post(1, &[]));
+    for stream in (1..401).step_by(2) {
+        let reset = client.next(RST_STREAM).map(|reset| reset.code());
+        assert_eq!(reset, Some(NO_ERROR), "stream {stream}");
+        let late = frame(DATA, END_STREAM, stream, b"on its way already");
+        client.write(&[late, post(stream + 2, &[])].concat());
+    }
+    client.frame(PING, 0, 0, &[0; 8]);
+    assert!(client.next(PING).is_some(), "the connection was closed");
+    assert_eq!(server.wait_errors("Verb", 201).len(), server.errors().len());
+}
+
+#[test]
+fn trailers_are_held_to_bounds_and_not_cut() {
+    let upstream = Upstream::start(|talk| talk.answer_all(""));
+    let server = with(&upstream.handler(), "");
+    let long = "x".repeat(8_000);
+    let rows: [(&str, Vec<(&str, &str)>); 2] = [
+        ("too many", vec![("x-a", "1"); 101]),
+        ("too long", vec![("x-a", &long), ("x-b", &long)]),
+    ];
+    for (turn, (what, trailers)) in rows.into_iter().enumerate() {
+        let mut client = Http2::connect(server.http);
+        client.write(&post(1, &[("trailer", "x-a, x-b")]));
+        client.frame(DATA, 0, 1, b"content");
+        let (first, rest) = (block(&trailers[..1]), block(&trailers[1..]));
+        client.frame(HEADERS, END_STREAM, 1, &first);
+        client.frame(CONTINUATION, END_HEADERS, 1, &rest);
+        assert!(client.next(HEADERS).is_some(), "{what}: no answer");
+        let told = server.wait_errors("FieldLength", turn + 1);
+        assert_eq!(told[turn]["status"], 431, "{what}");
+    }
 }

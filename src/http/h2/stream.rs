@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason as Code, RecvStream, SendStream};
+use h2::{FlowControl, Reason as Code, RecvStream, SendStream};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, Entry, HeaderValue, TRANSFER_ENCODING,
     UPGRADE,
@@ -30,7 +30,8 @@ pub(super) fn begin(
     respond: SendResponse<Bytes>,
 ) -> Option<Streaming> {
     let in_flight = shared.in_flight.enter();
-    let (mut parts, stream) = request.into_parts();
+    let (mut parts, mut stream) = request.into_parts();
+    let unread = (!stream.is_end_stream()).then(|| stream.flow_control().clone());
     let edge = shared.thread.edge();
     // Crumbs count as what they are: a hundred thousand of them are no one field.
     if parts.headers.len() <= edge.limits.max_header_fields {
@@ -56,10 +57,13 @@ pub(super) fn begin(
         in_flight,
     ) {
         Serving::Now(answer) => {
-            let (stream, body) = send_head(shared, respond, answer)?;
+            let (stream, body) = send_head(shared, respond, answer, unread)?;
             Some(Box::pin(send_rest(Arc::clone(shared), stream, body)))
         }
-        Serving::Later(work) => Some(Box::pin(run(Arc::clone(shared), work, respond, wanted))),
+        Serving::Later(work) => {
+            let run = run(Arc::clone(shared), work, respond, wanted, unread);
+            Some(Box::pin(run))
+        }
     }
 }
 
@@ -69,6 +73,7 @@ async fn run(
     mut work: Work,
     mut respond: SendResponse<Bytes>,
     wanted: Option<Arc<AtomicBool>>,
+    unread: Option<FlowControl>,
 ) {
     let answer = poll_fn(|cx| {
         if let Poll::Ready(answer) = work.as_mut().poll(cx) {
@@ -85,7 +90,7 @@ async fn run(
     })
     .await;
     if let Some(answer) = answer
-        && let Some((stream, body)) = send_head(&shared, respond, answer)
+        && let Some((stream, body)) = send_head(&shared, respond, answer, unread)
     {
         send_rest(shared, stream, body).await;
     }
@@ -139,6 +144,7 @@ fn send_head(
     shared: &Shared,
     mut respond: SendResponse<Bytes>,
     answer: Answer,
+    unread: Option<FlowControl>,
 ) -> Option<(SendStream<Bytes>, Body)> {
     let Answer::Response { response, .. } = answer else {
         respond.send_reset(Code::REFUSED_STREAM);
@@ -146,6 +152,11 @@ fn send_head(
     };
     let (mut head, mut body) = response.into_parts();
     strip_connection_fields(&mut head.headers);
+    if let Some(unread) = unread
+        && (head.status.is_client_error() || head.status.is_server_error())
+    {
+        shared.reset_later(unread);
+    }
     if let Entry::Vacant(place) = head.headers.entry(DATE) {
         place.insert(date());
     }
