@@ -140,3 +140,34 @@ fn trailers_are_held_to_bounds_and_not_cut() {
         assert_eq!(told[turn]["status"], 431, "{what}");
     }
 }
+
+#[test]
+fn what_an_upstream_might_read_otherwise_is_malformed() {
+    let upstream = Upstream::start(|talk| talk.answer_all("HTTP/1.1 204 No Content\r\n\r\n"));
+    let server = with(&upstream.handler(), "");
+    let mut client = Http2::connect(server.http);
+    let rows: [&[(&str, &str)]; 6] = [
+        &[(":path", "/"), ("x", " a")],
+        &[(":path", "/"), ("x", "a\t")],
+        &[(":path", "/"), ("content-length", "")],
+        &[(":path", "/"), ("content-length", " 0")],
+        &[(":path", "/"), (":path", "/")],
+        &[(":path", "?query")],
+    ];
+    for (turn, fields) in rows.into_iter().enumerate() {
+        let head = [(":method", "GET"), (":scheme", "http"), (":authority", "a")];
+        let stream = 1 + 2 * turn as u32;
+        let block = [block(&head), block(fields)].concat();
+        client.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
+        let reset = client
+            .next(RST_STREAM)
+            .map(|reset| (reset.stream, reset.code()));
+        assert_eq!(reset, Some((stream, PROTOCOL_ERROR)), "{fields:?}");
+    }
+    assert_eq!(server.wait_errors("H2_Protocol", 6).len(), 6);
+    client.get(101, "/good");
+    assert!(
+        upstream.head().starts_with("GET /good "),
+        "nothing before it"
+    );
+}

@@ -196,7 +196,7 @@ impl Readings {
                 Reason::RequestLength,
                 "the request's fields are longer than limits.max_request_bytes",
             )),
-            // PROTOCOL_ERROR, STREAM_CLOSED, FLOW_CONTROL_ERROR: codes that the driver never sends.
+            // PROTOCOL_ERROR, STREAM_CLOSED, FLOW_CONTROL_ERROR: the driver sends none but for what it finds malformed itself.
             frames::RST_STREAM if matches!(frame.code, 1 | 3 | 5) => self.by_h2(Refusal::new(
                 Reason::H2Protocol,
                 format!(

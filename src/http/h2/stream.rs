@@ -27,8 +27,12 @@ use crate::model::{Body, Protocol, Refusal};
 pub(super) fn begin(
     shared: &Arc<Shared>,
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
 ) -> Option<Streaming> {
+    if is_malformed(&request) {
+        respond.send_reset(Code::PROTOCOL_ERROR);
+        return None;
+    }
     let in_flight = shared.in_flight.enter();
     let (mut parts, mut stream) = request.into_parts();
     let unread = (!stream.is_end_stream()).then(|| stream.flow_control().clone());
@@ -65,6 +69,18 @@ pub(super) fn begin(
             Some(Box::pin(run))
         }
     }
+}
+
+/// What h2 lets pass, and an HTTP/1.1 reader behind us might read otherwise: whitespace around a value (RFC 9113 section
+/// 8.2.1), a Content-Length of no digits (RFC 9110 section 8.6), a target without a path (RFC 9113 section 8.3.1).
+fn is_malformed<B>(request: &Request<B>) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    request.headers().iter().any(|(name, value)| {
+        let value = value.as_bytes();
+        is_blank(value.first())
+            || is_blank(value.last())
+            || (value.is_empty() && *name == CONTENT_LENGTH)
+    }) || (request.uri().path_and_query()).is_some_and(|target| target.as_str().starts_with('?'))
 }
 
 /// Waits for the answer, and sends it.
