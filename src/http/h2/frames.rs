@@ -34,6 +34,8 @@ pub(super) struct Frames {
     skip: usize,
     head: [u8; HEAD_BYTES],
     have: usize,
+    /// The type of the frame that was shown last.
+    last: Option<u8>,
 }
 
 impl Frames {
@@ -43,7 +45,13 @@ impl Frames {
             skip,
             head: [0; HEAD_BYTES],
             have: 0,
+            last: None,
         }
+    }
+
+    /// The type of the frame that has begun, and not all come.
+    pub(super) fn within(&self) -> Option<u8> {
+        self.last.filter(|_| self.skip > 0)
     }
 
     /// Follows `bytes`, and shows each frame whose header they complete.
@@ -64,6 +72,7 @@ impl Frames {
                 let frame = self.frame();
                 self.skip = frame.length as usize - (self.have - 9);
                 self.have = 0;
+                self.last = Some(frame.kind);
                 show(frame);
             }
         }

@@ -39,7 +39,9 @@ struct Readings {
     spent: Spent,
     /// HEADERS that h2 took from the driver and has not written yet.
     headers_due: u64,
-    /// When a header block began whose end has not come.
+    /// Whether frames of a header block are still to come.
+    block_open: bool,
+    /// When a header block began that has not all come.
     block_began: Option<Instant>,
     verdict: Option<Verdict>,
     /// Whether the client has sent its first frame.
@@ -77,6 +79,7 @@ impl Gauge {
             window_began: Instant::now(),
             spent: Spent::default(),
             headers_due: 0,
+            block_open: false,
             block_began: None,
             verdict: None,
             begun: false,
@@ -132,14 +135,23 @@ impl Readings {
                 if frame.kind == frames::CONTINUATION {
                     spent.continuations += 1;
                 }
-                let ends = frame.flags & frames::END_HEADERS != 0;
-                self.block_began = (!ends).then(|| self.block_began.unwrap_or_else(Instant::now));
+                if frame.kind == frames::HEADERS {
+                    self.block_began = None;
+                }
+                self.block_open = frame.flags & frames::END_HEADERS == 0;
             }
             _ => spent.other += 1,
         }
         if let Some(what) = self.spent.over() {
             self.next_window_or(what);
         }
+    }
+
+    /// Takes note since when a header block is waited for, if one is; `within` is the frame that has not all come.
+    fn await_block(&mut self, within: Option<u8>) {
+        let half = matches!(within, Some(frames::HEADERS | frames::CONTINUATION));
+        let waits = self.block_open || half;
+        self.block_began = waits.then(|| self.block_began.unwrap_or_else(Instant::now));
     }
 
     /// Rules that h2 does not keep, or answers with another code than the RFC's.
@@ -309,6 +321,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
         let mut readings = this.gauge.readings();
         this.incoming
             .follow(&buf.filled()[before..], |frame| readings.received(frame));
+        readings.await_block(this.incoming.within());
         if readings.verdict.is_some() {
             // h2 gets to see nothing of this; the driver, which runs next, ends the connection.
             buf.set_filled(before);
