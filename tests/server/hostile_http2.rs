@@ -75,10 +75,166 @@ fn fields_that_are_too_long_are_told_behind_a_stream_that_was_reset() {
     let mut client = Http2::connect(server.http);
     // The request is read together with its reset: there is nothing to answer.
     let reset = frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
-    let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, &request("GET", "/"));
-    client.write(&[get, reset, oversized(3)].concat());
+    client.write(&[get(&[], &[]), reset, oversized(3)].concat());
     assert_eq!(client.next(HEADERS).map(|frame| frame.stream), Some(3));
     server.wait_error("RequestLength");
+}
+
+/// A request that is under way for as long as the test lasts, with its content still to come, or without any.
+fn open(rest: &[u8]) -> Vec<u8> {
+    [&post(1, &[]), rest].concat()
+}
+
+/// What must follow: a frame and its code, or nothing.
+type Ends = Option<(u8, u32)>;
+const FATAL: Ends = Some((GOAWAY, PROTOCOL_ERROR));
+const RESET: Ends = Some((RST_STREAM, PROTOCOL_ERROR));
+
+fn get(before: &[u8], behind: &[u8]) -> Vec<u8> {
+    let block = [before, &request("GET", "/"), behind].concat();
+    frame(HEADERS, END_HEADERS | END_STREAM, 1, &block)
+}
+
+fn trailers(flags: u8, name: &str) -> Vec<u8> {
+    open(&frame(HEADERS, flags, 1, &block(&[(name, "x")])))
+}
+
+fn of_length(lengths: &[&str]) -> Vec<u8> {
+    let fields: Vec<_> = lengths
+        .iter()
+        .map(|length| ("content-length", *length))
+        .collect();
+    [post(1, &fields), frame(DATA, END_STREAM, 1, b"xx")].concat()
+}
+
+/// What a stream's state allows, and what it does not.
+fn states() -> Vec<(&'static str, Vec<u8>, Ends)> {
+    let window = |by: u32| frame(WINDOW_UPDATE, 0, 1, &by.to_be_bytes());
+    let ended = |rest: Vec<u8>| [get(&[], &[]), rest].concat();
+    let reset = frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+    let after_reset = |rest: &[u8]| open(&[&reset, rest].concat());
+    let data = frame(DATA, END_STREAM, 1, b"x");
+    let padding = frame(DATA, END_STREAM | PADDED, 1, &[3, 0, 0, 0]);
+    let both = END_HEADERS | END_STREAM;
+    vec![
+        ("DATA behind the end", ended(data), FATAL),
+        (
+            "PRIORITY behind it",
+            ended(frame(PRIORITY, 0, 1, &[0; 5])),
+            None,
+        ),
+        ("WINDOW_UPDATE behind it", ended(window(1)), None),
+        ("HEADERS behind a reset", after_reset(&get(&[], &[])), FATAL),
+        ("WINDOW_UPDATE behind it", after_reset(&window(1)), None),
+        ("a second reset", after_reset(&reset), None),
+        ("on itself", frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 9]), RESET),
+        ("DATA that is all padding", open(&padding), None),
+        ("a window of 0", open(&window(0)), FATAL),
+        ("unasked ACK", frame(SETTINGS, ACK, 0, &[]).repeat(2), FATAL),
+        ("trailers", trailers(both, "x"), None),
+        (
+            "trailers that do not end",
+            trailers(END_HEADERS, "x"),
+            RESET,
+        ),
+        ("trailers of a connection", trailers(both, "upgrade"), RESET),
+    ]
+}
+
+/// What fields may say, and how HPACK may say it.
+fn fields() -> Vec<(&'static str, Vec<u8>, Ends)> {
+    let with = |name, value| get(&[], &block(&[(name, value)]));
+    let huffman_end = b"\0\x84\xff\xff\xff\xff\x01a";
+    let protocol = block(&[(":protocol", "websocket")]);
+    let extended = [request("CONNECT", "/"), protocol].concat();
+    vec![
+        ("less than the content", of_length(&["1"]), RESET),
+        ("two lengths", of_length(&["1", "2"]), RESET),
+        ("the same length twice", of_length(&["2", "2"]), None),
+        ("a signed length", of_length(&["+2"]), RESET),
+        ("a list of lengths", of_length(&["2, 2"]), RESET),
+        ("a NUL in a value", with("x", "a\0b"), FATAL),
+        ("CR LF in a name", with("x\r\nhost", "b"), FATAL),
+        ("a colon in a name", with("x:", "b"), FATAL),
+        ("a smaller table", get(&[0x20], &[]), None),
+        (
+            "a larger one than is offered",
+            get(&[0x3f, 0xe2, 0x1f], &[]),
+            FATAL,
+        ),
+        ("a table's size behind a field", get(&[], &[0x20]), FATAL),
+        ("index 0", get(&[], &[0x80]), FATAL),
+        ("an index that is not there", get(&[], &[0xc6]), FATAL),
+        ("Huffman's end of string", get(&[], huffman_end), FATAL),
+        (
+            "CONNECT to a protocol",
+            frame(HEADERS, END_HEADERS, 1, &extended),
+            RESET,
+        ),
+    ]
+}
+
+#[test]
+fn states_content_and_hpack_are_what_they_must_be() {
+    let server = with("type = \"respond\"\ndelay = \"1h\"", "");
+    for (what, bytes, ends) in [states(), fields()].concat() {
+        let mut client = Http2::connect(server.http);
+        client.write(&bytes);
+        // A PING may be answered before what the bytes bring; one that is sent then is answered behind it.
+        client.frame(PING, 0, 0, &[0; 8]);
+        let is_end = |frame: &Frame| matches!(frame.kind, RST_STREAM | GOAWAY | PING);
+        let mut end = std::iter::from_fn(|| client.read()).find(is_end);
+        if end.as_ref().is_some_and(|end| end.kind == PING) {
+            client.frame(PING, 0, 0, &[0; 8]);
+            end = std::iter::from_fn(|| client.read()).find(is_end);
+        }
+        let end = end.unwrap_or_else(|| panic!("{what}: closed without a word"));
+        let seen = (end.kind != PING).then(|| (end.kind, end.code()));
+        assert_eq!(seen, ends, "{what}");
+    }
+}
+
+/// Each way to have the server reset a stream: whichever it is, it ends the connection before long.
+#[test]
+fn streams_are_not_made_reset_without_end() {
+    let server = with("type = \"respond\"\ndelay = \"1h\"", "");
+    let mut good = Http2::connect(server.http);
+    type Reset = fn(u32) -> Vec<u8>;
+    let ways: [(&str, Reset); 6] = [
+        ("depends on itself", |id| {
+            frame(PRIORITY, 0, id, &[&id.to_be_bytes()[..], &[1]].concat())
+        }),
+        ("trailers that do not end", |id| {
+            frame(HEADERS, END_HEADERS, id, &block(&[("x", "y")]))
+        }),
+        ("trailers of a connection", |id| {
+            frame(HEADERS, 5, id, &block(&[("upgrade", "y")]))
+        }),
+        ("a window that overflows", |id| {
+            frame(WINDOW_UPDATE, 0, id, &0x7fff_ffff_u32.to_be_bytes())
+        }),
+        ("too much content", |id| {
+            frame(DATA, END_STREAM, id, b"more than is said")
+        }),
+        ("more streams than are offered", |_| Vec::new()),
+    ];
+    for (turn, (what, reset)) in ways.into_iter().enumerate() {
+        let mut client = Http2::connect(server.http);
+        for id in (1..601).step_by(2) {
+            client.write(&[post(id, &[("content-length", "5")]), reset(id)].concat());
+        }
+        // A server that has stopped reading may reset the connection before its last words are read.
+        if let Some(goaway) = client.next(GOAWAY) {
+            assert_eq!(goaway.code(), ENHANCE_YOUR_CALM, "{what}");
+        }
+        assert_eq!(
+            server.wait_errors("H2_Abuse", turn + 1).len(),
+            turn + 1,
+            "{what}"
+        );
+    }
+    good.frame(PING, 0, 0, &[0; 8]);
+    assert!(good.next(PING).is_some(), "a good client suffers");
 }
 
 /// An upload that the server answers before it has read it: too long for it, or refused.
