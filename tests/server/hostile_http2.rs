@@ -341,3 +341,16 @@ fn half_a_frame_of_fields_is_waited_for_no_longer_than_a_head() {
     assert_eq!(goaway, Some(ENHANCE_YOUR_CALM));
     server.wait_error("Timer_HeaderWait");
 }
+
+#[test]
+fn pings_that_measure_the_line_with_each_response_are_no_flood() {
+    let body = format!("type = \"respond\"\nbody = \"{}\"", "x".repeat(500));
+    let server = with(&body, "");
+    let mut client = Http2::connect(server.http);
+    for stream in (1..201).step_by(2) {
+        client.get(stream, "/");
+        assert!(client.next(DATA).is_some(), "stream {stream}");
+        client.frame(PING, 0, 0, &[0; 8]);
+        assert!(client.next(PING).is_some(), "stream {stream}");
+    }
+}
