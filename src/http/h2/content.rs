@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use crate::model::{BodyError, Reason};
@@ -19,6 +20,7 @@ pub(super) struct Content {
     data_ended: bool,
     /// Set when the content is first asked for: the client may be waiting for 100 (Continue).
     wanted: Option<Arc<AtomicBool>>,
+    trailers_max: usize,
 }
 
 impl Content {
@@ -26,12 +28,14 @@ impl Content {
         stream: Option<RecvStream>,
         length: Option<u64>,
         wanted: Option<Arc<AtomicBool>>,
+        trailers_max: usize,
     ) -> Self {
         Self {
             stream,
             length,
             data_ended: false,
             wanted,
+            trailers_max,
         }
     }
 }
@@ -63,7 +67,10 @@ impl http_body::Body for Content {
             }
         }
         match std::task::ready!(stream.poll_trailers(cx)) {
-            Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+            Ok(trailers) => Poll::Ready(trailers.map(|trailers| {
+                within_bounds(&trailers, this.trailers_max)?;
+                Ok(Frame::trailers(trailers))
+            })),
             Err(error) => Poll::Ready(Some(Err(broken(error)))),
         }
     }
@@ -81,6 +88,23 @@ impl http_body::Body for Content {
     }
 }
 
+/// The bounds that HTTP/1.1 has for trailers. Of more than `limits.max_request_bytes` h2 drops the rest without a word, and
+/// what it dropped would be missing in a request that looks whole.
+fn within_bounds(trailers: &HeaderMap, max: usize) -> Result<(), BodyError> {
+    let refuse = |why: &'static str| Err(BodyError::new(Reason::FieldLength, why));
+    if trailers.len() > max {
+        return refuse("it has more trailer fields than limits.max_header_fields");
+    }
+    let bytes: usize = trailers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if bytes > TRAILER_BYTES_MAX {
+        return refuse("its trailer fields are longer than 8 KiB");
+    }
+    Ok(())
+}
+
 fn broken(error: h2::Error) -> BodyError {
     let reason = if error.is_reset() && error.is_remote() || error.is_io() {
         Reason::ClientReset
@@ -89,3 +113,5 @@ fn broken(error: h2::Error) -> BodyError {
     };
     BodyError::new(reason, error)
 }
+
+const TRAILER_BYTES_MAX: usize = 8 * 1024;

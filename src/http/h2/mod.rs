@@ -11,15 +11,15 @@ mod stream;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
-use h2::RecvStream;
 use h2::server::{Connection as H2, SendResponse};
+use h2::{FlowControl, RecvStream};
 use http::Request;
 use tokio::time::Instant;
 
@@ -44,6 +44,7 @@ pub async fn drive<I: Transport>(
         gauge: Arc::clone(&gauge),
         in_flight: FlightCount::default(),
         min_send_rate: limits.min_send_rate,
+        answered: Mutex::default(),
         thread,
     });
     let meter = Meter::new(io, first.freeze(), limits.min_send_rate, gauge);
@@ -91,9 +92,24 @@ struct Shared {
     gauge: Arc<Gauge>,
     in_flight: FlightCount,
     min_send_rate: Option<u64>,
+    /// Streams that are reset once what answers them is written.
+    answered: Mutex<Vec<FlowControl>>,
 }
 
 impl Shared {
+    /// Keeps h2 from resetting a stream whose content nobody reads before its response is written. With both in one TLS
+    /// record, clients lose the response (curl 7.88).
+    fn reset_later(&self, stream: FlowControl) {
+        let mut answered = self.answered();
+        if answered.len() < STREAMS_MAX as usize {
+            answered.push(stream);
+        }
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Vec<FlowControl>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells the error log of what concerns the connection, or a stream that no request was made of.
     fn tell(&self, refusal: &Refusal) {
         self.thread.edge().report.refused(&Refused {
@@ -164,7 +180,8 @@ impl<I: Transport> Future for Driver<I> {
             Turn::Enough => cx.waker().wake_by_ref(),
         }
         match this.conn.poll_accept(cx) {
-            Poll::Pending => {}
+            // What answers them is written; h2 wakes this task for the resets.
+            Poll::Pending => this.shared.answered().clear(),
             Poll::Ready(Some(Ok(accepted))) => {
                 let edge = this.shared.thread.edge();
                 this.begin(&edge, accepted, cx);
@@ -359,8 +376,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What h2 holds of a response that the client does not take.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Streams that are remembered after a reset, so that late frames of theirs are no error.
-const RESET_STREAMS_KEPT: usize = 32;
+/// Streams that are remembered for a second after a reset, so that late frames of theirs are no error. Uploads that a busy
+/// pool or a limit answers early are reset, with frames of theirs still on the way; h2 counts the frames of a forgotten
+/// stream as the client's fault, up to [`LOCAL_ERRORS_MAX`]. A stream remembered is half a KiB.
+const RESET_STREAMS_KEPT: usize = 1024;
 
 /// Streams that a client may make us reset (MadeYouReset, CVE-2025-8671); h2's own default is 1024.
 const LOCAL_ERRORS_MAX: usize = 64;

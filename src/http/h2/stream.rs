@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason as Code, RecvStream, SendStream};
+use h2::{FlowControl, Reason as Code, RecvStream, SendStream};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, Entry, HeaderValue, TRANSFER_ENCODING,
     UPGRADE,
@@ -29,8 +29,12 @@ pub(super) fn begin(
     shared: &Arc<Shared>,
     edge: &ThreadEdge,
     mut request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
 ) -> Option<Streaming> {
+    if is_malformed(&request) {
+        respond.send_reset(Code::PROTOCOL_ERROR);
+        return None;
+    }
     let in_flight = shared.in_flight.enter();
     // Crumbs count as what they are: a hundred thousand of them are no one field.
     if request.headers().len() <= edge.limits.max_header_fields {
@@ -39,8 +43,12 @@ pub(super) fn begin(
     let has_content = !request.body().is_end_stream();
     let wanted = (has_content && expects_continue(&request)).then(Arc::<AtomicBool>::default);
     let length = has_content.then(|| content_length(&request)).flatten();
-    let request =
-        request.map(|stream| Content::new(has_content.then_some(stream), length, wanted.clone()));
+    let unread = has_content.then(|| request.body_mut().flow_control().clone());
+    let fields_max = edge.limits.max_header_fields;
+    let request = request.map(|stream| {
+        let stream = has_content.then_some(stream);
+        Content::new(stream, length, wanted.clone(), fields_max)
+    });
     match serve(
         edge,
         &shared.connection,
@@ -49,10 +57,13 @@ pub(super) fn begin(
         in_flight,
     ) {
         Serving::Now(answer) => {
-            let (stream, body) = send_head(shared, respond, answer)?;
+            let (stream, body) = send_head(shared, respond, answer, unread)?;
             Some(Box::pin(send_rest(Arc::clone(shared), stream, body)))
         }
-        Serving::Later(work) => Some(Box::pin(run(Arc::clone(shared), work, respond, wanted))),
+        Serving::Later(work) => {
+            let run = run(Arc::clone(shared), work, respond, wanted, unread);
+            Some(Box::pin(run))
+        }
     }
 }
 
@@ -66,12 +77,25 @@ fn content_length<B>(request: &Request<B>) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
+/// What h2 lets pass, and an HTTP/1.1 reader behind us might read otherwise: whitespace around a value (RFC 9113 section
+/// 8.2.1), a Content-Length of no digits (RFC 9110 section 8.6), a target without a path (RFC 9113 section 8.3.1).
+fn is_malformed<B>(request: &Request<B>) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    request.headers().iter().any(|(name, value)| {
+        let value = value.as_bytes();
+        is_blank(value.first())
+            || is_blank(value.last())
+            || (value.is_empty() && *name == CONTENT_LENGTH)
+    }) || (request.uri().path_and_query()).is_some_and(|target| target.as_str().starts_with('?'))
+}
+
 /// Waits for the answer, and sends it.
 async fn run(
     shared: Arc<Shared>,
     mut work: Work,
     mut respond: SendResponse<Bytes>,
     wanted: Option<Arc<AtomicBool>>,
+    unread: Option<FlowControl>,
 ) {
     let answer = poll_fn(|cx| {
         if let Poll::Ready(answer) = work.as_mut().poll(cx) {
@@ -88,7 +112,7 @@ async fn run(
     })
     .await;
     if let Some(answer) = answer
-        && let Some((stream, body)) = send_head(&shared, respond, answer)
+        && let Some((stream, body)) = send_head(&shared, respond, answer, unread)
     {
         send_rest(shared, stream, body).await;
     }
@@ -97,9 +121,10 @@ async fn run(
 fn send_continue(shared: &Shared, respond: &mut SendResponse<Bytes>) {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::CONTINUE;
-    shared.gauge.headers_due();
     // A client that is gone by now is told nothing.
-    let _ = respond.send_informational(head);
+    if respond.send_informational(head).is_ok() {
+        shared.gauge.headers_due();
+    }
 }
 
 /// RFC 9113 section 8.2.3: a client may send cookies in several fields, for compression; everything behind HTTP/2 knows
@@ -141,6 +166,7 @@ fn send_head(
     shared: &Shared,
     mut respond: SendResponse<Bytes>,
     answer: Answer,
+    unread: Option<FlowControl>,
 ) -> Option<(SendStream<Bytes>, Body)> {
     let Answer::Response { response, .. } = answer else {
         respond.send_reset(Code::REFUSED_STREAM);
@@ -148,6 +174,11 @@ fn send_head(
     };
     let (mut head, mut body) = response.into_parts();
     strip_connection_fields(&mut head.headers);
+    if let Some(unread) = unread
+        && (head.status.is_client_error() || head.status.is_server_error())
+    {
+        shared.reset_later(unread);
+    }
     if let Entry::Vacant(place) = head.headers.entry(DATE) {
         place.insert(date());
     }
@@ -158,11 +189,11 @@ fn send_head(
     {
         place.insert(HeaderValue::from(length));
     }
-    shared.gauge.headers_due();
     // An error is a stream that the client has reset.
     let mut stream = respond
         .send_response(Response::from_parts(head, ()), empty)
         .ok()?;
+    shared.gauge.headers_due();
     if empty {
         return None;
     }
@@ -232,8 +263,9 @@ async fn send_content(
                 }
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
+                        stream.send_trailers(trailers).map_err(|_| Ended::Gone)?;
                         shared.gauge.headers_due();
-                        return stream.send_trailers(trailers).map_err(|_| Ended::Gone);
+                        return Ok(());
                     }
                 }
             },
