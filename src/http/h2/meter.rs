@@ -40,6 +40,8 @@ pub(super) struct Gauge {
     corked: AtomicBool,
     /// HEADERS that the driver asked for and that are not written yet.
     headers_due: AtomicU64,
+    /// The same of resets with REFUSED_STREAM.
+    refusals_due: AtomicU64,
     /// Whether `news` holds any.
     any_news: AtomicBool,
     news: Mutex<News>,
@@ -102,15 +104,12 @@ impl Gauge {
 
     /// The driver has given h2 a header block, which h2 took: one that nobody writes would stand for one of h2's own.
     pub(super) fn headers_due(&self) {
-        let due = self.headers_due.load(Relaxed);
-        self.headers_due.store(due + 1, Relaxed);
+        one_more(&self.headers_due);
     }
 
-    /// A header block is written; whether it is one that the driver asked for.
-    fn was_due(&self) -> bool {
-        let due = self.headers_due.load(Relaxed);
-        self.headers_due.store(due.saturating_sub(1), Relaxed);
-        due > 0
+    /// The driver has refused a stream, and told why.
+    pub(super) fn refusal_due(&self) {
+        one_more(&self.refusals_due);
     }
 
     /// Why the connection must end, if it must.
@@ -166,11 +165,17 @@ impl Gauge {
 
     fn wrote(&self, frame: Frame) {
         match frame.kind {
-            frames::HEADERS if self.was_due() => {}
+            frames::HEADERS if was_due(&self.headers_due) => {}
             frames::HEADERS => self.by_h2(Refusal::new(
                 Reason::RequestLength,
                 "the request's fields are longer than limits.max_request_bytes",
             )),
+            frames::RST_STREAM if frame.code == 7 && !was_due(&self.refusals_due) => {
+                self.by_h2(Refusal::new(
+                    Reason::H2Protocol,
+                    "more streams were opened at once than SETTINGS_MAX_CONCURRENT_STREAMS allows",
+                ));
+            }
             // PROTOCOL_ERROR, STREAM_CLOSED, FLOW_CONTROL_ERROR: the driver sends none but for what it finds malformed itself.
             frames::RST_STREAM if matches!(frame.code, 1 | 3 | 5) => self.by_h2(Refusal::new(
                 Reason::H2Protocol,
@@ -182,6 +187,17 @@ impl Gauge {
             _ => {}
         }
     }
+}
+
+fn one_more(due: &AtomicU64) {
+    due.store(due.load(Relaxed) + 1, Relaxed);
+}
+
+/// Something is written; whether it is one that the driver asked for.
+fn was_due(due: &AtomicU64) -> bool {
+    let count = due.load(Relaxed);
+    due.store(count.saturating_sub(1), Relaxed);
+    count > 0
 }
 
 impl Readings {

@@ -169,6 +169,7 @@ fn send_head(
     unread: Option<FlowControl>,
 ) -> Option<(SendStream<Bytes>, Body)> {
     let Answer::Response { response, .. } = answer else {
+        shared.gauge.refusal_due();
         respond.send_reset(Code::REFUSED_STREAM);
         return None;
     };
