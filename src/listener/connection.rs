@@ -35,7 +35,7 @@ impl Connected {
     }
 
     async fn run_tls(self, stream: TcpStream) {
-        let Some((stream, facts)) = self.handshake(stream).await else {
+        let Some((stream, facts)) = Box::pin(self.handshake(stream)).await else {
             return;
         };
         let http2 = facts.alpn == Some("h2");
@@ -46,9 +46,9 @@ impl Connected {
         });
         let thread = Arc::clone(&self.worker.thread);
         if http2 {
-            h2::drive(stream, BytesMut::new(), thread, connection).await;
+            Box::pin(h2::drive(stream, BytesMut::new(), thread, connection)).await;
         } else {
-            h1::drive(stream, BytesMut::new(), thread, connection).await;
+            Box::pin(h1::drive(stream, BytesMut::new(), thread, connection)).await;
         }
     }
 
@@ -104,7 +104,7 @@ impl Connected {
         });
         let thread = Arc::clone(&self.worker.thread);
         if !edge.cleartext_http2 {
-            return h1::drive(stream, BytesMut::new(), thread, connection).await;
+            return Box::pin(h1::drive(stream, BytesMut::new(), thread, connection)).await;
         }
         let mut drain = thread.drain.watch();
         let begun = poll_fn(|cx| {
@@ -123,8 +123,8 @@ impl Connected {
         };
         drop(drain);
         match sniffed {
-            Ok(Some(true)) => h2::drive(stream, first, thread, connection).await,
-            Ok(Some(false)) => h1::drive(stream, first, thread, connection).await,
+            Ok(Some(true)) => Box::pin(h2::drive(stream, first, thread, connection)).await,
+            Ok(Some(false)) => Box::pin(h1::drive(stream, first, thread, connection)).await,
             Ok(None) => {}
             Err(_) => edge.report.refused(&Refused {
                 detail: Some(if first.is_empty() {
