@@ -27,6 +27,11 @@ impl SendStall {
         }
     }
 
+    /// Whether nothing that was sent waits to be taken.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.window.is_none()
+    }
+
     /// Everything that was sent is taken.
     pub(crate) fn taken_all(&mut self) {
         self.window = None;

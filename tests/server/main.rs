@@ -23,6 +23,7 @@ mod overload;
 mod pools;
 mod proxy;
 mod reload;
+mod resting;
 mod sites;
 mod support;
 mod tls;

@@ -5,6 +5,8 @@
 //! pipelined requests, by the same path as every response. The gate also keeps the timers that only it can keep: a head
 //! that does not come, an idle connection, a client that does not take its response.
 
+mod waiting;
+
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -16,12 +18,13 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use self::waiting::Wait;
 use super::chunked::Chunked;
 use super::head::{self, Framing, HeadLimits, Reading};
 use super::wire::{Upgrade, Wire};
 use crate::clock::LazyTimer;
 use crate::http::stall::SendStall;
-use crate::model::{Reason, Refusal};
+use crate::model::Refusal;
 
 /// What a connection's bytes are held to.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Gate<I> {
     timer: LazyTimer,
     /// When the connection opened, a head began, or the connection fell idle.
     waiting_since: Option<Instant>,
+    /// Whether the connection is without hyper, for as long as its client is silent.
+    resting: bool,
     stall: SendStall,
 }
 
@@ -86,6 +91,7 @@ impl<I> Gate<I> {
             worth_following: true,
             timer: LazyTimer::default(),
             waiting_since: Some(Instant::now()),
+            resting: false,
             stall: SendStall::new(limits.min_send_rate),
         }
     }
@@ -215,52 +221,6 @@ impl<I> Gate<I> {
             self.worth_following = true;
         }
     }
-
-    /// What the connection waits for, and until when.
-    fn deadline(&mut self, now: Instant) -> Option<(Instant, Wait)> {
-        if !matches!(self.stage, Stage::Head) {
-            return None;
-        }
-        let wait = match (self.holds_no_request(), self.wire.heads()) {
-            (false, _) => Wait::Head,
-            (true, 0) => Wait::FirstByte,
-            (true, _) => Wait::NextRequest,
-        };
-        let span = if wait == Wait::NextRequest {
-            self.limits.idle
-        } else {
-            self.limits.header_wait
-        };
-        if self.wire.in_flight() > 0 {
-            // hyper asks for the last time just before it is done with a response, and then no more until bytes come: the
-            // timer is set here, for a time that a busy connection never reaches.
-            self.waiting_since = Some(now);
-            return Some((now + span, wait));
-        }
-        let since = *self.waiting_since.get_or_insert(now);
-        Some((since + span, wait))
-    }
-
-    /// Whether nothing has arrived but perhaps a line end too many, which old clients send behind content: they wait for no
-    /// response to it.
-    fn holds_no_request(&self) -> bool {
-        self.held.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-    }
-
-    /// Called when the socket has nothing to read: whether the client has been waited for long enough.
-    fn expired(&mut self, cx: &mut Context<'_>) -> Option<Wait> {
-        let now = Instant::now();
-        let (deadline, wait) = self.deadline(now)?;
-        self.timer.poll_until(deadline, now, cx).then_some(wait)
-    }
-}
-
-/// What a connection without a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    FirstByte,
-    Head,
-    NextRequest,
 }
 
 impl<I: AsyncRead + Unpin> Gate<I> {
@@ -293,26 +253,6 @@ impl<I: AsyncRead + Unpin> Gate<I> {
             memchr::memchr(b'\n', read.filled()).is_some() || !matches!(self.stage, Stage::Head);
         self.held.extend_from_slice(read.filled());
         Poll::Ready(Ok(More::Held))
-    }
-
-    fn time_is_up(&mut self, wait: Wait) {
-        match wait {
-            Wait::Head => self.stand_in(
-                0,
-                Refusal::new(
-                    Reason::TimerHeaderWait,
-                    "the request's head was not complete within limits.header_wait",
-                ),
-            ),
-            Wait::FirstByte => self.wire.end(Refusal::new(
-                Reason::TimerHeaderWait,
-                "no byte of a request arrived within limits.header_wait",
-            )),
-            Wait::NextRequest => self.wire.end(Refusal::new(
-                Reason::TimerConnectionIdle,
-                "no further request arrived within limits.idle_connection",
-            )),
-        }
     }
 }
 

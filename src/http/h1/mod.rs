@@ -25,6 +25,7 @@ use self::content::Content;
 use self::gate::{Gate, GateLimits};
 use self::head::HeadLimits;
 use self::wire::Wire;
+use super::drain::DrainWatch;
 use super::serve::{Answer, Serving, Work, refuse_unread, serve};
 use super::{Thread, Transport, linger};
 use crate::config::Limits;
@@ -47,40 +48,64 @@ pub async fn drive<I: Transport>(
         connection,
         wire,
     });
-    let served = Arc::clone(&shared);
-    let service = hyper::service::service_fn(move |request| answer(&served, request));
-    let mut conn = builder(&limits).serve_connection(TokioIo::new(gate), service);
-
     let mut drain = thread.drain.watch();
+    let mut gate = gate;
+    let read = loop {
+        let (left, read, rests) = serve_awhile(gate, &shared, &limits, &mut drain).await;
+        gate = left;
+        if !rests || !gate.rest(&mut drain).await {
+            break read;
+        }
+    };
+    match shared.wire.take_tunnel() {
+        Some(tunnel) => run_tunnel(tunnel, gate, read).await,
+        None => close(gate, &shared).await,
+    }
+}
+
+/// Has hyper serve the connection until it ends or comes to rest. The gate, what hyper has read and not understood as HTTP,
+/// and whether the connection rests.
+///
+/// An idle connection is the commonest thing that an edge holds. hyper keeps 16 KiB for each; one that rests is taken from
+/// it, and given to another when the client has something to say.
+async fn serve_awhile<I: Transport>(
+    gate: Gate<I>,
+    shared: &Arc<Shared>,
+    limits: &GateLimits,
+    drain: &mut DrainWatch,
+) -> (Gate<I>, Bytes, bool) {
+    let served = Arc::clone(shared);
+    let service = hyper::service::service_fn(move |request| answer(&served, request));
+    let mut conn = builder(limits).serve_connection(TokioIo::new(gate), service);
     let mut draining = false;
     let outcome = poll_fn(|cx| {
         let mut conn = Pin::new(&mut conn);
         // What has arrived is read first: hyper closes a connection that is told to finish before it has read anything.
         if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
-            return Poll::Ready(ended);
+            return Poll::Ready(Some(ended));
         }
         if !draining && drain.has_begun(cx) {
             draining = true;
             conn.as_mut().graceful_shutdown();
-            return conn.poll(cx);
+            return conn.poll(cx).map(Some);
+        }
+        if shared.wire.take_rest() {
+            return Poll::Ready(None);
         }
         Poll::Pending
     })
     .await;
-    if let Err(error) = outcome {
+    if let Some(Err(error)) = &outcome {
         tracing::debug!(%error, "HTTP/1 connection ended early");
         if error.is_parse() {
             // The gate is to refuse whatever hyper would. Should it ever not, hyper's refusal is told all the same.
             let detail = format!("the request could not be read: {error}");
-            shared.wire.end(Refusal::new(Reason::BadRequest, detail));
+            let refusal = Refusal::new(Reason::BadRequest, detail);
+            shared.wire.end(refusal);
         }
     }
     let parts = conn.into_parts();
-    let gate = parts.io.into_inner();
-    match shared.wire.take_tunnel() {
-        Some(tunnel) => run_tunnel(tunnel, gate, parts.read_buf).await,
-        None => close(gate, &shared).await,
-    }
+    (parts.io.into_inner(), parts.read_buf, outcome.is_none())
 }
 
 fn builder(limits: &GateLimits) -> hyper::server::conn::http1::Builder {

@@ -20,6 +20,7 @@ pub(super) struct Wire {
     stand_in: AtomicU64,
     upgrade: AtomicU8,
     reset: AtomicBool,
+    rest: AtomicBool,
     rare: Mutex<Rare>,
 }
 
@@ -57,6 +58,22 @@ impl Wire {
 
     pub(super) fn heads(&self) -> u64 {
         self.heads.load(Relaxed)
+    }
+
+    /// Whether every head that was passed on became a request, and every request is answered.
+    pub(super) fn is_done(&self) -> bool {
+        self.in_flight() == 0 && self.heads() == self.requests.load(Relaxed)
+    }
+
+    /// The connection has been idle for a while, and needs hyper no longer.
+    pub(super) fn rest(&self) {
+        self.rest.store(true, Relaxed);
+    }
+
+    pub(super) fn take_rest(&self) -> bool {
+        let rest = self.rest.load(Relaxed);
+        self.rest.store(false, Relaxed);
+        rest
     }
 
     /// Requests whose response is not sent.
