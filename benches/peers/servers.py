@@ -22,6 +22,8 @@ class Server:
             self.process = subprocess.Popen(
                 ["taskset", "-c", str(core), *map(str, command)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
+                # As packaging/portunus.service has it; nginx and HAProxy do not know it.
+                env={**os.environ, "MIMALLOC_PURGE_DELAY": "100"},
             )
         try:
             self._wait_until_it_listens()

@@ -105,6 +105,7 @@ impl<'a> Handshake<'a> {
             .await
         {
             Ok(stream) => {
+                let stream = Box::new(stream);
                 let facts = facts(
                     &stream,
                     sni,

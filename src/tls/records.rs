@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::http::Transport;
 
-/// A connection with TLS on it.
-pub type TlsStream = tokio_rustls::server::TlsStream<Records>;
+/// A connection with TLS on it. It is large, and moves with its connection from driver to driver: hence the box.
+pub type TlsStream = Box<tokio_rustls::server::TlsStream<Records>>;
 
 /// The socket under TLS.
 ///

@@ -51,10 +51,13 @@ pub async fn drive<I: Transport>(
     let mut drain = thread.drain.watch();
     let mut gate = gate;
     let read = loop {
-        let (left, read, rests) = serve_awhile(gate, &shared, &limits, &mut drain).await;
+        let (left, read) = serve_awhile(gate, &shared, &limits, &mut drain).await;
         gate = left;
-        if !rests || !gate.rest(&mut drain).await {
+        if let Some(read) = read {
             break read;
+        }
+        if !gate.rest(&mut drain).await {
+            break Bytes::new();
         }
     };
     match shared.wire.take_tunnel() {
@@ -63,8 +66,8 @@ pub async fn drive<I: Transport>(
     }
 }
 
-/// Has hyper serve the connection until it ends or comes to rest. The gate, what hyper has read and not understood as HTTP,
-/// and whether the connection rests.
+/// Has hyper serve the connection until it ends or comes to rest. The gate, and, if it ended, what hyper has read and not
+/// understood as HTTP.
 ///
 /// An idle connection is the commonest thing that an edge holds. hyper keeps 16 KiB for each; one that rests is taken from
 /// it, and given to another when the client has something to say.
@@ -73,7 +76,7 @@ async fn serve_awhile<I: Transport>(
     shared: &Arc<Shared>,
     limits: &GateLimits,
     drain: &mut DrainWatch,
-) -> (Gate<I>, Bytes, bool) {
+) -> (Gate<I>, Option<Bytes>) {
     let served = Arc::clone(shared);
     let service = hyper::service::service_fn(move |request| answer(&served, request));
     let mut conn = builder(limits).serve_connection(TokioIo::new(gate), service);
@@ -105,7 +108,7 @@ async fn serve_awhile<I: Transport>(
         }
     }
     let parts = conn.into_parts();
-    (parts.io.into_inner(), parts.read_buf, outcome.is_none())
+    (parts.io.into_inner(), outcome.map(|_| parts.read_buf))
 }
 
 fn builder(limits: &GateLimits) -> hyper::server::conn::http1::Builder {

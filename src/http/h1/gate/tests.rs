@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::http::h1::wire::Wire;
+use crate::model::Reason;
 
 fn limits() -> GateLimits {
     GateLimits {
