@@ -198,7 +198,7 @@ fn binding(
 ) -> Binding {
     let default_protocols = match raw.scheme {
         Scheme::Http => vec![AlpnProtocol::Http1],
-        Scheme::Https => vec![AlpnProtocol::H2, AlpnProtocol::Http1],
+        Scheme::Https => vec![AlpnProtocol::H3, AlpnProtocol::H2, AlpnProtocol::Http1],
     };
     if raw.scheme == Scheme::Http {
         refuse_tls_keys(raw);
@@ -262,6 +262,16 @@ fn refuse_tls_keys(raw: &RawBinding<'_>) {
             let found = reader.error("http-with-tls", span, message);
             reader.report(found.help("remove it, or write `protocol = \"https\"`"));
         }
+    }
+    let http3 = raw
+        .protocols
+        .iter()
+        .flat_map(|protocols| &protocols.value)
+        .find(|at| at.value == AlpnProtocol::H3);
+    if let Some(http3) = http3 {
+        let message = "`h3` is always encrypted, and this binding is http";
+        let found = reader.error("http-with-h3", &http3.span, message);
+        reader.report(found.help("remove \"h3\", or write `protocol = \"https\"`"));
     }
     if let Some(protocols) = &raw.protocols
         && !protocols.value.is_empty()

@@ -198,7 +198,7 @@ pub struct Binding {
     pub scheme: Scheme,
     /// The local address; `None`: every IPv4 and IPv6 address.
     pub ip: Option<IpAddr>,
-    /// The TCP port.
+    /// The TCP port; with `h3` the UDP port too.
     pub port: u16,
     /// The hosts that it takes.
     pub hostname: HostPattern,
@@ -246,6 +246,8 @@ pub enum AlpnProtocol {
     Http1,
     /// `h2`
     H2,
+    /// `h3`, over QUIC on the UDP port of the same number.
+    H3,
 }
 
 /// `[[site]]`

@@ -43,6 +43,8 @@ pub struct BoundTo {
     pub key: Arc<BindingKey>,
     /// The site, by its index.
     pub site: usize,
+    /// Whether it speaks HTTP/3.
+    pub http3: bool,
     /// Whether it speaks HTTP/2.
     pub http2: bool,
     /// Whether it speaks HTTP/1.1.
@@ -118,7 +120,7 @@ impl Thread {
 impl BoundTo {
     /// What a request needs to know of `binding`; `all` are the bindings it stands among.
     pub fn new(binding: &Binding, https_port: u16) -> Self {
-        use crate::config::AlpnProtocol::{H2, Http1};
+        use crate::config::AlpnProtocol::{H2, H3, Http1};
         Self {
             key: Arc::new(BindingKey {
                 scheme: binding.scheme,
@@ -127,6 +129,7 @@ impl BoundTo {
                 hostname: binding.hostname.clone(),
             }),
             site: binding.site,
+            http3: binding.protocols.contains(&H3),
             http2: binding.protocols.contains(&H2),
             http1: binding.protocols.contains(&Http1),
             tls13_only: (binding.tls.as_ref())

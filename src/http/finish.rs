@@ -200,6 +200,7 @@ fn version_text(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "http/1.0",
         Version::HTTP_2 => "h2",
+        Version::HTTP_3 => "h3",
         _ => "http/1.1",
     }
 }

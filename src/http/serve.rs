@@ -336,6 +336,10 @@ fn find_binding(trail: &Trail, host: &HostName) -> Result<usize, Refusal> {
         }
     }
     match trail.protocol {
+        Protocol::Http3 if !bound.http3 => Err(Refusal::new(
+            Reason::MisdirectedRequest,
+            "the binding of this host does not offer h3",
+        )),
         Protocol::Http2 if !bound.http2 && connection.tls.is_some() => Err(Refusal::new(
             Reason::MisdirectedRequest,
             "the binding of this host does not offer h2",

@@ -110,7 +110,8 @@ impl Policy {
         config.alpn_protocols = self
             .protocols
             .iter()
-            .map(|protocol| wire_name(*protocol).to_vec())
+            .filter_map(|protocol| over_tcp(*protocol))
+            .map(<[u8]>::to_vec)
             .collect();
         config.ticketer = Arc::clone(&self.tickets);
         // Tickets resume sessions in both versions; nothing is kept here for a client that does not come back.
@@ -119,11 +120,12 @@ impl Policy {
     }
 }
 
-/// A protocol as ALPN writes it (RFC 7301).
-fn wire_name(protocol: AlpnProtocol) -> &'static [u8] {
+/// A protocol as ALPN writes it (RFC 7301), if it is spoken over TCP.
+fn over_tcp(protocol: AlpnProtocol) -> Option<&'static [u8]> {
     match protocol {
-        AlpnProtocol::Http1 => b"http/1.1",
-        AlpnProtocol::H2 => b"h2",
+        AlpnProtocol::Http1 => Some(b"http/1.1"),
+        AlpnProtocol::H2 => Some(b"h2"),
+        AlpnProtocol::H3 => None,
     }
 }
 

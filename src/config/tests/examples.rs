@@ -76,16 +76,20 @@ fn names_become_indices() {
 
 #[test]
 fn protocols_keep_their_order_and_follow_the_scheme() {
-    use AlpnProtocol::{H2, Http1};
+    use AlpnProtocol::{H2, H3, Http1};
     let protocols = |lines: &str| {
         config(&format!("{BINDING}{lines}\n{SITE}{POOL}")).bindings[0]
             .protocols
             .clone()
     };
-    assert_eq!(protocols(""), [H2, Http1]);
+    assert_eq!(protocols(""), [H3, H2, Http1]);
     assert_eq!(protocols("protocol = \"http\""), [Http1]);
     assert_eq!(protocols("protocols = [\"http/1.1\", \"h2\"]"), [Http1, H2]);
     assert_eq!(protocols("protocols = [\"h2\"]"), [H2]);
+    assert_eq!(
+        protocols("min_version = \"1.2\"\nprotocols = [\"h2\", \"h3\"]"),
+        [H2, H3]
+    );
 }
 
 #[test]
