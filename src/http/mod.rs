@@ -10,6 +10,7 @@ mod edge;
 mod finish;
 pub mod h1;
 pub mod h2;
+pub mod h3;
 mod in_flight;
 mod refuse;
 mod serve;

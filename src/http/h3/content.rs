@@ -1,0 +1,208 @@
+//! The h3 crate's request content, with its errors made ours.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use ::h3::error::StreamError;
+use ::h3::server::RequestStream;
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+
+use super::wire::Receiving;
+use crate::model::{BodyError, Reason};
+
+/// The half of a stream that a request comes on.
+pub(super) type Half = RequestStream<Receiving, Bytes>;
+
+/// A request's content.
+pub(super) struct Content {
+    /// None once it is read to its end.
+    half: Option<Half>,
+    state: State,
+    /// From Content-Length.
+    length: Option<u64>,
+    /// Bytes of it that have come.
+    come: u64,
+    rest: Arc<Rest>,
+}
+
+enum State {
+    /// A piece that came with the head.
+    First(Bytes),
+    Data,
+    Trailers,
+    /// Trailers that came with the head.
+    Last(HeaderMap),
+    Ended,
+}
+
+/// What the stream's own future sees of the content, which is the handler's.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// What the handler left unread. Dropping it would tell the client that its request failed (STOP_SENDING).
+    unread: Mutex<Option<Half>>,
+    /// The content has been asked for: the client may be waiting for 100 (Continue).
+    wanted: AtomicBool,
+    /// The content is not as long as its head says.
+    malformed: AtomicBool,
+}
+
+impl Rest {
+    pub(super) fn take_unread(&self) -> Option<Half> {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.take()
+    }
+
+    pub(super) fn take_wanted(&self) -> bool {
+        self.wanted.load(Relaxed) && self.wanted.swap(false, Relaxed)
+    }
+
+    pub(super) fn is_malformed(&self) -> bool {
+        self.malformed.load(Relaxed)
+    }
+}
+
+impl Content {
+    pub(super) fn new(half: Half, length: Option<u64>, rest: Arc<Rest>) -> Self {
+        Self {
+            half: Some(half),
+            state: State::Data,
+            length,
+            come: 0,
+            rest,
+        }
+    }
+
+    /// Looks whether what came with the head says that nothing more comes. Most requests have no content, and theirs should
+    /// not look as if they had.
+    pub(super) fn peek(&mut self, cx: &mut Context<'_>) {
+        match self.poll_piece(cx) {
+            Poll::Ready(Ok(Some(bytes))) => self.state = State::First(bytes),
+            Poll::Ready(Ok(None)) => {
+                if let Poll::Ready(Ok(Some(trailers))) = self.poll_trailers(cx) {
+                    self.state = State::Last(trailers);
+                }
+            }
+            // An error is told again to whoever reads.
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        let Some(half) = &mut self.half else {
+            return Poll::Ready(Ok(None));
+        };
+        match ready!(half.poll_recv_data(cx)) {
+            Ok(Some(mut data)) => {
+                let data = data.copy_to_bytes(data.remaining());
+                self.come += data.len() as u64;
+                if self.length.is_some_and(|length| self.come > length) {
+                    return Poll::Ready(Err(self.malformed("longer")));
+                }
+                Poll::Ready(Ok(Some(data)))
+            }
+            Ok(None) => {
+                if self.length.is_some_and(|length| self.come < length) {
+                    return Poll::Ready(Err(self.malformed("shorter")));
+                }
+                self.state = State::Trailers;
+                Poll::Ready(Ok(None))
+            }
+            Err(error) => Poll::Ready(Err(broken(error))),
+        }
+    }
+
+    fn poll_trailers(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<HeaderMap>, BodyError>> {
+        let Some(half) = &mut self.half else {
+            return Poll::Ready(Ok(None));
+        };
+        let trailers = ready!(half.poll_recv_trailers(cx)).map_err(broken);
+        self.state = State::Ended;
+        if trailers.is_ok() {
+            self.half = None;
+        }
+        Poll::Ready(trailers)
+    }
+
+    /// RFC 9114 section 4.1.2
+    fn malformed(&mut self, how: &str) -> BodyError {
+        self.rest.malformed.store(true, Relaxed);
+        self.state = State::Ended;
+        BodyError::new(
+            Reason::H3Protocol,
+            format!("it is {how} than Content-Length says"),
+        )
+    }
+}
+
+impl http_body::Body for Content {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        this.rest.wanted.store(true, Relaxed);
+        match std::mem::replace(&mut this.state, State::Data) {
+            State::First(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            State::Last(trailers) => {
+                this.state = State::Ended;
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            state => this.state = state,
+        }
+        if matches!(this.state, State::Data)
+            && let Some(data) = ready!(this.poll_piece(cx)).transpose()
+        {
+            return Poll::Ready(Some(data.map(Frame::data)));
+        }
+        if matches!(this.state, State::Trailers) {
+            let trailers = ready!(this.poll_trailers(cx)).transpose();
+            return Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)));
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (self.length, &self.state) {
+            (Some(length), _) => SizeHint::with_exact(length),
+            (None, State::Ended | State::Last(_)) => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        if let Some(half) = self.half.take() {
+            let mut unread = self
+                .rest
+                .unread
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *unread = Some(half);
+        }
+    }
+}
+
+fn broken(error: StreamError) -> BodyError {
+    let reason = match &error {
+        StreamError::RemoteTerminate { .. } | StreamError::ConnectionError { .. } => {
+            Reason::ClientReset
+        }
+        _ => Reason::H3Protocol,
+    };
+    BodyError::new(reason, error)
+}
