@@ -22,7 +22,8 @@ pub use prepare::{check, prepare};
 use crate::config::{Config, LogTarget};
 use crate::http::{Edge, Published, Thread};
 use crate::listener::{
-    BindError, Command, ConnectionLimits, DataThread, Inherited, Worker, inherit,
+    BindError, Command, ConnectionLimits, DataThread, Inherited, Listening, SocketKey, Sockets,
+    Worker, inherit,
 };
 use crate::report::{Report, ReportError};
 use crate::tls::{Certificates, TlsTable};
@@ -171,15 +172,27 @@ impl Server {
     /// Hands freshly opened sockets to the data threads.
     fn listen(&mut self, opened: Opened) {
         for (key, listening) in opened.sockets {
-            for address in &listening.addresses {
-                tracing::info!(address = %format_args!("{}://{address}", key.scheme), "listening");
-            }
-            for (thread, sockets) in self.threads.iter().zip(listening.sockets) {
-                thread.tell(Command::Listen(key, sockets));
-            }
-            self.inherited.let_go(key);
-            self.ports.add(key, listening.addresses);
+            self.hand_out(key, listening, Sockets::Tcp);
         }
+        for (key, listening) in opened.datagrams {
+            self.hand_out(key, listening, Sockets::Quic);
+        }
+    }
+
+    fn hand_out<S>(
+        &mut self,
+        key: SocketKey,
+        listening: Listening<S>,
+        kind: impl Fn(Vec<S>) -> Sockets,
+    ) {
+        for address in &listening.addresses {
+            tracing::info!(address = %format_args!("{}://{address}", key.spoken()), "listening");
+        }
+        for (thread, sockets) in self.threads.iter().zip(listening.sockets) {
+            thread.tell(Command::Listen(key, kind(sockets)));
+        }
+        self.inherited.let_go(key);
+        self.ports.add(key, listening.addresses);
     }
 
     /// Closes the sockets that `config` no longer needs, and waits for it: then their ports are free, and the next reload

@@ -15,6 +15,7 @@ mod certificates;
 mod commands;
 mod http1;
 mod http2;
+mod http3;
 mod life;
 mod logs;
 mod overload;

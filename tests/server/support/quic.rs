@@ -1,0 +1,139 @@
+//! A client over HTTP/3: quinn and h3, as they are.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use h3::error::{ConnectionError, StreamError};
+use http::{HeaderMap, Request, Response};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use tokio::task::JoinHandle;
+
+use super::Server;
+
+/// A connection over HTTP/3.
+pub struct Http3 {
+    /// The socket.
+    pub endpoint: quinn::Endpoint,
+    /// The connection under it.
+    pub quic: quinn::Connection,
+    /// Where requests are sent.
+    pub requests: h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>,
+    /// Ends with the connection.
+    pub driver: JoinHandle<ConnectionError>,
+}
+
+/// A response that was read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its head.
+    pub head: Response<()>,
+    /// Its content.
+    pub content: Bytes,
+    /// Its trailers.
+    pub trailers: Option<HeaderMap>,
+}
+
+/// Runs a client to its end.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(future)
+}
+
+/// A configuration that trusts the server's development CA.
+pub fn config(server: &Server, alpn: &[u8]) -> quinn::ClientConfig {
+    let pem = fs::read(server.ca()).expect("the development CA");
+    let mut roots = RootCertStore::empty();
+    for certificate in rustls_pemfile::certs(&mut &*pem) {
+        let certificate: CertificateDer<'_> = certificate.expect("PEM");
+        roots.add(certificate).expect("a CA");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let tls = QuicClientConfig::try_from(tls).expect("a suite for first packets");
+    quinn::ClientConfig::new(Arc::new(tls))
+}
+
+/// A client's socket.
+pub fn socket() -> UdpSocket {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")
+}
+
+/// Makes the handshake.
+pub async fn handshake(
+    server: &Server,
+    sni: &str,
+    alpn: &[u8],
+) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
+    let endpoint = quinn::Endpoint::new(
+        quinn::EndpointConfig::default(),
+        None,
+        socket(),
+        Arc::new(quinn::TokioRuntime),
+    )
+    .expect("an endpoint");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.https));
+    let connection = endpoint
+        .connect_with(config(server, alpn), address, sni)
+        .expect("a server name")
+        .await?;
+    Ok((endpoint, connection))
+}
+
+impl Http3 {
+    /// Connects and asks for this name.
+    pub async fn connect(server: &Server, sni: &str) -> Self {
+        let (endpoint, quic) = handshake(server, sni, b"h3").await.expect("a handshake");
+        let (mut driver, requests) = h3::client::new(h3_quinn::Connection::new(quic.clone()))
+            .await
+            .expect("settings");
+        let driver =
+            tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
+        Self {
+            endpoint,
+            quic,
+            requests,
+            driver,
+        }
+    }
+
+    /// GET.
+    pub async fn get(&mut self, uri: &str) -> Answer {
+        let request = Request::get(uri).body(()).expect("a request");
+        self.ask(request, &[]).await.expect("a response")
+    }
+
+    /// Sends a request with content in these pieces, and reads the response.
+    pub async fn ask(
+        &mut self,
+        request: Request<()>,
+        content: &[&'static [u8]],
+    ) -> Result<Answer, StreamError> {
+        let mut stream = self.requests.send_request(request).await?;
+        for piece in content {
+            stream.send_data(Bytes::from_static(piece)).await?;
+        }
+        stream.finish().await?;
+        let head = stream.recv_response().await?;
+        let mut content = BytesMut::new();
+        while let Some(piece) = stream.recv_data().await? {
+            content.extend_from_slice(piece.chunk());
+        }
+        Ok(Answer {
+            head,
+            content: content.freeze(),
+            trailers: stream.recv_trailers().await?,
+        })
+    }
+}
