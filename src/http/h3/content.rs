@@ -1,5 +1,6 @@
 //! The h3 crate's request content, with its errors made ours.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ pub(super) struct Content {
     /// None once it is read to its end.
     half: Option<Half>,
     state: State,
+    /// Pieces that came with the head.
+    held: VecDeque<Bytes>,
     /// From Content-Length.
     length: Option<u64>,
     /// Bytes of it that have come.
@@ -30,8 +33,6 @@ pub(super) struct Content {
 }
 
 enum State {
-    /// A piece that came with the head.
-    First(Bytes),
     Data,
     Trailers,
     /// Trailers that came with the head.
@@ -70,24 +71,28 @@ impl Content {
         Self {
             half: Some(half),
             state: State::Data,
+            held: VecDeque::new(),
             length,
             come: 0,
             rest,
         }
     }
 
-    /// Looks whether what came with the head says that nothing more comes. Most requests have no content, and theirs should
-    /// not look as if they had.
+    /// Looks at what came with the head. Most requests have no content, and theirs should not look as if they had; and little
+    /// content that is not as long as it says is found out before anybody sees it.
     pub(super) fn peek(&mut self, cx: &mut Context<'_>) {
-        match self.poll_piece(cx) {
-            Poll::Ready(Ok(Some(bytes))) => self.state = State::First(bytes),
-            Poll::Ready(Ok(None)) => {
-                if let Poll::Ready(Ok(Some(trailers))) = self.poll_trailers(cx) {
-                    self.state = State::Last(trailers);
-                }
+        while self.held.len() < HELD_PIECES_MAX {
+            match self.poll_piece(cx) {
+                Poll::Ready(Ok(Some(bytes))) => self.held.push_back(bytes),
+                Poll::Ready(Ok(None)) => break,
+                // An error is told again to whoever reads.
+                Poll::Ready(Err(_)) | Poll::Pending => return,
             }
-            // An error is told again to whoever reads.
-            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+        if matches!(self.state, State::Trailers)
+            && let Poll::Ready(Ok(Some(trailers))) = self.poll_trailers(cx)
+        {
+            self.state = State::Last(trailers);
         }
     }
 
@@ -151,13 +156,13 @@ impl http_body::Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         this.rest.wanted.store(true, Relaxed);
-        match std::mem::replace(&mut this.state, State::Data) {
-            State::First(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            State::Last(trailers) => {
-                this.state = State::Ended;
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-            }
-            state => this.state = state,
+        if let Some(bytes) = this.held.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if let State::Last(trailers) = &mut this.state {
+            let trailers = std::mem::take(trailers);
+            this.state = State::Ended;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         if matches!(this.state, State::Data)
             && let Some(data) = ready!(this.poll_piece(cx)).transpose()
@@ -172,13 +177,15 @@ impl http_body::Body for Content {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Ended)
+        self.held.is_empty() && matches!(self.state, State::Ended)
     }
 
     fn size_hint(&self) -> SizeHint {
         match (self.length, &self.state) {
             (Some(length), _) => SizeHint::with_exact(length),
-            (None, State::Ended | State::Last(_)) => SizeHint::with_exact(0),
+            (None, State::Ended | State::Last(_)) => {
+                SizeHint::with_exact(self.held.iter().map(|piece| piece.len() as u64).sum())
+            }
             _ => SizeHint::default(),
         }
     }
@@ -206,3 +213,6 @@ fn broken(error: StreamError) -> BodyError {
     };
     BodyError::new(reason, error)
 }
+
+/// The content of a small form comes with its head, in one piece or two.
+const HELD_PIECES_MAX: usize = 4;

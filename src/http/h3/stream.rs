@@ -49,7 +49,10 @@ pub(super) async fn run(
     if stream.answer(request, half, &rest).await {
         finish_reading(&rest).await;
     } else if let Some(mut unread) = rest.take_unread() {
-        unread.stop_sending(Code::H3_REQUEST_CANCELLED);
+        unread.stop_sending(match rest.is_malformed() {
+            true => Code::H3_MESSAGE_ERROR,
+            false => Code::H3_REQUEST_CANCELLED,
+        });
     }
     stream.finish_sending().await;
 }

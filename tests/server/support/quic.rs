@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use h3::error::{ConnectionError, StreamError};
 use http::{HeaderMap, Request, Response};
+use quinn::ConnectionError as ConnectionLost;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use tokio::task::JoinHandle;
 
 use super::Server;
@@ -48,11 +48,14 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// A configuration that trusts the server's development CA.
 pub fn config(server: &Server, alpn: &[u8]) -> quinn::ClientConfig {
-    let pem = fs::read(server.ca()).expect("the development CA");
+    trusting(&fs::read(server.ca()).expect("the development CA"), alpn)
+}
+
+/// A configuration that trusts this CA.
+pub fn trusting(mut pem: &[u8], alpn: &[u8]) -> quinn::ClientConfig {
     let mut roots = RootCertStore::empty();
-    for certificate in rustls_pemfile::certs(&mut &*pem) {
-        let certificate: CertificateDer<'_> = certificate.expect("PEM");
-        roots.add(certificate).expect("a CA");
+    for certificate in rustls_pemfile::certs(&mut pem) {
+        roots.add(certificate.expect("PEM")).expect("a CA");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -75,19 +78,22 @@ pub async fn handshake(
     server: &Server,
     sni: &str,
     alpn: &[u8],
-) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
-    let endpoint = quinn::Endpoint::new(
-        quinn::EndpointConfig::default(),
-        None,
-        socket(),
-        Arc::new(quinn::TokioRuntime),
-    )
-    .expect("an endpoint");
+) -> Result<(quinn::Endpoint, quinn::Connection), ConnectionLost> {
+    handshake_with(server, config(server, alpn), sni).await
+}
+
+/// Makes the handshake in this way.
+pub async fn handshake_with(
+    server: &Server,
+    config: quinn::ClientConfig,
+    sni: &str,
+) -> Result<(quinn::Endpoint, quinn::Connection), ConnectionLost> {
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let endpoint = quinn::EndpointConfig::default();
+    let endpoint = quinn::Endpoint::new(endpoint, None, socket(), runtime).expect("an endpoint");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.https));
-    let connection = endpoint
-        .connect_with(config(server, alpn), address, sni)
-        .expect("a server name")
-        .await?;
+    let connecting = endpoint.connect_with(config, address, sni);
+    let connection = connecting.expect("a server name").await?;
     Ok((endpoint, connection))
 }
 
@@ -95,6 +101,11 @@ impl Http3 {
     /// Connects and asks for this name.
     pub async fn connect(server: &Server, sni: &str) -> Self {
         let (endpoint, quic) = handshake(server, sni, b"h3").await.expect("a handshake");
+        Self::over(endpoint, quic).await
+    }
+
+    /// Speaks HTTP/3 on a connection.
+    pub async fn over(endpoint: quinn::Endpoint, quic: quinn::Connection) -> Self {
         let (mut driver, requests) = h3::client::new(h3_quinn::Connection::new(quic.clone()))
             .await
             .expect("settings");

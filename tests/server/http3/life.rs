@@ -1,0 +1,87 @@
+//! Start, reload and stop, as an HTTP/3 client lives through them.
+
+use super::*;
+use crate::support::quic::handshake;
+
+#[test]
+fn a_stop_lets_what_is_under_way_finish_and_says_goodbye() {
+    let mut server = Site {
+        handler: "type = \"respond\"\nbody = \"late\"\ndelay = \"700ms\"".into(),
+        ..site()
+    }
+    .start();
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        let mut idle = Http3::connect(&server, "localhost").await;
+        let request = Request::get("https://localhost/")
+            .body(())
+            .expect("a request");
+        let mut stream = client.requests.send_request(request).await.expect("sent");
+        stream.finish().await.expect("finished");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        server.signal("TERM");
+        let head = stream.recv_response().await.expect("a response");
+        assert_eq!(head.status(), 200);
+        let content = stream.recv_data().await.expect("content").expect("some");
+        assert_eq!(content.chunk(), b"late");
+        for client in [&mut client, &mut idle] {
+            let ended = (&mut client.driver).await.expect("the driver ends");
+            assert!(ended.is_h3_no_error(), "{ended}");
+        }
+    });
+    assert!(server.wait_exit().success());
+    assert!(!server.log().contains("were cut"), "{}", server.log());
+    assert_eq!(server.errors(), [] as [Value; 0]);
+}
+
+#[test]
+fn a_reload_that_does_not_touch_a_binding_disturbs_no_connection_on_it() {
+    let mut server = site().start();
+    let changed = Site {
+        handler: "type = \"respond\"\nbody = \"changed\"".into(),
+        ..site()
+    };
+    let text = changed.text();
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        assert_eq!(
+            &*client.get("https://localhost/").await.content,
+            b"Hello, World!"
+        );
+        assert!(server.reload(&text).contains("reloaded"));
+        assert_eq!(&*client.get("https://localhost/").await.content, b"changed");
+        assert!(client.quic.close_reason().is_none());
+    });
+}
+
+#[test]
+fn h3_comes_and_goes_with_a_reload() {
+    let with = |protocols: &str| Site {
+        https: format!("protocols = {protocols}"),
+        ..site()
+    };
+    let (h2, h3) = (with("[\"h2\"]"), with("[\"h3\", \"h2\"]"));
+    let mut server = h3.start();
+    assert!(
+        server
+            .log()
+            .contains(&format!("quic://127.0.0.1:{}", server.https))
+    );
+    let bound = |server: &Server| std::net::UdpSocket::bind(("127.0.0.1", server.https)).is_err();
+    for _ in 0..3 {
+        block_on(async {
+            let mut client = Http3::connect(&server, "localhost").await;
+            client.get("https://localhost/").await;
+            assert!(server.reload(&h2.text()).contains("reloaded"));
+            // It is asked to go, and goes.
+            let ended = (&mut client.driver).await.expect("the driver ends");
+            assert!(ended.is_h3_no_error(), "{ended}");
+        });
+        wait_for("the UDP port to be free", || {
+            (!bound(&server)).then_some(())
+        });
+        assert!(server.reload(&h3.text()).contains("reloaded"));
+        assert!(bound(&server));
+    }
+    block_on(handshake(&server, "localhost", b"h3")).expect("a handshake");
+}
