@@ -89,21 +89,19 @@ impl Gauge {
     /// A frame's head has come; whether the connection goes on.
     pub(super) fn received(&self, frame: Frame) -> bool {
         match frame.kind {
-            frames::DATA if frame.length > 0 => return true,
+            frames::DATA if frame.length > 0 => true,
+            frames::DATA => self.spend(|spent| spent.empty += 1),
             frames::HEADERS if frame.length > self.frame_bytes_max => {
-                let refusal = Refusal::new(
-                    Reason::RequestLength,
-                    "the request's fields are longer than limits.max_request_bytes by far",
-                );
-                return self.end(refusal, Code::H3_EXCESSIVE_LOAD);
+                let detail = "the request's fields are longer than limits.max_request_bytes by far";
+                let refusal = Refusal::new(Reason::RequestLength, detail);
+                self.end(refusal, Code::H3_EXCESSIVE_LOAD)
             }
+            frames::HEADERS => true,
             _ if frame.length > self.frame_bytes_max => {
                 let detail = "a frame is longer than any of its type has a use for";
                 let refusal = Refusal::new(Reason::H3Protocol, detail);
-                return self.end(refusal, Code::H3_EXCESSIVE_LOAD);
+                self.end(refusal, Code::H3_EXCESSIVE_LOAD)
             }
-            frames::HEADERS => return true,
-            frames::DATA => self.spend(|spent| spent.empty += 1),
             _ => self.spend(|spent| spent.other += 1),
         }
     }

@@ -171,6 +171,10 @@ enum Ending {
 }
 
 /// What there is to be done next.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every event is a stream that was accepted, and a box for each would cost more than the move"
+)]
 enum Event {
     Accepted(RequestResolver<Wire, Bytes>),
     /// The connection is at its end.
