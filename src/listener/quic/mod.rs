@@ -46,7 +46,10 @@ impl Listener {
         let address = socket.local_addr()?;
         warn_of_little_room(&socket, address);
         let keys = QuicKeys::new().map_err(io::Error::other)?;
-        let config = ServerConfig::with_crypto(Arc::new(keys.clone()));
+        let mut config = ServerConfig::with_crypto(Arc::new(keys.clone()));
+        config
+            .max_incoming(INCOMING_MAX)
+            .incoming_buffer_size_total(INCOMING_BYTES_MAX);
         let index = thread_index();
         let mut endpoint = EndpointConfig::default();
         endpoint
@@ -172,6 +175,10 @@ fn transport(limits: &Limits) -> TransportConfig {
         .max_idle_timeout(Some(idle));
     transport
 }
+
+/// First packets that wait for their turn, and what may arrive after them meanwhile; each has its turn at once.
+const INCOMING_MAX: usize = 1024;
+const INCOMING_BYTES_MAX: u64 = 8 << 20;
 
 /// QUIC version 1 (RFC 9000); what came before it were drafts.
 const VERSION_1: u32 = 1;

@@ -159,3 +159,81 @@ fn a_handshake_that_goes_silent_ends_in_its_time() {
     });
     told(&server, "Tls_Timeout");
 }
+
+/// The packets that a client begins its handshake with.
+async fn first_packets(server: &Server) -> Vec<Vec<u8>> {
+    let sink = crate::support::quic::socket();
+    let to = sink.local_addr().expect("bound");
+    let config = crate::support::quic::config(server, b"h3");
+    let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a port");
+    let _connecting = endpoint
+        .connect_with(config, to, "localhost")
+        .expect("a name");
+    let sink = tokio::net::UdpSocket::from_std({
+        sink.set_nonblocking(true).expect("an option");
+        sink
+    })
+    .expect("watched");
+    let mut packets = Vec::new();
+    // A ClientHello with a post-quantum key share takes two.
+    while packets.len() < 2 {
+        let mut packet = vec![0; 2048];
+        let length = sink.recv(&mut packet).await.expect("a packet");
+        packet.truncate(length);
+        packets.push(packet);
+    }
+    packets
+}
+
+#[test]
+fn beyond_a_number_of_unknown_clients_each_must_show_that_it_is_where_it_says() {
+    let server = Site {
+        head: "[server]\nthreads = 1\n".into(),
+        ..Site::default()
+    }
+    .start();
+    let address = ("127.0.0.1", server.https);
+    /// The packet types that have a long header (RFC 9000 section 17.2).
+    const RETRY: u8 = 0xf0;
+    block_on(async {
+        let mut silent = Vec::new();
+        let mut answered_by = Vec::new();
+        for _ in 0..132 {
+            let socket = crate::support::quic::socket();
+            for packet in first_packets(&server).await {
+                socket.send_to(&packet, address).expect("sent");
+            }
+            let mut answer = [0; 2048];
+            socket.recv(&mut answer).expect("an answer");
+            answered_by.push(answer[0] & 0xf0);
+            silent.push(socket);
+        }
+        let unasked = answered_by
+            .iter()
+            .take_while(|kind| **kind != RETRY)
+            .count();
+        assert_eq!(unasked, 128, "{answered_by:x?}");
+        // One that is where it says is served all the same.
+        let mut client = Http3::connect(&server, "localhost").await;
+        assert_eq!(client.get("https://localhost/").await.head.status(), 200);
+    });
+}
+
+#[test]
+fn a_client_of_another_version_is_told_ours() {
+    let server = site().start();
+    let socket = crate::support::quic::socket();
+    let mut packet = vec![0; 1200];
+    packet[..7].copy_from_slice(&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1]);
+    socket
+        .send_to(&packet, ("127.0.0.1", server.https))
+        .expect("sent");
+    let mut answer = [0; 2048];
+    let length = socket.recv(&mut answer).expect("an answer");
+    assert_eq!(answer[1..5], [0; 4], "version negotiation");
+    assert!(
+        answer[..length]
+            .windows(4)
+            .any(|version| version == [0, 0, 0, 1])
+    );
+}

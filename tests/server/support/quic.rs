@@ -12,7 +12,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use rustls::RootCertStore;
 use tokio::task::JoinHandle;
 
-use super::Server;
+use super::{PATIENCE, Server};
 
 /// A connection over HTTP/3.
 pub struct Http3 {
@@ -68,9 +68,11 @@ pub fn trusting(mut pem: &[u8], alpn: &[u8]) -> quinn::ClientConfig {
     quinn::ClientConfig::new(Arc::new(tls))
 }
 
-/// A client's socket.
+/// A client's socket. What is waited for on it in vain is a failure.
 pub fn socket() -> UdpSocket {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    socket.set_read_timeout(Some(PATIENCE)).expect("an option");
+    socket
 }
 
 /// Makes the handshake.
