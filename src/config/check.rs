@@ -226,6 +226,10 @@ fn binding(
                 .as_ref()
                 .map_or(tls.min_version, |v| v.value),
             certificate: named,
+            alt_svc_max_age: raw
+                .alt_svc_max_age
+                .as_ref()
+                .map_or(tls.alt_svc_max_age, |age| age.value),
         }),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
@@ -255,6 +259,10 @@ fn refuse_tls_keys(raw: &RawBinding<'_>) {
         ("certificate", raw.certificate.as_ref().map(|at| &at.span)),
         ("certificates", raw.certificates.as_ref().map(|at| &at.span)),
         ("min_version", raw.min_version.as_ref().map(|at| &at.span)),
+        (
+            "alt_svc_max_age",
+            raw.alt_svc_max_age.as_ref().map(|at| &at.span),
+        ),
     ];
     for (key, span) in spans {
         if let Some(span) = span {

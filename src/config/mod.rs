@@ -219,6 +219,8 @@ pub struct BindingTls {
     pub min_version: TlsVersion,
     /// The certificate to show.
     pub certificate: CertificateSource,
+    /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
+    pub alt_svc_max_age: Duration,
 }
 
 /// Where a binding's certificate comes from.

@@ -46,6 +46,7 @@ pub(super) struct RawBinding<'t> {
     pub(super) protocols: Option<At<Vec<At<AlpnProtocol>>>>,
     pub(super) min_version: Option<At<TlsVersion>>,
     pub(super) certificates: Option<At<&'t str>>,
+    pub(super) alt_svc_max_age: Option<At<Duration>>,
     pub(super) site: Option<At<&'t str>>,
     /// Whether protocol, ip, port and hostname are what was written: none of them was refused.
     pub(super) sound: bool,
@@ -131,6 +132,7 @@ fn binding(table: Table<'_>) -> RawBinding<'_> {
         protocols: protocols(&table),
         min_version: settings::min_version(&table),
         certificates: table.text("certificates"),
+        alt_svc_max_age: settings::alt_svc_max_age(&table),
         site: table.required("site", "\"the name of a [[site]]\""),
         table,
     }

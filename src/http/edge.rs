@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
-use super::Drain;
+use super::{AltSvc, Drain};
 use crate::binding::Table;
 use crate::config::{Binding, Limits, TlsVersion, Verbosity};
 use crate::model::{BindingKey, PerThread, Scheme};
@@ -53,6 +53,8 @@ pub struct BoundTo {
     pub tls13_only: bool,
     /// Where `https_redirect` of an http binding leads: the port of the https binding of the same host.
     pub https_port: u16,
+    /// What responses over TCP say of HTTP/3.
+    pub alt_svc: Option<AltSvc>,
 }
 
 /// Where the running edge is published, and the data threads look for it.
@@ -135,6 +137,7 @@ impl BoundTo {
             tls13_only: (binding.tls.as_ref())
                 .is_some_and(|tls| tls.min_version == TlsVersion::V1_3),
             https_port,
+            alt_svc: None,
         }
     }
 

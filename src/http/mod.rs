@@ -2,6 +2,7 @@
 //!
 //! Nothing behind the seam asks which version a request came in, except by a field of its [`Facts`](crate::model::Facts).
 
+mod advertise;
 mod authority;
 mod body;
 mod date;
@@ -18,6 +19,7 @@ mod stall;
 mod trail;
 mod transport;
 
+pub use advertise::AltSvc;
 pub use drain::Drain;
 pub use edge::{BoundTo, Edge, Published, Thread, ThreadEdge};
 pub use in_flight::InFlight;

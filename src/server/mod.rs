@@ -7,6 +7,7 @@ mod life;
 mod ports;
 mod prepare;
 mod privileges;
+mod probe;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,7 @@ pub fn edge(
         threads: thread_count(config),
         library,
         report,
+        answers: Vec::new(),
         running: None,
     };
     build::edge(config, &context)
@@ -128,6 +130,7 @@ impl Server {
             threads,
             library: &library,
             report: &report,
+            answers: ports.answers(&config, &opened),
             running: None,
         };
         let edge = build::edge(&settled, &context)
@@ -174,8 +177,11 @@ impl Server {
         for (key, listening) in opened.sockets {
             self.hand_out(key, listening, Sockets::Tcp);
         }
-        for (key, listening) in opened.datagrams {
+        for (key, listening, answers) in opened.datagrams {
+            let addresses = listening.addresses.clone();
             self.hand_out(key, listening, Sockets::Quic);
+            self.ports.add_answers(key, Arc::clone(&answers));
+            probe::start(addresses, self.threads.len(), answers);
         }
     }
 
@@ -236,6 +242,7 @@ impl Server {
             threads,
             library: &self.library,
             report: &self.report,
+            answers: self.ports.answers(&config, &opened),
             running: Some((&self.config, &self.edge)),
         };
         let built = build::edge(&settled, &context).map_err(ServerError::Build)?;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::config::{AlpnProtocol, Binding, Config};
 use crate::listener::{BindError, Inherited, Listening, SocketKey, Transport, bind, listen};
@@ -11,7 +13,12 @@ use crate::model::Scheme;
 #[derive(Default)]
 pub(super) struct Ports {
     open: BTreeMap<SocketKey, Vec<SocketAddr>>,
+    /// Of those for QUIC, whether they answer.
+    answers: BTreeMap<SocketKey, Answers>,
 }
+
+/// Whether packets reach a UDP port; found out once it is listened on.
+pub(super) type Answers = Arc<AtomicBool>;
 
 /// Sockets that were opened for a configuration and that nobody accepts from yet.
 #[derive(Default)]
@@ -19,14 +26,14 @@ pub(super) struct Opened {
     /// In the order of their keys.
     pub sockets: Vec<(SocketKey, Listening)>,
     /// The same for QUIC.
-    pub datagrams: Vec<(SocketKey, Listening<UdpSocket>)>,
+    pub datagrams: Vec<(SocketKey, Listening<UdpSocket>, Answers)>,
 }
 
 impl Opened {
     /// What they are for.
     pub(super) fn keys(&self) -> Vec<SocketKey> {
         let sockets = self.sockets.iter().map(|(key, _)| *key);
-        let datagrams = self.datagrams.iter().map(|(key, _)| *key);
+        let datagrams = self.datagrams.iter().map(|(key, ..)| *key);
         sockets.chain(datagrams).collect()
     }
 }
@@ -50,9 +57,12 @@ impl Ports {
                     self.open_tcp(*key, threads, inherited, quic)
                         .map(|listening| opened.sockets.push((*key, listening)))
                 }
-                Transport::Quic => self
-                    .open_quic(*key, threads, inherited, &opened)
-                    .map(|listening| opened.datagrams.push((*key, listening))),
+                Transport::Quic => {
+                    self.open_quic(*key, threads, inherited, &opened)
+                        .map(|listening| {
+                            opened.datagrams.push((*key, listening, Answers::default()));
+                        })
+                }
             };
             errors.extend(result.err());
         }
@@ -120,6 +130,29 @@ impl Ports {
         self.open.insert(key, addresses);
     }
 
+    /// Takes note of where it is told whether a UDP port answers.
+    pub(super) fn add_answers(&mut self, key: SocketKey, answers: Answers) {
+        self.answers.insert(key, answers);
+    }
+
+    /// For each binding of a configuration that speaks HTTP/3, where it is told whether its UDP port answers.
+    pub(super) fn answers(&self, config: &Config, opened: &Opened) -> Vec<Option<Answers>> {
+        let of = |key: SocketKey| {
+            let fresh = opened.datagrams.iter().find(|(k, ..)| *k == key);
+            fresh
+                .map(|(_, _, answers)| answers)
+                .or_else(|| self.answers.get(&key))
+        };
+        keys(config)
+            .into_iter()
+            .zip(&config.bindings)
+            .map(|(key, binding)| {
+                let speaks = binding.protocols.contains(&AlpnProtocol::H3);
+                of(quic(key)).filter(|_| speaks).cloned()
+            })
+            .collect()
+    }
+
     /// The sockets that `config` no longer needs; they are forgotten here.
     pub(super) fn take_unneeded(&mut self, config: &Config) -> Vec<SocketKey> {
         let needed = needed(config);
@@ -131,6 +164,7 @@ impl Ports {
             .collect();
         for key in &gone {
             self.open.remove(key);
+            self.answers.remove(key);
         }
         gone
     }

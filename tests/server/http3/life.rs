@@ -1,6 +1,7 @@
 //! Start, reload and stop, as an HTTP/3 client lives through them.
 
 use super::*;
+use crate::support::Tool;
 use crate::support::quic::handshake;
 
 #[test]
@@ -84,4 +85,45 @@ fn h3_comes_and_goes_with_a_reload() {
         assert!(bound(&server));
     }
     block_on(handshake(&server, "localhost", b"h3")).expect("a handshake");
+}
+
+/// The Alt-Svc of a response over TCP.
+fn alt_svc(server: &Server, version: &str) -> Option<String> {
+    let out = Tool::curl(server)
+        .args([version, "-D-", "-o/dev/null"])
+        .arg(format!("https://localhost:{}/", server.https))
+        .output();
+    let head = String::from_utf8(out.stdout).expect("text").to_lowercase();
+    assert!(head.contains(" 200"), "{head}");
+    head.lines()
+        .find_map(|line| Some(line.strip_prefix("alt-svc: ")?.trim().to_owned()))
+}
+
+#[test]
+fn http3_is_advertised_once_its_port_answers_and_taken_back_when_it_goes() {
+    let with = |keys: &str| Site {
+        https: keys.into(),
+        ..site()
+    };
+    let mut server = with("").start();
+    let said = wait_for("Alt-Svc", || alt_svc(&server, "--http2"));
+    assert_eq!(said, format!("h3=\":{}\"; ma=3600", server.https));
+    assert_eq!(alt_svc(&server, "--http1.1"), Some(said));
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        let answer = client.get("https://localhost/").await;
+        assert!(!answer.head.headers().contains_key("alt-svc"));
+    });
+    let shorter = with("alt_svc_max_age = \"1m\"").text();
+    assert!(server.reload(&shorter).contains("reloaded"));
+    let said = alt_svc(&server, "--http2").expect("the port has answered already");
+    assert_eq!(said, format!("h3=\":{}\"; ma=60", server.https));
+    let without = with("protocols = [\"h2\", \"http/1.1\"]").text();
+    for _ in 0..2 {
+        assert!(server.reload(&without).contains("reloaded"));
+        assert_eq!(alt_svc(&server, "--http2").as_deref(), Some("clear"));
+    }
+    let silent = with("alt_svc_max_age = \"0s\"").start();
+    block_on(Http3::connect(&silent, "localhost"));
+    assert_eq!(alt_svc(&silent, "--http2"), None);
 }
