@@ -21,10 +21,13 @@ pub struct Http3 {
     /// The connection under it.
     pub quic: quinn::Connection,
     /// Where requests are sent.
-    pub requests: h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>,
+    pub requests: Requests,
     /// Ends with the connection.
     pub driver: JoinHandle<ConnectionError>,
 }
+
+/// Sends requests; its clones do so on the same connection.
+pub type Requests = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
 
 /// A response that was read to its end.
 #[derive(Debug)]
@@ -133,20 +136,29 @@ impl Http3 {
         request: Request<()>,
         content: &[&'static [u8]],
     ) -> Result<Answer, StreamError> {
-        let mut stream = self.requests.send_request(request).await?;
-        for piece in content {
-            stream.send_data(Bytes::from_static(piece)).await?;
-        }
-        stream.finish().await?;
-        let head = stream.recv_response().await?;
-        let mut content = BytesMut::new();
-        while let Some(piece) = stream.recv_data().await? {
-            content.extend_from_slice(piece.chunk());
-        }
-        Ok(Answer {
-            head,
-            content: content.freeze(),
-            trailers: stream.recv_trailers().await?,
-        })
+        ask(&mut self.requests, request, content).await
     }
+}
+
+/// Sends a request on a connection that others may use too, and reads the response.
+pub async fn ask(
+    requests: &mut Requests,
+    request: Request<()>,
+    content: &[&'static [u8]],
+) -> Result<Answer, StreamError> {
+    let mut stream = requests.send_request(request).await?;
+    for piece in content {
+        stream.send_data(Bytes::from_static(piece)).await?;
+    }
+    stream.finish().await?;
+    let head = stream.recv_response().await?;
+    let mut content = BytesMut::new();
+    while let Some(piece) = stream.recv_data().await? {
+        content.extend_from_slice(piece.chunk());
+    }
+    Ok(Answer {
+        head,
+        content: content.freeze(),
+        trailers: stream.recv_trailers().await?,
+    })
 }
