@@ -31,6 +31,8 @@ pub struct Worker {
     pub(super) handshakes: Arc<Handshakes>,
     /// Of this thread, by QUIC, with clients that have not shown where they are.
     pub(super) unvalidated: Arc<Handshakes>,
+    /// Set when what is still open is cut off. TCP tells a client by itself; over QUIC it must be said.
+    pub(super) cut: watch::Sender<bool>,
     /// When a failing accept was last told of, in milliseconds since the start.
     warned: AtomicU64,
     started: Instant,
@@ -77,6 +79,7 @@ impl Worker {
             limits,
             handshakes: Handshakes::new(HANDSHAKES_MAX),
             unvalidated: Handshakes::new(UNVALIDATED_MAX),
+            cut: watch::channel(false).0,
             warned: AtomicU64::new(0),
             started: Instant::now(),
         })
@@ -246,11 +249,18 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
             }
         }
     }
+    worker.cut.send_replace(true);
+    // Each connection closes in its first turn, and QUIC's own task tells the client in another.
+    for _ in 0..LAST_TURNS {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Threads for calls that may wait for a disk, for each data thread. tokio's own bound of 512 is for programs with one
 /// runtime: a disk does not get faster by 512 threads asking at once, and each has a stack.
 const BLOCKING_THREADS_MAX: usize = 16;
+
+const LAST_TURNS: usize = 4;
 
 /// A command for each socket of a configuration, and some.
 const COMMANDS_MAX: usize = 65_536;

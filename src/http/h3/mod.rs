@@ -84,6 +84,11 @@ pub async fn drive(
     tokio::task::yield_now().await;
 }
 
+/// Tells a client that its connection ends here, whatever is still under way on it.
+pub fn cut(quic: &quinn::Connection) {
+    end(quic, Code::H3_INTERNAL_ERROR);
+}
+
 fn end(quic: &quinn::Connection, code: Code) {
     quic.close(VarInt::from_u64(code.value()).unwrap_or(VarInt::MAX), b"");
 }

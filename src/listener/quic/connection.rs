@@ -88,6 +88,12 @@ impl Arriving {
             tls: Some(facts),
         });
         let thread = Arc::clone(&self.worker.thread);
-        h3::drive(quic, thread, connection, self.stop).await;
+        let mut cut = self.worker.cut.subscribe();
+        let driven = h3::drive(quic.clone(), thread, connection, self.stop);
+        tokio::select! {
+            biased;
+            _ = cut.wait_for(|cut| *cut) => h3::cut(&quic),
+            () = driven => {}
+        }
     }
 }

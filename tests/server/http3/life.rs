@@ -36,6 +36,31 @@ fn a_stop_lets_what_is_under_way_finish_and_says_goodbye() {
 }
 
 #[test]
+fn a_client_that_is_cut_off_is_told_so() {
+    let mut server = Site {
+        handler: "type = \"respond\"\ndelay = \"60s\"".into(),
+        ..site()
+    }
+    .start();
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        let request = Request::get("https://localhost/")
+            .body(())
+            .expect("a request");
+        let mut stream = client.requests.send_request(request).await.expect("sent");
+        stream.finish().await.expect("finished");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        server.signal("QUIT");
+        let closed = client.quic.closed().await;
+        assert!(
+            matches!(closed, quinn::ConnectionError::ApplicationClosed(_)),
+            "{closed}"
+        );
+    });
+    assert!(server.wait_exit().success());
+}
+
+#[test]
 fn a_reload_that_does_not_touch_a_binding_disturbs_no_connection_on_it() {
     let mut server = site().start();
     let changed = Site {
