@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use http::{Request, StatusCode};
 use serde_json::Value;
 
-use crate::support::quic::{Http3, ask, block_on};
+use crate::support::quic::{Http3, Relay, ask, block_on, handshake_at};
 use crate::support::{Server, Site, Upstream, wait_for};
 
 fn site() -> Site {
@@ -119,6 +119,91 @@ fn content_goes_up_and_comes_down_through_a_proxy_with_its_trailers() {
     assert!(head.contains("\r\nhost: localhost\r\n"), "{head}");
     assert!(head.contains("\r\ncookie: a=1; b=2\r\n"), "{head}");
     assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
+}
+
+#[test]
+fn a_client_that_asks_first_is_told_to_go_on() {
+    let upstream = Upstream::start(|talk| {
+        talk.read_head().expect("a head");
+        assert_eq!(talk.read_content(5), b"hello");
+        talk.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let server = Site {
+        handler: upstream.handler(),
+        ..site()
+    }
+    .start();
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        let request = Request::post("https://localhost/")
+            .header("expect", "100-continue")
+            .header("content-length", 5)
+            .body(())
+            .expect("a request");
+        let mut stream = client.requests.send_request(request).await.expect("sent");
+        let head = stream.recv_response().await.expect("an answer");
+        assert_eq!(head.status(), StatusCode::CONTINUE);
+        stream
+            .send_data(Bytes::from_static(b"hello"))
+            .await
+            .expect("sent");
+        stream.finish().await.expect("finished");
+        let head = stream.recv_response().await.expect("a response");
+        assert_eq!(head.status(), StatusCode::OK);
+    });
+}
+
+#[test]
+fn a_big_upload_arrives_whole_and_waits_for_a_slow_upstream() {
+    const PIECES: usize = 400;
+    let upstream = Upstream::start(|talk| {
+        talk.read_head().expect("a head");
+        // What is not taken for a while must wait at the client.
+        std::thread::sleep(Duration::from_millis(300));
+        let content = talk.read_content(PIECES << 16);
+        assert!(content.iter().all(|byte| *byte == 7));
+        talk.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let server = Site {
+        handler: upstream.handler(),
+        ..site()
+    }
+    .start();
+    let before = server.memory_kib();
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        let request = Request::post("https://localhost/")
+            .header("content-length", PIECES << 16)
+            .body(())
+            .expect("a request");
+        let mut stream = client.requests.send_request(request).await.expect("sent");
+        let piece = Bytes::from(vec![7; 1 << 16]);
+        for _ in 0..PIECES {
+            stream.send_data(piece.clone()).await.expect("sent");
+        }
+        stream.finish().await.expect("finished");
+        let head = stream.recv_response().await.expect("a response");
+        assert_eq!(head.status(), StatusCode::OK);
+    });
+    let grown = server.memory_kib().saturating_sub(before);
+    assert!(grown < 12 << 10, "{grown} KiB");
+}
+
+#[test]
+fn a_line_that_loses_and_reorders_packets_loses_no_content() {
+    let server = with_big_file(2 << 20);
+    let relay = Relay::start(server.https);
+    block_on(async {
+        let (endpoint, quic) = handshake_at(&server, relay.port).await;
+        let mut client = Http3::over(endpoint, quic).await;
+        for _ in 0..2 {
+            let answer = client.get("https://localhost/big").await;
+            assert_eq!(answer.content.len(), 2 << 20);
+            let line: Vec<u8> = (0..=255).collect();
+            assert!(answer.content.chunks(256).all(|piece| piece == line));
+        }
+    });
+    assert!(relay.lost() > 50, "{}", relay.lost());
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Content {
     length: Option<u64>,
     /// Bytes of it that have come.
     come: u64,
+    /// Whether a handler has asked for it.
+    asked: bool,
     rest: Arc<Rest>,
 }
 
@@ -74,6 +76,7 @@ impl Content {
             held: VecDeque::new(),
             length,
             come: 0,
+            asked: false,
             rest,
         }
     }
@@ -155,7 +158,10 @@ impl http_body::Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        this.rest.wanted.store(true, Relaxed);
+        // A client that has sent some already waits for nothing.
+        if !std::mem::replace(&mut this.asked, true) && this.come == 0 {
+            this.rest.wanted.store(true, Relaxed);
+        }
         if let Some(bytes) = this.held.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }

@@ -143,8 +143,7 @@ impl Stream {
         if parts.headers.len() <= edge.limits.max_header_fields {
             join_cookies(&mut parts.headers);
         }
-        let length =
-            (parts.headers.get(CONTENT_LENGTH)).and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(length_of);
         let mut content = Content::new(half, length, Arc::clone(rest));
         poll_fn(|cx| {
             content.peek(cx);
@@ -342,13 +341,29 @@ async fn watched(
     .await
 }
 
-/// What the h3 crate lets pass, and RFC 9114 section 4.2 does not: fields that speak of an HTTP/1.1 connection.
+/// What the h3 crate lets pass, and RFC 9114 does not: fields that speak of an HTTP/1.1 connection (section 4.2), and a length
+/// that is none (section 4.1.2).
 fn malformed(headers: &HeaderMap) -> Option<&'static str> {
     if (headers.keys()).any(|name| CONNECTION_FIELDS.contains(name)) {
         return Some("a request has a field that speaks of an HTTP/1.1 connection");
     }
-    let te = headers.get(TE)?;
-    (te.as_bytes() != b"trailers").then_some("a request's TE says something else than trailers")
+    if (headers.get(TE)).is_some_and(|te| te.as_bytes() != b"trailers") {
+        return Some("a request's TE says something else than trailers");
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let first = lengths.next()?;
+    if length_of(first).is_none() || lengths.any(|other| other != first) {
+        return Some("a request's Content-Length is no length");
+    }
+    None
+}
+
+/// A Content-Length: digits, and nothing else (RFC 9110 section 8.6).
+fn length_of(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 /// The size of a head, as SETTINGS_MAX_FIELD_SECTION_SIZE counts it (RFC 9114 section 4.2.2).

@@ -203,3 +203,6 @@ impl ResolvesServerCert for Nobody {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

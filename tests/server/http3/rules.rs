@@ -115,6 +115,16 @@ fn every_rule_that_is_broken_ends_what_it_should() {
             Ends::Stream(Code::H3_MESSAGE_ERROR),
         ),
         (
+            "4.1.2: a Content-Length that is no number",
+            post(field("content-length", "+5")),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.1.2: two different lengths",
+            post([field("content-length", "5"), field("content-length", "6")].concat()),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
             "4.2: a field of HTTP/1.1",
             get(field("connection", "close")),
             Ends::Stream(Code::H3_MESSAGE_ERROR),
@@ -137,6 +147,21 @@ fn every_rule_that_is_broken_ends_what_it_should() {
         (
             "4.3.1: no method",
             frame(HEADERS, b"\0\0\xd7\xc1\x50\x09localhost"),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.3.1: no path",
+            frame(HEADERS, b"\0\0\xd1\xd7\x50\x09localhost"),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.3.1: no scheme",
+            frame(HEADERS, b"\0\0\xd1\xc1\x50\x09localhost"),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.3.1: nobody is asked",
+            frame(HEADERS, b"\0\0\xd1\xd7\xc1"),
             Ends::Stream(Code::H3_MESSAGE_ERROR),
         ),
         (

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::{Buf, Bytes, BytesMut};
 use h3::error::{ConnectionError, StreamError};
@@ -100,6 +101,73 @@ pub async fn handshake_with(
     let connecting = endpoint.connect_with(config, address, sni);
     let connection = connecting.expect("a server name").await?;
     Ok((endpoint, connection))
+}
+
+/// Makes the handshake through another port than the server's own.
+pub async fn handshake_at(server: &Server, port: u16) -> (quinn::Endpoint, quinn::Connection) {
+    let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let connecting = endpoint.connect_with(config(server, b"h3"), address, "localhost");
+    let connection = connecting.expect("a server name").await;
+    (endpoint, connection.expect("a handshake"))
+}
+
+/// A line for one client that loses every twentieth packet and swaps others, in both directions.
+pub struct Relay {
+    /// Where the client connects to.
+    pub port: u16,
+    lost: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    /// A line to a port of this machine.
+    pub fn start(to: u16) -> Self {
+        let (near, far) = (socket(), socket());
+        far.connect((Ipv4Addr::LOCALHOST, to)).expect("an address");
+        let port = near.local_addr().expect("bound").port();
+        let lost = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&lost);
+        std::thread::spawn(move || {
+            let mut packet = [0; 2048];
+            let (length, client) = near.recv_from(&mut packet).expect("a first packet");
+            near.connect(client).expect("an address");
+            far.send(&packet[..length]).expect("sent");
+            let (near, far) = (Arc::new(near), Arc::new(far));
+            for (from, to) in [(near.clone(), far.clone()), (far, near)] {
+                let counted = Arc::clone(&counted);
+                std::thread::spawn(move || carry(&from, &to, &counted));
+            }
+        });
+        Self { port, lost }
+    }
+
+    /// Packets that were lost.
+    pub fn lost(&self) -> usize {
+        self.lost.load(Relaxed)
+    }
+}
+
+fn carry(from: &UdpSocket, to: &UdpSocket, lost: &AtomicUsize) {
+    let mut packet = [0; 2048];
+    let mut held: Option<Vec<u8>> = None;
+    for number in 1_usize.. {
+        let Ok(length) = from.recv(&mut packet) else {
+            return;
+        };
+        match number % 20 {
+            0 => {
+                lost.fetch_add(1, Relaxed);
+            }
+            7 => held = Some(packet[..length].to_vec()),
+            _ => {
+                // The other side may be gone.
+                let _ = to.send(&packet[..length]);
+                if let Some(held) = held.take() {
+                    let _ = to.send(&held);
+                }
+            }
+        }
+    }
 }
 
 impl Http3 {
