@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::wire::Receiving;
+use super::wire::{Line, Receiving};
 use crate::model::{BodyError, Reason};
 
 /// The half of a stream that a request comes on.
@@ -31,6 +31,7 @@ pub(super) struct Content {
     come: u64,
     /// Whether a handler has asked for it.
     asked: bool,
+    line: Arc<Line>,
     rest: Arc<Rest>,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Rest {
     unread: Mutex<Option<Half>>,
     /// The content has been asked for: the client may be waiting for 100 (Continue).
     wanted: AtomicBool,
-    /// The content is not as long as its head says.
+    /// The content is not as long as its head says, or has trailers that are none.
     malformed: AtomicBool,
 }
 
@@ -69,7 +70,7 @@ impl Rest {
 }
 
 impl Content {
-    pub(super) fn new(half: Half, length: Option<u64>, rest: Arc<Rest>) -> Self {
+    pub(super) fn new(half: Half, length: Option<u64>, line: Arc<Line>, rest: Arc<Rest>) -> Self {
         Self {
             half: Some(half),
             state: State::Data,
@@ -77,6 +78,7 @@ impl Content {
             length,
             come: 0,
             asked: false,
+            line,
             rest,
         }
     }
@@ -108,13 +110,17 @@ impl Content {
                 let data = data.copy_to_bytes(data.remaining());
                 self.come += data.len() as u64;
                 if self.length.is_some_and(|length| self.come > length) {
-                    return Poll::Ready(Err(self.malformed("longer")));
+                    return Poll::Ready(Err(
+                        self.malformed("it is longer than Content-Length says")
+                    ));
                 }
                 Poll::Ready(Ok(Some(data)))
             }
             Ok(None) => {
                 if self.length.is_some_and(|length| self.come < length) {
-                    return Poll::Ready(Err(self.malformed("shorter")));
+                    return Poll::Ready(Err(
+                        self.malformed("it is shorter than Content-Length says")
+                    ));
                 }
                 self.state = State::Trailers;
                 Poll::Ready(Ok(None))
@@ -131,6 +137,9 @@ impl Content {
             return Poll::Ready(Ok(None));
         };
         let trailers = ready!(half.poll_recv_trailers(cx)).map_err(broken);
+        if let Some(fault) = self.line.fault() {
+            return Poll::Ready(Err(self.malformed(fault)));
+        }
         self.state = State::Ended;
         if trailers.is_ok() {
             self.half = None;
@@ -139,13 +148,10 @@ impl Content {
     }
 
     /// RFC 9114 section 4.1.2
-    fn malformed(&mut self, how: &str) -> BodyError {
+    fn malformed(&mut self, how: &'static str) -> BodyError {
         self.rest.malformed.store(true, Relaxed);
         self.state = State::Ended;
-        BodyError::new(
-            Reason::H3Protocol,
-            format!("it is {how} than Content-Length says"),
-        )
+        BodyError::new(Reason::H3Protocol, how)
     }
 }
 

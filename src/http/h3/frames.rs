@@ -1,4 +1,5 @@
-//! Following HTTP/3 frames through the bytes of a stream (RFC 9114 section 7.1), without reading what is in them.
+//! Following HTTP/3 frames through the bytes of a stream (RFC 9114 section 7.1), without reading what is in them; but blocks of
+//! fields are shown whole.
 
 /// Frame types (RFC 9114 section 7.2).
 pub(super) const DATA: u64 = 0;
@@ -12,6 +13,15 @@ const CONTROL: u64 = 0;
 pub(super) struct Frame {
     pub(super) kind: u64,
     pub(super) length: u64,
+}
+
+/// What is shown of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen<'a> {
+    /// A frame's head.
+    Frame(Frame),
+    /// What is in a HEADERS frame, as much as has come; `whole`: there is no more of it.
+    Fields { part: &'a [u8], whole: bool },
 }
 
 /// Where in its frames a stream has come.
@@ -29,8 +39,8 @@ enum At {
     Kind,
     /// The length of a frame of this type.
     Length(u64),
-    /// Inside a frame, so many bytes before its end.
-    Payload(u64),
+    /// Inside a frame of this type, so many bytes before its end.
+    Payload { kind: u64, left: u64 },
     /// A stream without frames.
     Unframed,
 }
@@ -53,16 +63,22 @@ impl Frames {
         }
     }
 
-    /// Follows `bytes`, and shows each frame whose head they complete.
-    pub(super) fn follow(&mut self, mut bytes: &[u8], mut show: impl FnMut(Frame)) {
+    /// Follows `bytes`, and shows each frame whose head they complete, and the fields in it.
+    pub(super) fn follow<'a>(&mut self, mut bytes: &'a [u8], mut show: impl FnMut(Seen<'a>)) {
         while !bytes.is_empty() {
             match self.at {
                 At::Unframed => return,
-                At::Payload(left) => {
+                At::Payload { kind, left } => {
                     let step =
                         usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                    bytes = &bytes[step..];
-                    self.at = At::after(left - step as u64);
+                    let (part, behind) = bytes.split_at(step);
+                    bytes = behind;
+                    let left = left - step as u64;
+                    self.at = At::inside(kind, left);
+                    if kind == HEADERS {
+                        let whole = left == 0;
+                        show(Seen::Fields { part, whole });
+                    }
                 }
                 at => {
                     let byte = bytes[0];
@@ -72,11 +88,9 @@ impl Frames {
                             At::StreamType if number == CONTROL => At::Kind,
                             At::StreamType => At::Unframed,
                             At::Length(kind) => {
-                                show(Frame {
-                                    kind,
-                                    length: number,
-                                });
-                                At::after(number)
+                                let length = number;
+                                show(Seen::Frame(Frame { kind, length }));
+                                At::inside(kind, length)
                             }
                             _ => At::Length(number),
                         };
@@ -91,17 +105,17 @@ impl Frames {
         match self.at {
             At::Kind | At::StreamType => self.number.have == 0,
             At::Unframed => true,
-            At::Length(_) | At::Payload(_) => false,
+            At::Length(_) | At::Payload { .. } => false,
         }
     }
 }
 
 impl At {
-    fn after(left: u64) -> Self {
+    fn inside(kind: u64, left: u64) -> Self {
         if left == 0 {
             At::Kind
         } else {
-            At::Payload(left)
+            At::Payload { kind, left }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! leaves in one packet, as nothing here waits between head, content and end.
 
 mod content;
+mod fields;
 mod frames;
 mod meter;
 mod stream;

@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use ::h3::error::{Code, StreamError};
@@ -19,7 +18,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::content::{Content, Half, Rest};
-use super::wire::{Accepted, Sending, Stopped, Wire};
+use super::wire::{Accepted, Both, Line, Sending, Stopped, Wire};
 use crate::clock::LazyTimer;
 use crate::http::date::date;
 use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
@@ -35,7 +34,7 @@ pub(super) async fn run(
     resolver: RequestResolver<Wire, Bytes>,
     accepted: Accepted,
 ) {
-    let Some((request, stream)) = read_head(&shared, resolver).await else {
+    let Some((request, stream)) = read_head(&shared, resolver, &accepted.line).await else {
         return;
     };
     let (out, half) = stream.split();
@@ -43,7 +42,7 @@ pub(super) async fn run(
     let mut stream = Stream {
         shared,
         out,
-        taken: accepted.taken,
+        line: Arc::clone(&accepted.line),
         stopped: accepted.stopped,
     };
     if stream.answer(request, half, &rest).await {
@@ -61,7 +60,8 @@ pub(super) async fn run(
 async fn read_head(
     shared: &Shared,
     mut resolver: RequestResolver<Wire, Bytes>,
-) -> Option<(Request<()>, RequestStream<super::wire::Both, Bytes>)> {
+    line: &Line,
+) -> Option<(Request<()>, RequestStream<Both, Bytes>)> {
     let began = Instant::now();
     let mut timer = LazyTimer::default();
     let frame = poll_fn(|cx| {
@@ -80,6 +80,13 @@ async fn read_head(
         resolver.frame_stream.reset(code);
         return None;
     };
+    if let Some(fault) = line.fault() {
+        shared.tell(&Refusal::new(Reason::H3Protocol, fault));
+        let code = Code::H3_MESSAGE_ERROR.value();
+        resolver.frame_stream.stream.stop_sending(code);
+        resolver.frame_stream.reset(code);
+        return None;
+    }
     let resolved = match resolver.accept_with_frame(frame) {
         Ok(resolved) => resolved.resolve().await,
         Err(error) => Err(error),
@@ -114,7 +121,7 @@ async fn finish_reading(rest: &Rest) {
 struct Stream {
     shared: Arc<Shared>,
     out: Out,
-    taken: Arc<AtomicU64>,
+    line: Arc<Line>,
     stopped: Stopped,
 }
 
@@ -134,7 +141,12 @@ impl Stream {
         let (mut parts, ()) = request.into_parts();
         let edge = self.shared.thread.edge();
         if let Some(fault) = malformed(&parts.headers) {
-            drop(Content::new(half, None, Arc::clone(rest)));
+            drop(Content::new(
+                half,
+                None,
+                Arc::clone(&self.line),
+                Arc::clone(rest),
+            ));
             self.shared.tell(&Refusal::new(Reason::H3Protocol, fault));
             self.out.stop_stream(Code::H3_MESSAGE_ERROR);
             return false;
@@ -144,7 +156,7 @@ impl Stream {
             join_cookies(&mut parts.headers);
         }
         let length = parts.headers.get(CONTENT_LENGTH).and_then(length_of);
-        let mut content = Content::new(half, length, Arc::clone(rest));
+        let mut content = Content::new(half, length, Arc::clone(&self.line), Arc::clone(rest));
         poll_fn(|cx| {
             content.peek(cx);
             Poll::Ready(())
@@ -189,7 +201,7 @@ impl Stream {
     fn refuse_malformed(&mut self) -> bool {
         self.shared.tell(&Refusal::new(
             Reason::H3Protocol,
-            "a request's content is not as long as its Content-Length says",
+            "a request's content is not as long as its Content-Length says, or its trailers are none",
         ));
         self.out.stop_stream(Code::H3_MESSAGE_ERROR);
         false
@@ -258,11 +270,11 @@ impl Stream {
         body: &mut Body,
         stall: &mut SendStall,
     ) -> Result<(), Ended> {
-        let (shared, taken) = (&*self.shared, &*self.taken);
-        watched(shared, taken, stall, self.out.send_response(head)).await?;
+        let (shared, line) = (&*self.shared, &*self.line);
+        watched(shared, line, stall, self.out.send_response(head)).await?;
         if let Some(content) = body.take_full() {
             if !content.is_empty() {
-                watched(shared, taken, stall, self.out.send_data(content)).await?;
+                watched(shared, line, stall, self.out.send_data(content)).await?;
             }
         } else {
             self.send_pieces(body, stall).await?;
@@ -288,16 +300,16 @@ impl Stream {
                     return Err(Ended::Broken);
                 }
             };
-            let (shared, taken) = (&*self.shared, &*self.taken);
+            let (shared, line) = (&*self.shared, &*self.line);
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
-                    watched(shared, taken, stall, self.out.send_data(data)).await?;
+                    watched(shared, line, stall, self.out.send_data(data)).await?;
                     stall.taken_all();
                 }
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
-                        watched(shared, taken, stall, self.out.send_trailers(trailers)).await?;
+                        watched(shared, line, stall, self.out.send_trailers(trailers)).await?;
                         break;
                     }
                 }
@@ -318,17 +330,17 @@ impl Stream {
 /// Waits until the client's windows have taken something, and no longer than the client's least rate allows.
 async fn watched(
     shared: &Shared,
-    taken: &AtomicU64,
+    line: &Line,
     stall: &mut SendStall,
     sending: impl Future<Output = Result<(), StreamError>>,
 ) -> Result<(), Ended> {
     let mut sending = pin!(sending);
-    let mut before = taken.load(Relaxed);
+    let mut before = line.taken();
     poll_fn(|cx: &mut Context<'_>| match sending.as_mut().poll(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
         Poll::Ready(Err(_)) => Poll::Ready(Err(Ended::Gone)),
         Poll::Pending => {
-            let now = taken.load(Relaxed);
+            let now = line.taken();
             stall.taken(usize::try_from(now - before).unwrap_or(usize::MAX));
             before = now;
             // A slow line is shared by the streams on it: each owes its part of the least rate.

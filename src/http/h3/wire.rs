@@ -5,8 +5,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use ::h3::error::Code;
@@ -17,7 +17,8 @@ use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
 use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
 
-use super::frames::Frames;
+use super::fields::{self, Section};
+use super::frames::{Frames, Seen};
 use super::meter::Gauge;
 
 /// A connection.
@@ -38,10 +39,31 @@ type Opening =
 
 /// What the driver knows of a stream that was accepted, beside what h3 does.
 pub(super) struct Accepted {
-    /// Bytes of the response that the client's windows took.
-    pub(super) taken: Arc<AtomicU64>,
+    /// What passed.
+    pub(super) line: Arc<Line>,
     /// Ends when the client wants no more of the response, or has all of it.
     pub(super) stopped: Stopped,
+}
+
+/// What is known of a stream from what passed through it.
+#[derive(Default)]
+pub(super) struct Line {
+    /// Bytes of the response that the client's windows took.
+    taken: AtomicU64,
+    /// What is wrong with its fields.
+    fault: OnceLock<&'static str>,
+}
+
+impl Line {
+    /// Bytes of the response that the client's windows took.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Relaxed)
+    }
+
+    /// What is wrong with the fields that came on it.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.fault.get().copied()
+    }
 }
 
 /// See [`Accepted::stopped`].
@@ -70,13 +92,17 @@ pub(super) struct Both {
 pub(super) struct Sending {
     stream: quinn::SendStream,
     writing: Option<WriteBuf<Bytes>>,
-    taken: Arc<AtomicU64>,
+    line: Arc<Line>,
 }
 
 /// What is received.
 pub(super) struct Receiving {
     stream: quinn::RecvStream,
     frames: Frames,
+    /// A block of fields of which some has come.
+    block: Vec<u8>,
+    section: Section,
+    line: Arc<Line>,
     gauge: Arc<Gauge>,
 }
 
@@ -108,11 +134,10 @@ impl quic::Connection<Bytes> for Wire {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Receiving, ConnectionErrorIncoming>> {
         let stream = ready!(next(&mut self.one_way, cx))?;
-        Poll::Ready(Ok(Receiving {
-            stream,
-            frames: Frames::of_one_way(),
-            gauge: Arc::clone(&self.gauge),
-        }))
+        let line = Arc::default();
+        let gauge = Arc::clone(&self.gauge);
+        let frames = Frames::of_one_way();
+        Poll::Ready(Ok(Receiving::new(stream, frames, line, gauge)))
     }
 
     fn poll_accept_bidi(
@@ -120,22 +145,20 @@ impl quic::Connection<Bytes> for Wire {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Both, ConnectionErrorIncoming>> {
         let (send, receive) = ready!(next(&mut self.both_ways, cx))?;
-        let taken = Arc::<AtomicU64>::default();
+        let line = Arc::<Line>::default();
         self.gauge.accepted(Accepted {
-            taken: Arc::clone(&taken),
+            line: Arc::clone(&line),
             stopped: Box::pin(send.stopped()),
         });
+        let gauge = Arc::clone(&self.gauge);
+        let frames = Frames::of_request();
         Poll::Ready(Ok(Both {
             sending: Sending {
                 stream: send,
                 writing: None,
-                taken,
+                line: Arc::clone(&line),
             },
-            receiving: Receiving {
-                stream: receive,
-                frames: Frames::of_request(),
-                gauge: Arc::clone(&self.gauge),
-            },
+            receiving: Receiving::new(receive, frames, line, gauge),
         }))
     }
 
@@ -203,7 +226,7 @@ impl OpenStreams<Bytes> for Opener {
             Ok(stream) => Ok(Sending {
                 stream,
                 writing: None,
-                taken: Arc::default(),
+                line: Arc::default(),
             }),
             Err(error) => Err(of_connection(lost(error))),
         })
@@ -221,7 +244,7 @@ impl quic::SendStream<Bytes> for Sending {
                 let stream = Pin::new(&mut self.stream);
                 let written = ready!(stream.poll_write(cx, writing.chunk())).map_err(unwritten)?;
                 writing.advance(written);
-                self.taken.fetch_add(written as u64, Relaxed);
+                self.line.taken.fetch_add(written as u64, Relaxed);
             }
         }
         self.writing = None;
@@ -252,6 +275,46 @@ impl quic::SendStream<Bytes> for Sending {
     }
 }
 
+impl Receiving {
+    fn new(stream: quinn::RecvStream, frames: Frames, line: Arc<Line>, gauge: Arc<Gauge>) -> Self {
+        Self {
+            stream,
+            frames,
+            block: Vec::new(),
+            section: Section::Head,
+            line,
+            gauge,
+        }
+    }
+
+    /// Follows what has come; whether the connection goes on.
+    fn follow(&mut self, bytes: &[u8]) -> bool {
+        let mut goes_on = true;
+        let (block, section) = (&mut self.block, &mut self.section);
+        let (gauge, line) = (&self.gauge, &self.line);
+        self.frames.follow(bytes, |seen| match seen {
+            Seen::Frame(frame) => goes_on &= gauge.received(frame),
+            // What is longer than a block may be has ended the connection.
+            Seen::Fields { .. } if !goes_on => {}
+            Seen::Fields { part, whole: false } => block.extend_from_slice(part),
+            Seen::Fields { part, whole: true } => {
+                let before = std::mem::take(block);
+                let fault = if before.is_empty() {
+                    fields::fault(part, *section)
+                } else {
+                    fields::fault(&[&before, part].concat(), *section)
+                };
+                if let Some(fault) = fault {
+                    // The first is enough.
+                    let _ = line.fault.set(fault);
+                }
+                *section = Section::Trailers;
+            }
+        });
+        goes_on
+    }
+}
+
 impl quic::RecvStream for Receiving {
     type Buf = Bytes;
 
@@ -260,16 +323,16 @@ impl quic::RecvStream for Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
         // The future holds nothing: dropped while it waits, the stream still wakes this task.
-        let read = pin!(self.stream.read_chunk(usize::MAX, true));
-        let goes_on = match ready!(read.poll(cx)) {
+        let read = {
+            let reading = pin!(self.stream.read_chunk(usize::MAX, true));
+            ready!(reading.poll(cx))
+        };
+        let goes_on = match read {
             Ok(Some(chunk)) => {
-                let (mut goes_on, gauge) = (true, &self.gauge);
-                self.frames
-                    .follow(&chunk.bytes, |frame| goes_on &= gauge.received(frame));
-                if goes_on {
+                if self.follow(&chunk.bytes) {
                     return Poll::Ready(Ok(Some(chunk.bytes)));
                 }
-                goes_on
+                false
             }
             Ok(None) if self.frames.may_end() => return Poll::Ready(Ok(None)),
             Ok(None) => {

@@ -145,6 +145,36 @@ fn every_rule_that_is_broken_ends_what_it_should() {
             Ends::Stream(Code::H3_MESSAGE_ERROR),
         ),
         (
+            "4.3: a path behind another field",
+            get([field("x-field", "1"), b"\xc1".to_vec()].concat()),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.3: a status",
+            get(b"\xd9".to_vec()),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.3.1: two paths",
+            get(b"\x51\x02/x".to_vec()),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.3: a path among trailers",
+            [post(vec![]), frame(DATA, b"x"), frame(HEADERS, b"\0\0\xc1")].concat(),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
+            "4.1: trailers",
+            [
+                post(vec![]),
+                frame(DATA, b"x"),
+                frame(HEADERS, &[b"\0\0", &*field("x-trail", "1")].concat()),
+            ]
+            .concat(),
+            Ends::Answered,
+        ),
+        (
             "4.3.1: no method",
             frame(HEADERS, b"\0\0\xd7\xc1\x50\x09localhost"),
             Ends::Stream(Code::H3_MESSAGE_ERROR),
