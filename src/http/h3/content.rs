@@ -12,7 +12,8 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::wire::{Line, Receiving};
+use super::sending::Line;
+use super::wire::Receiving;
 use crate::model::{BodyError, Reason};
 
 /// The half of a stream that a request comes on.

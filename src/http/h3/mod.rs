@@ -7,6 +7,7 @@ mod content;
 mod fields;
 mod frames;
 mod meter;
+mod sending;
 mod stream;
 mod wire;
 

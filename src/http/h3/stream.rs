@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::content::{Content, Half, Rest};
-use super::wire::{Accepted, Both, Line, Sending, Stopped, Wire};
+use super::sending::{Line, Sending};
+use super::wire::{Accepted, Both, Stopped, Wire};
 use crate::clock::LazyTimer;
 use crate::http::date::date;
 use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
@@ -271,6 +272,9 @@ impl Stream {
         stall: &mut SendStall,
     ) -> Result<(), Ended> {
         let (shared, line) = (&*self.shared, &*self.line);
+        if body.full_len().is_some() {
+            line.gather();
+        }
         watched(shared, line, stall, self.out.send_response(head)).await?;
         if let Some(content) = body.take_full() {
             if !content.is_empty() {
@@ -279,7 +283,8 @@ impl Stream {
         } else {
             self.send_pieces(body, stall).await?;
         }
-        self.out.finish().await.map_err(|_| Ended::Gone)
+        let (shared, line) = (&*self.shared, &*self.line);
+        watched(shared, line, stall, self.out.finish()).await
     }
 
     /// Sends content as it comes and as the client's windows take it.

@@ -5,21 +5,21 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ::h3::error::Code;
 use ::h3::quic::{
     self, BidiStream, ConnectionErrorIncoming, OpenStreams, StreamErrorIncoming, StreamId, WriteBuf,
 };
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::{Stream, stream};
-use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
+use quinn::{ConnectionError, ReadError, StoppedError, VarInt};
 
 use super::fields::{self, Section};
 use super::frames::{Frames, Seen};
 use super::meter::Gauge;
+use super::sending::{Line, Sending};
 
 /// A connection.
 pub(super) struct Wire {
@@ -45,27 +45,6 @@ pub(super) struct Accepted {
     pub(super) stopped: Stopped,
 }
 
-/// What is known of a stream from what passed through it.
-#[derive(Default)]
-pub(super) struct Line {
-    /// Bytes of the response that the client's windows took.
-    taken: AtomicU64,
-    /// What is wrong with its fields.
-    fault: OnceLock<&'static str>,
-}
-
-impl Line {
-    /// Bytes of the response that the client's windows took.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Relaxed)
-    }
-
-    /// What is wrong with the fields that came on it.
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        self.fault.get().copied()
-    }
-}
-
 /// See [`Accepted::stopped`].
 pub(super) type Stopped =
     Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync>>;
@@ -86,13 +65,6 @@ pub(super) struct Opener {
 pub(super) struct Both {
     sending: Sending,
     receiving: Receiving,
-}
-
-/// What is sent.
-pub(super) struct Sending {
-    stream: quinn::SendStream,
-    writing: Option<WriteBuf<Bytes>>,
-    line: Arc<Line>,
 }
 
 /// What is received.
@@ -153,11 +125,7 @@ impl quic::Connection<Bytes> for Wire {
         let gauge = Arc::clone(&self.gauge);
         let frames = Frames::of_request();
         Poll::Ready(Ok(Both {
-            sending: Sending {
-                stream: send,
-                writing: None,
-                line: Arc::clone(&line),
-            },
+            sending: Sending::new(send, Arc::clone(&line)),
             receiving: Receiving::new(receive, frames, line, gauge),
         }))
     }
@@ -223,55 +191,13 @@ impl OpenStreams<Bytes> for Opener {
         let opened = ready!(opening.as_mut().poll(cx));
         self.opening = None;
         Poll::Ready(match opened {
-            Ok(stream) => Ok(Sending {
-                stream,
-                writing: None,
-                line: Arc::default(),
-            }),
+            Ok(stream) => Ok(Sending::new(stream, Arc::default())),
             Err(error) => Err(of_connection(lost(error))),
         })
     }
 
     fn close(&mut self, code: Code, reason: &[u8]) {
         self.quic.close(var_int(code.value()), reason);
-    }
-}
-
-impl quic::SendStream<Bytes> for Sending {
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        if let Some(writing) = &mut self.writing {
-            while writing.has_remaining() {
-                let stream = Pin::new(&mut self.stream);
-                let written = ready!(stream.poll_write(cx, writing.chunk())).map_err(unwritten)?;
-                writing.advance(written);
-                self.line.taken.fetch_add(written as u64, Relaxed);
-            }
-        }
-        self.writing = None;
-        Poll::Ready(Ok(()))
-    }
-
-    fn send_data<D: Into<WriteBuf<Bytes>>>(&mut self, data: D) -> Result<(), StreamErrorIncoming> {
-        debug_assert!(
-            self.writing.is_none(),
-            "h3 waits until what it sent is written"
-        );
-        self.writing = Some(data.into());
-        Ok(())
-    }
-
-    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        let finished = self.stream.finish();
-        Poll::Ready(finished.map_err(|error| StreamErrorIncoming::Unknown(Box::new(error))))
-    }
-
-    fn reset(&mut self, code: u64) {
-        // One that is reset or finished already stays so.
-        let _ = self.stream.reset(var_int(code));
-    }
-
-    fn send_id(&self) -> StreamId {
-        stream_id(self.stream.id())
     }
 }
 
@@ -305,8 +231,7 @@ impl Receiving {
                     fields::fault(&[&before, part].concat(), *section)
                 };
                 if let Some(fault) = fault {
-                    // The first is enough.
-                    let _ = line.fault.set(fault);
+                    line.set_fault(fault);
                 }
                 *section = Section::Trailers;
             }
@@ -413,20 +338,20 @@ impl quic::RecvStream for Both {
     }
 }
 
-fn var_int(code: u64) -> VarInt {
+pub(super) fn var_int(code: u64) -> VarInt {
     VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }
 
-fn stream_id(id: quinn::StreamId) -> StreamId {
+pub(super) fn stream_id(id: quinn::StreamId) -> StreamId {
     let number = VarInt::from(id).into_inner();
     StreamId::try_from(number).unwrap_or_else(|_| unreachable!("both count to 2^62"))
 }
 
-fn of_connection(connection_error: ConnectionErrorIncoming) -> StreamErrorIncoming {
+pub(super) fn of_connection(connection_error: ConnectionErrorIncoming) -> StreamErrorIncoming {
     StreamErrorIncoming::ConnectionErrorIncoming { connection_error }
 }
 
-fn lost(error: ConnectionError) -> ConnectionErrorIncoming {
+pub(super) fn lost(error: ConnectionError) -> ConnectionErrorIncoming {
     match error {
         ConnectionError::ApplicationClosed(close) => ConnectionErrorIncoming::ApplicationClose {
             error_code: close.error_code.into_inner(),
@@ -439,16 +364,6 @@ fn lost(error: ConnectionError) -> ConnectionErrorIncoming {
 fn unread(error: ReadError) -> StreamErrorIncoming {
     match error {
         ReadError::ConnectionLost(error) => of_connection(lost(error)),
-        other => StreamErrorIncoming::Unknown(Box::new(other)),
-    }
-}
-
-fn unwritten(error: WriteError) -> StreamErrorIncoming {
-    match error {
-        WriteError::Stopped(code) => StreamErrorIncoming::StreamTerminated {
-            error_code: code.into_inner(),
-        },
-        WriteError::ConnectionLost(error) => of_connection(lost(error)),
         other => StreamErrorIncoming::Unknown(Box::new(other)),
     }
 }
