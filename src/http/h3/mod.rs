@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::h3::error::{Code, ConnectionError, LocalError, StreamError};
+use ::h3::quic::{RecvStream as _, SendStream as _};
 use ::h3::server::{Connection as H3, RequestResolver};
 use bytes::Bytes;
 use futures_util::Stream as _;
@@ -74,6 +75,8 @@ pub async fn drive(
         streams: FuturesUnordered::new(),
         shared,
         ending: Ending::No,
+        begun: false,
+        rejects: false,
         idle_since: None,
         timer: LazyTimer::default(),
         idle: limits.idle_connection,
@@ -163,6 +166,10 @@ struct Driver {
     streams: FuturesUnordered<Streaming>,
     shared: Arc<Shared>,
     ending: Ending,
+    /// Whether any request has come.
+    begun: bool,
+    /// Whether the client has been told that a request which comes now is not looked at. It may have sent it elsewhere since.
+    rejects: bool,
     idle_since: Option<Instant>,
     timer: LazyTimer,
     idle: Duration,
@@ -255,9 +262,17 @@ impl Driver {
         }
     }
 
-    fn begin(&mut self, resolver: RequestResolver<Wire, Bytes>) {
+    fn begin(&mut self, mut resolver: RequestResolver<Wire, Bytes>) {
         self.idle_since = None;
         let accepted = self.gauge.take_accepted();
+        if self.rejects {
+            // h3 itself takes the very stream that its GOAWAY names as the first that it does not take.
+            let code = Code::H3_REQUEST_REJECTED.value();
+            resolver.frame_stream.stream.stop_sending(code);
+            resolver.frame_stream.reset(code);
+            return;
+        }
+        self.begun = true;
         debug_assert!(accepted.is_some(), "h3 hands on what it was handed");
         if let Some(accepted) = accepted {
             let shared = Arc::clone(&self.shared);
@@ -291,6 +306,7 @@ impl Driver {
             Event::Stop => return self.announce().await,
             Event::Announced => {
                 self.ending = Ending::Graceful;
+                self.rejects = true;
                 return self.go_away(LAST_REQUESTS).await;
             }
             Event::Finished => return false,
@@ -303,6 +319,8 @@ impl Driver {
     async fn announce(&mut self) -> bool {
         self.shared.ending.store(true, Relaxed);
         self.idle_since = None;
+        // Before the first request, h3's GOAWAY is for all of them.
+        self.rejects = !self.begun;
         let wait = (self.quic.rtt() * 2).clamp(ANNOUNCED_LEAST, ANNOUNCED_MOST);
         self.ending = Ending::Announced(Instant::now() + wait);
         self.go_away(REQUESTS_ON_THE_WAY).await
