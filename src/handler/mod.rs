@@ -27,16 +27,12 @@ pub trait Handler: Send + Sync {
     /// behind an `Arc<dyn Handler>`.
     fn handle<'a>(&'a self, request: Request<Body>, facts: &'a Facts) -> Reply<'a>;
 
-    /// Answers one request at once, or gives it back to be answered by [`Handler::handle`].
+    /// Answers one request at once, or leaves it to [`Handler::handle`].
     ///
-    /// For handlers that mostly know their answer without waiting: it saves the future and all that is kept for it.
-    #[allow(
-        clippy::result_large_err,
-        reason = "the request is given back as it came; a box for each would cost more than the move"
-    )]
-    fn handle_now(&self, request: Request<Body>, facts: &Facts) -> Result<Outcome, Request<Body>> {
-        let _ = facts;
-        Err(request)
+    /// For handlers that know their answer from a request's head: it saves the future and all that is kept for it.
+    fn handle_now(&self, request: &Request<Body>, facts: &Facts) -> Option<Outcome> {
+        let _ = (request, facts);
+        None
     }
 
     /// Whether another one, made of the same configuration today, would find something else. Asked by a reload, which then

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::uri::PathAndQuery;
 
@@ -22,6 +21,5 @@ pub(super) fn facts(host: &str) -> Facts {
         host: HostName::parse(host).unwrap(),
         host_port: None,
         path: RoutePath::parse(&PathAndQuery::from_static("/")).unwrap(),
-        received: Instant::now(),
     }
 }

@@ -1,8 +1,7 @@
 //! Whom a request is for: Host, `:authority`, and the absolute form, made into one checked host.
 
 use http::header::HOST;
-use http::request::Parts;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Request, Version};
 
 use crate::model::{HostName, LocalAddr, Reason, Refusal, split_authority};
 
@@ -11,24 +10,26 @@ use crate::model::{HostName, LocalAddr, Reason, Refusal, split_authority};
 /// RFC 9112 section 3.2: an HTTP/1.1 request without Host, with several, or with a malformed one is answered 400. Where
 /// the target carries an authority too (absolute form, HTTP/2), both must name the same: a request that two readers could
 /// take for different hosts is served by neither.
-pub(super) fn host(parts: &Parts, local: LocalAddr) -> Result<(HostName, Option<u16>), Refusal> {
-    let field = host_field(&parts.headers)?;
-    match (parts.uri.authority(), field) {
-        (Some(authority), None) if parts.version >= Version::HTTP_2 => split(authority.as_str()),
+pub(super) fn host<B>(
+    request: &Request<B>,
+    local: LocalAddr,
+) -> Result<(HostName, Option<u16>), Refusal> {
+    let version = request.version();
+    let field = host_field(request.headers())?;
+    match (request.uri().authority(), field) {
+        (Some(authority), None) if version >= Version::HTTP_2 => split(authority.as_str()),
         (Some(authority), field) => {
             let asked = split(authority.as_str())?;
             match field {
                 Some(field) if split(field)? != asked => {
                     refuse("the request's target and its Host field name different hosts")
                 }
-                None if parts.version == Version::HTTP_11 => {
-                    refuse("the request has no Host field")
-                }
+                None if version == Version::HTTP_11 => refuse("the request has no Host field"),
                 _ => Ok(asked),
             }
         }
         (None, Some(field)) => split(field),
-        (None, None) if parts.version < Version::HTTP_11 => {
+        (None, None) if version < Version::HTTP_11 => {
             // HTTP/1.0 has no Host: such a request is for the address that it arrived at.
             let ip = local.ip().to_string();
             HostName::parse(&ip)

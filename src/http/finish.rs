@@ -12,7 +12,7 @@ use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
 use crate::handler::upgrade::Tunnel;
-use crate::model::{Body, BodyWatch, Connection, HostName, Protocol, Scheme};
+use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Protocol, Scheme};
 use crate::pool::Permit;
 use crate::report::{Access, Report};
 
@@ -27,7 +27,7 @@ pub(super) fn respond(
     close: bool,
 ) -> Answer {
     trail.stage = Stage::Done;
-    let edge = Arc::clone(&trail.edge);
+    let edge = &trail.edge;
     if let Some(server) = &edge.server_header
         && let Entry::Vacant(place) = response.headers_mut().entry(SERVER)
     {
@@ -48,13 +48,17 @@ pub(super) fn respond(
     {
         response.headers_mut().insert(ALT_SVC, value);
     }
+    let status = response.status();
+    // Content in memory does not break.
+    let streamed = !head_only && response.body().full_len().is_none();
     let access = trail
         .access
         .take()
-        .map(|access| AccessEnd::boxed(&mut trail, *access, response.status()));
+        .map(|access| AccessEnd::boxed(&trail, *access, status));
     let end = Box::new(RequestEnd {
         permit,
         access,
+        streamed: streamed.then(|| (Box::new(trail), status)),
         _in_flight: in_flight,
     });
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -66,14 +70,11 @@ pub(super) fn respond(
     if head_only {
         keep_length(&mut response);
     }
-    let response = response.map(|body| {
-        let body = if head_only {
-            body.without_content()
-        } else {
-            body
-        };
-        body.watched(end)
-    });
+    let body = response.body_mut();
+    if head_only {
+        body.drop_content();
+    }
+    body.watch(end);
     Answer::Response { response, close }
 }
 
@@ -93,6 +94,8 @@ fn keep_length(response: &mut Response<Body>) {
 struct RequestEnd {
     permit: Option<Permit>,
     access: Option<Box<AccessEnd>>,
+    /// What is known of the request, and the status sent, where the content may still break.
+    streamed: Option<(Box<Trail>, StatusCode)>,
     _in_flight: InFlight,
 }
 
@@ -100,6 +103,12 @@ impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
         if let Some(access) = &mut self.access {
             access.sent += bytes as u64;
+        }
+    }
+
+    fn broke(&mut self, error: &BodyError) {
+        if let Some((trail, status)) = &self.streamed {
+            trail.broke_off(*status, error);
         }
     }
 
@@ -129,14 +138,14 @@ struct AccessEnd {
 }
 
 impl AccessEnd {
-    fn boxed(trail: &mut Trail, access: AccessTrail, status: StatusCode) -> Box<Self> {
-        let edge = Arc::clone(&trail.edge);
+    fn boxed(trail: &Trail, access: AccessTrail, status: StatusCode) -> Box<Self> {
+        let edge = &trail.edge;
         Box::new(Self {
             report: Arc::clone(&edge.report),
             connection: Arc::clone(&trail.connection),
-            method: trail.method.take(),
-            target: trail.target.take(),
-            host: trail.host.take(),
+            method: trail.method.clone(),
+            target: trail.target().cloned(),
+            host: trail.host().cloned(),
             binding: trail
                 .binding
                 .map(|binding| edge.bindings[binding].key.to_string()),

@@ -1,35 +1,27 @@
 //! Counting the requests of a connection whose response is not sent yet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// A count of requests in flight, or, once entered, one of them: it leaves the count when it is dropped.
+/// Counts requests in flight: each holds an [`InFlight`], and leaves the count when that is dropped.
 #[derive(Debug, Default)]
-pub struct InFlight {
-    count: Arc<AtomicUsize>,
-    entered: bool,
+pub(crate) struct FlightCount(Arc<()>);
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    _one: Arc<()>,
 }
 
-impl InFlight {
+impl FlightCount {
     /// How many there are.
-    pub fn count(&self) -> usize {
-        self.count.load(Relaxed)
+    pub(crate) fn count(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
     }
 
     /// One more.
-    pub fn enter(&self) -> InFlight {
-        self.count.fetch_add(1, Relaxed);
+    pub(crate) fn enter(&self) -> InFlight {
         InFlight {
-            count: Arc::clone(&self.count),
-            entered: true,
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if self.entered {
-            self.count.fetch_sub(1, Relaxed);
+            _one: Arc::clone(&self.0),
         }
     }
 }

@@ -22,6 +22,6 @@ mod transport;
 pub use advertise::AltSvc;
 pub use drain::Drain;
 pub use edge::{BoundTo, Edge, Published, Thread, ThreadEdge};
-pub use in_flight::InFlight;
+pub(crate) use in_flight::{FlightCount, InFlight};
 pub use serve::method_is_taken;
 pub use transport::{Transport, linger, turn_away};

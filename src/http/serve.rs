@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::LOCATION;
@@ -12,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::{ContentLimits, limited};
 use super::trail::Trail;
-use super::{InFlight, ThreadEdge, authority, finish, refuse};
+use super::{Edge, InFlight, ThreadEdge, authority, finish, refuse};
 use crate::config::Overflow;
 use crate::model::{
     Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
@@ -46,7 +45,7 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
 ///
 /// What needs no waiting is done here and now: a request for a free slot and a handler that knows its answer costs no future.
 pub(super) fn serve<B>(
-    edge: ThreadEdge,
+    edge: &ThreadEdge,
     connection: &Arc<Connection>,
     protocol: Protocol,
     request: Request<B>,
@@ -55,35 +54,32 @@ pub(super) fn serve<B>(
 where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
 {
-    let received = Instant::now();
-    let (parts, content) = request.into_parts();
     let mut journey = Journey {
-        head_only: parts.method == Method::HEAD,
-        trail: Trail::new(edge, connection, protocol, &parts, received),
+        head_only: *request.method() == Method::HEAD,
+        trail: Trail::new(edge, connection, protocol, Some(&request)),
         in_flight,
     };
-    match place(&mut journey.trail, parts, content, received) {
-        Ok(Placed::Answered(response)) => Serving::Now(journey.answer(Ok(response), None)),
-        Ok(Placed::ForPool {
-            request,
-            facts,
-            pool,
-        }) => admit(journey, request, facts, pool),
-        Err(refusal) => Serving::Now(journey.answer(Err(refusal), None)),
-    }
+    let outcome = match place(&mut journey.trail, &request) {
+        Ok(Placed::ForPool(pool, limits)) => {
+            let request = request.map(|content| limited(content, limits));
+            return admit(journey, request, pool);
+        }
+        Ok(Placed::Answered(response)) => Ok(response),
+        Err(refusal) => Err(refusal),
+    };
+    journey.trail.target = request.uri().path_and_query().cloned();
+    Serving::Now(journey.answer(outcome, None))
 }
 
 /// Answers a request that was refused before it could be read.
 pub(super) fn refuse_unread(
-    edge: ThreadEdge,
+    edge: &ThreadEdge,
     connection: &Arc<Connection>,
     protocol: Protocol,
     refusal: &Refusal,
     in_flight: InFlight,
 ) -> Answer {
-    let (parts, ()) = Request::new(()).into_parts();
-    let mut trail = Trail::new(edge, connection, protocol, &parts, Instant::now());
-    trail.forget_request();
+    let trail = Trail::new(edge, connection, protocol, None::<&Request<()>>);
     refused(trail, refusal, false, in_flight)
 }
 
@@ -111,7 +107,7 @@ impl Journey {
 }
 
 /// Takes a slot of the pool if one is free, and the handler's answer if it knows it.
-fn admit(mut journey: Journey, request: Request<Body>, facts: Facts, pool: usize) -> Serving {
+fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
     match journey.trail.edge.pools[pool].enter() {
         Entry::Refused(refusal) => Serving::Now(journey.answer(Err(refusal), None)),
         Entry::Waiting(waiting) => {
@@ -120,7 +116,7 @@ fn admit(mut journey: Journey, request: Request<Body>, facts: Facts, pool: usize
                 match waiting.await {
                     Ok(permit) => {
                         journey.trail.admitted();
-                        work(journey, request, facts, pool, permit).await
+                        work(journey, request, pool, permit).await
                     }
                     Err(refusal) => journey.answer(Err(refusal), None),
                 }
@@ -128,36 +124,24 @@ fn admit(mut journey: Journey, request: Request<Body>, facts: Facts, pool: usize
         }
         Entry::Admitted(permit) => {
             journey.trail.admitted();
-            let now = journey.trail.edge.pools[pool]
-                .handler()
-                .handle_now(request, &facts);
-            match now {
-                Ok(outcome) => {
+            let trail = &journey.trail;
+            let handler = trail.edge.pools[pool].handler();
+            match handler.handle_now(&request, trail.placed()) {
+                Some(outcome) => {
                     journey.trail.answered();
                     Serving::Now(journey.answer(outcome, Some(permit)))
                 }
-                Err(request) => {
-                    Serving::Later(Box::pin(work(journey, request, facts, pool, permit)))
-                }
+                None => Serving::Later(Box::pin(work(journey, request, pool, permit))),
             }
         }
     }
 }
 
 /// Lets the pool's handler work.
-async fn work(
-    mut journey: Journey,
-    request: Request<Body>,
-    facts: Facts,
-    pool: usize,
-    permit: Permit,
-) -> Answer {
-    let edge = Arc::clone(&journey.trail.edge);
-    let outcome = edge.pools[pool]
-        .handler()
-        .handle(request, &facts)
-        .wait()
-        .await;
+async fn work(mut journey: Journey, request: Request<Body>, pool: usize, permit: Permit) -> Answer {
+    let trail = &journey.trail;
+    let handler = trail.edge.pools[pool].handler();
+    let outcome = handler.handle(request, trail.placed()).wait().await;
     journey.trail.answered();
     journey.answer(outcome, Some(permit))
 }
@@ -177,81 +161,81 @@ fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFl
 }
 
 /// Where a request is to go.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "most requests are for a pool, and a box for each would cost more than the move"
-)]
 enum Placed {
     /// Nowhere: the answer is known.
     Answered(Response<Body>),
-    ForPool {
-        request: Request<Body>,
-        facts: Facts,
-        pool: usize,
-    },
+    /// To a pool, by its index, with its content held to limits. The trail has the facts.
+    ForPool(usize, ContentLimits),
 }
 
 /// Finds whom a request is for, as the contract of bindings has it: host, binding, site, route.
-fn place<B>(
-    trail: &mut Trail,
-    parts: http::request::Parts,
-    content: B,
-    received: Instant,
-) -> Result<Placed, Refusal>
-where
-    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
-{
-    let edge = Arc::clone(&trail.edge);
-    if parts.headers.len() > edge.limits.max_header_fields {
+fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<Placed, Refusal> {
+    if request.headers().len() > trail.edge.limits.max_header_fields {
         return Err(Refusal::new(
             Reason::FieldLength,
             "the request has more fields than limits.max_header_fields",
         ));
     }
-    let (host, host_port) = authority::host(&parts, trail.connection.local)?;
-    trail.host = Some(host.clone());
-    let binding = find_binding(trail, &host)?;
+    let (host, host_port) = authority::host(request, trail.connection.local)?;
+    let host = trail.host.insert(host);
+    let binding = find_binding(&trail.edge, &trail.connection, trail.protocol, host)?;
     trail.binding = Some(binding);
+    let edge = &trail.edge;
     let bound = &edge.bindings[binding];
     let site = &edge.sites[bound.site];
     trail.site = Some(bound.site);
-    method_is_taken(&parts.method)?;
+    method_is_taken(request.method())?;
+    scheme_is_ours(request.uri())?;
     let root = PathAndQuery::from_static("/");
-    let target = parts.uri.path_and_query().unwrap_or(&root);
+    let target = request.uri().path_and_query().unwrap_or(&root);
     target_is_short(target, edge.limits.max_uri_bytes)?;
-    if target.path() == "*" && parts.method == Method::OPTIONS {
-        // RFC 9110 section 9.3.7: the question is about the server, not about a resource.
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(Placed::Answered(response));
+    if target.path() == "*" {
+        return about_the_server(request.method());
     }
     let path =
         RoutePath::parse(target).map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
     if site.https_redirect && bound.key.scheme == Scheme::Http {
         return Ok(Placed::Answered(to_https(
-            &host,
-            &parts.uri,
+            host,
+            request.uri(),
             bound.https_port,
         )));
     }
-    let route = site.route(&path, &parts.method)?;
-    trail.pool = Some(route.pool);
+    let route = site.route(&path, request.method())?;
+    let pool = route.pool;
+    trail.pool = Some(pool);
     let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
-    let limits = content_limits(trail, max, &content)?;
-    let facts = Facts {
+    let limits = content_limits(trail, max, request.body())?;
+    trail.facts = trail.host.take().map(|host| Facts {
         connection: Arc::clone(&trail.connection),
         protocol: trail.protocol,
         host,
         host_port,
         path,
-        received,
-    };
-    let pool = route.pool;
-    Ok(Placed::ForPool {
-        request: Request::from_parts(parts, limited(content, limits)),
-        facts,
-        pool,
-    })
+    });
+    Ok(Placed::ForPool(pool, limits))
+}
+
+/// RFC 9110 section 9.3.7: `*` asks about the server and not about a resource, which OPTIONS alone can do.
+fn about_the_server(method: &Method) -> Result<Placed, Refusal> {
+    if *method != Method::OPTIONS {
+        let detail = "only OPTIONS can have the target *";
+        return Err(Refusal::new(Reason::Url, detail));
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(Placed::Answered(response))
+}
+
+/// RFC 9110 section 4.2: a target may name a scheme, and whoever means `ftp://` does not mean this server.
+fn scheme_is_ours(uri: &Uri) -> Result<(), Refusal> {
+    match uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => {
+            let detail = "the request target is of another scheme than http and https";
+            Err(Refusal::new(Reason::Url, detail))
+        }
+    }
 }
 
 fn target_is_short(target: &PathAndQuery, max: usize) -> Result<(), Refusal> {
@@ -298,8 +282,12 @@ fn to_https(host: &HostName, uri: &Uri, https_port: u16) -> Response<Body> {
 }
 
 /// The binding of a host on this connection's socket.
-fn find_binding(trail: &Trail, host: &HostName) -> Result<usize, Refusal> {
-    let (edge, connection) = (&trail.edge, &trail.connection);
+fn find_binding(
+    edge: &Edge,
+    connection: &Connection,
+    protocol: Protocol,
+    host: &HostName,
+) -> Result<usize, Refusal> {
     let found = edge
         .table
         .endpoint(connection.local)
@@ -335,7 +323,7 @@ fn find_binding(trail: &Trail, host: &HostName) -> Result<usize, Refusal> {
             ));
         }
     }
-    match trail.protocol {
+    match protocol {
         Protocol::Http3 if !bound.http3 => Err(Refusal::new(
             Reason::MisdirectedRequest,
             "the binding of this host does not offer h3",

@@ -1,15 +1,16 @@
 //! What is remembered of a request while it is on its way, so that however it ends it can be told.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime};
 
-use http::request::Parts;
+use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 
 use super::ThreadEdge;
-use crate::model::{Connection, HostName, Protocol, Reason, Refusal};
+use crate::model::{BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal};
 use crate::report::Refused;
 
 /// A request on its way.
@@ -20,8 +21,12 @@ pub(super) struct Trail {
     pub(super) connection: Arc<Connection>,
     pub(super) protocol: Protocol,
     pub(super) method: Option<Method>,
-    pub(super) target: Option<PathAndQuery>,
+    /// Until there are `facts`, which know it too.
     pub(super) host: Option<HostName>,
+    /// Where a request is refused before there are `facts`.
+    pub(super) target: Option<PathAndQuery>,
+    /// What the handler is told; none before it is known whom the request is for.
+    pub(super) facts: Option<Facts>,
     pub(super) binding: Option<usize>,
     pub(super) site: Option<usize>,
     pub(super) pool: Option<usize>,
@@ -55,34 +60,36 @@ pub(super) struct AccessTrail {
 }
 
 impl Trail {
-    pub(super) fn new(
-        edge: ThreadEdge,
+    /// `request`: none where there was none that could be read.
+    pub(super) fn new<B>(
+        edge: &ThreadEdge,
         connection: &Arc<Connection>,
         protocol: Protocol,
-        parts: &Parts,
-        began: Instant,
+        request: Option<&Request<B>>,
     ) -> Self {
+        let field = |name| request.and_then(|request| request.headers().get(name).cloned());
         let access = edge.report.wants_access().then(|| {
             Box::new(AccessTrail {
                 time: SystemTime::now(),
-                version: parts.version,
-                began,
+                version: request.map_or(Version::HTTP_11, Request::version),
+                began: Instant::now(),
                 queued: None,
                 admitted: None,
                 answered: None,
-                user_agent: parts.headers.get(http::header::USER_AGENT).cloned(),
-                referer: parts.headers.get(http::header::REFERER).cloned(),
+                user_agent: field(USER_AGENT),
+                referer: field(REFERER),
                 received: Arc::default(),
                 reason: None,
             })
         });
         Self {
-            edge,
+            edge: Arc::clone(edge),
             connection: Arc::clone(connection),
             protocol,
-            method: Some(parts.method.clone()),
-            target: parts.uri.path_and_query().cloned(),
+            method: request.map(|request| request.method().clone()),
             host: None,
+            target: None,
+            facts: None,
             binding: None,
             site: None,
             pool: None,
@@ -91,10 +98,25 @@ impl Trail {
         }
     }
 
-    /// There was no request that could be read: what stands for one is not told.
-    pub(super) fn forget_request(&mut self) {
-        self.method = None;
-        self.target = None;
+    /// What the handler is told.
+    pub(super) fn placed(&self) -> &Facts {
+        (self.facts.as_ref()).expect("a request that goes to a pool has been placed")
+    }
+
+    /// The host asked for, once it is known.
+    pub(super) fn host(&self) -> Option<&HostName> {
+        match &self.facts {
+            Some(facts) => Some(&facts.host),
+            None => self.host.as_ref(),
+        }
+    }
+
+    /// The request target as it came.
+    pub(super) fn target(&self) -> Option<&PathAndQuery> {
+        match &self.facts {
+            Some(facts) => Some(facts.path.target()),
+            None => self.target.as_ref(),
+        }
     }
 
     /// It waits in its pool's queue.
@@ -125,15 +147,22 @@ impl Trail {
         if let Some(access) = &mut self.access {
             access.reason = Some(refusal.reason);
         }
-        self.tell(refusal);
+        self.tell(refusal, refusal.status());
     }
 
-    fn tell(&self, refusal: &Refusal) {
+    /// Writes to the error log that a response broke off behind its head, which said `status`.
+    pub(super) fn broke_off(&self, status: StatusCode, error: &BodyError) {
+        let why = error.source().map(ToString::to_string);
+        let detail = format!("the response broke off: {}", why.unwrap_or_default());
+        self.tell(&Refusal::new(error.reason, detail), Some(status));
+    }
+
+    fn tell(&self, refusal: &Refusal, status: Option<StatusCode>) {
         self.edge.report.refused(&Refused {
-            host: self.host.as_ref().map(HostName::as_str),
+            host: self.host().map(HostName::as_str),
             method: self.method.as_ref().map(Method::as_str),
-            path: self.target.as_ref().map(PathAndQuery::path),
-            status: refusal.status().map(|status| status.as_u16()),
+            path: self.target().map(PathAndQuery::path),
+            status: status.map(|status| status.as_u16()),
             site: self.site.map(|site| &*self.edge.sites[site].name),
             pool: self.pool.map(|pool| self.edge.pools[pool].name()),
             detail: Some(&refusal.detail),
@@ -155,6 +184,6 @@ impl Drop for Trail {
                 "the connection ended before the response began: the client went away, or the server was stopped",
             ),
         };
-        self.tell(&refusal);
+        self.tell(&refusal, refusal.status());
     }
 }

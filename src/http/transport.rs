@@ -18,12 +18,6 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for tokio_rustls::server::TlsStream<TcpStream> {
-    fn reset_on_close(&self) {
-        self.get_ref().0.reset_on_close();
-    }
-}
-
 /// In-memory pipes, for tests and benches.
 impl Transport for tokio::io::DuplexStream {
     fn reset_on_close(&self) {}
@@ -34,7 +28,8 @@ impl Transport for tokio::io::DuplexStream {
 pub async fn linger<I: Transport>(io: &mut I) {
     let drained = async {
         io.shutdown().await?;
-        let mut room = [0; 4096];
+        // On the heap: every connection's task would have room for it, and few come here.
+        let mut room = vec![0; 4096];
         let mut left = LINGER_BYTES_MAX;
         while left > 0 {
             match io.read(&mut room).await? {

@@ -10,9 +10,11 @@ use tokio::net::TcpStream;
 
 use super::worker::Worker;
 use crate::http::{h1, h2};
-use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme};
+use crate::model::{
+    ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme, TlsFacts,
+};
 use crate::report::Refused;
-use crate::tls::Handshake;
+use crate::tls::{Handshake, TlsStream};
 
 /// A connection that was accepted.
 pub(super) struct Connected {
@@ -33,7 +35,7 @@ impl Connected {
     }
 
     async fn run_tls(self, stream: TcpStream) {
-        let Some((stream, facts)) = self.handshake(stream).await else {
+        let Some((stream, facts)) = Box::pin(self.handshake(stream)).await else {
             return;
         };
         let http2 = facts.alpn == Some("h2");
@@ -44,20 +46,14 @@ impl Connected {
         });
         let thread = Arc::clone(&self.worker.thread);
         if http2 {
-            h2::drive(stream, BytesMut::new(), thread, connection).await;
+            Box::pin(h2::drive(stream, BytesMut::new(), thread, connection)).await;
         } else {
-            h1::drive(stream, BytesMut::new(), thread, connection).await;
+            Box::pin(h1::drive(stream, BytesMut::new(), thread, connection)).await;
         }
     }
 
     /// The handshake, within its time, its bound on how many run at once, and the server's own life.
-    async fn handshake(
-        &self,
-        stream: TcpStream,
-    ) -> Option<(
-        tokio_rustls::server::TlsStream<TcpStream>,
-        crate::model::TlsFacts,
-    )> {
+    async fn handshake(&self, stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
         let edge = self.worker.thread.edge();
         let table = self.worker.tls.load_full();
         let mut handshake = Handshake::new(&table, &edge.report, self.client, self.local);
@@ -108,7 +104,7 @@ impl Connected {
         });
         let thread = Arc::clone(&self.worker.thread);
         if !edge.cleartext_http2 {
-            return h1::drive(stream, BytesMut::new(), thread, connection).await;
+            return Box::pin(h1::drive(stream, BytesMut::new(), thread, connection)).await;
         }
         let mut drain = thread.drain.watch();
         let begun = poll_fn(|cx| {
@@ -127,8 +123,8 @@ impl Connected {
         };
         drop(drain);
         match sniffed {
-            Ok(Some(true)) => h2::drive(stream, first, thread, connection).await,
-            Ok(Some(false)) => h1::drive(stream, first, thread, connection).await,
+            Ok(Some(true)) => Box::pin(h2::drive(stream, first, thread, connection)).await,
+            Ok(Some(false)) => Box::pin(h1::drive(stream, first, thread, connection)).await,
             Ok(None) => {}
             Err(_) => edge.report.refused(&Refused {
                 detail: Some(if first.is_empty() {

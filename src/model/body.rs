@@ -38,6 +38,9 @@ pub trait BodyWatch: Send {
     /// A piece of content was taken by whoever reads the body.
     fn data(&mut self, bytes: usize);
 
+    /// The content broke, and why.
+    fn broke(&mut self, error: &BodyError);
+
     /// The body is at an end: `complete` when it was read to its end, else it was dropped or broke before.
     fn end(&mut self, complete: bool);
 }
@@ -81,14 +84,13 @@ impl Body {
         }
     }
 
-    /// The same body, with somebody told how far it is read. A body that is watched already keeps the first watch inside
+    /// From here on `watch` is told how far the body is read. A body that is watched already keeps the first watch inside
     /// the second.
-    pub fn watched(mut self, watch: Box<dyn BodyWatch>) -> Self {
+    pub fn watch(&mut self, watch: Box<dyn BodyWatch>) {
         self.watch = Some(match self.watch.take() {
             None => watch,
             Some(inner) => Box::new(Both(inner, watch)),
         });
-        self
     }
 
     /// The content when it is in memory as a whole and nobody has read of it yet; hands it out once.
@@ -126,10 +128,9 @@ impl Body {
         }
     }
 
-    /// Drops the content, as a response to HEAD does, and keeps the watch.
-    pub fn without_content(mut self) -> Self {
+    /// Lets go of the content, as a response to HEAD does, and keeps the watch.
+    pub fn drop_content(&mut self) {
         self.content = Content::Empty;
-        self
     }
 }
 
@@ -174,7 +175,12 @@ impl http_body::Body for Body {
                     watch.data(data.len());
                 }
             }
-            Some(Err(_)) => this.content = Content::Failed,
+            Some(Err(error)) => {
+                this.content = Content::Failed;
+                if let Some(watch) = &mut this.watch {
+                    watch.broke(error);
+                }
+            }
             None => this.content = Content::Finished,
         }
         Poll::Ready(polled)
@@ -230,6 +236,11 @@ impl BodyWatch for Both {
     fn data(&mut self, bytes: usize) {
         self.0.data(bytes);
         self.1.data(bytes);
+    }
+
+    fn broke(&mut self, error: &BodyError) {
+        self.0.broke(error);
+        self.1.broke(error);
     }
 
     fn end(&mut self, complete: bool) {

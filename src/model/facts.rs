@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::{ClientAddr, HostName, HostPattern, LocalAddr, RoutePath};
 
@@ -89,8 +88,6 @@ pub struct Facts {
     pub host_port: Option<u16>,
     /// The path that routes are matched with: percent-decoded once, dot segments resolved.
     pub path: RoutePath,
-    /// When the request's head was complete.
-    pub received: Instant,
 }
 
 impl Facts {

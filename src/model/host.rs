@@ -230,6 +230,9 @@ impl fmt::Display for UriHost<'_> {
 }
 
 fn read_authority(text: &str) -> Result<(HostName, Option<u16>), HostError> {
+    if let Some((host, rest)) = split_plain(text) {
+        return Ok((HostName(host.into()), read_port(rest)?));
+    }
     let (host, port) = if text.starts_with('[') {
         // Unlike a configuration, an authority has an IPv6 address only in brackets, and nothing but a port behind them.
         let end = text.find(']').ok_or(HostError::Address)? + 1;
@@ -247,6 +250,41 @@ fn read_authority(text: &str) -> Result<(HostName, Option<u16>), HostError> {
         }
     };
     Ok((HostName::parse(host)?, read_port(port)?))
+}
+
+/// The host and the port's digits, if the host is a name that needs no change and nothing is wrong: nearly every one, read
+/// in one pass.
+fn split_plain(text: &str) -> Option<(&str, &str)> {
+    let mut rest = text.as_bytes();
+    let end = loop {
+        let label = rest.iter().take_while(|byte| is_plain(**byte)).count();
+        if !(1..=LABEL_MAX).contains(&label) {
+            return None;
+        }
+        rest = &rest[label..];
+        match rest {
+            [] | [b':', ..] => break text.len() - rest.len(),
+            [b'.', after @ ..] => rest = after,
+            _ => return None,
+        }
+    };
+    let port = text.get(end + 1..).unwrap_or_default();
+    let plain = end <= NAME_MAX && port.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| (&text[..end], port))
+}
+
+/// Whether a byte may stand in a label, and is lower-case.
+fn is_plain(byte: u8) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut at = 0;
+        while at < 256 {
+            plain[at] = matches!(at as u8, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+            at += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
 }
 
 fn read_port(text: &str) -> Result<Option<u16>, HostError> {

@@ -12,13 +12,10 @@ use http::uri::PathAndQuery;
 ///
 /// A `%` in it is a `%` and must not be decoded again. The target `*` of `OPTIONS *` is kept as `*`, which no route takes.
 #[derive(Clone)]
-pub struct RoutePath(Text);
-
-#[derive(Clone)]
-enum Text {
-    /// The target's own path is in the normal form already, as nearly every one is: nothing is copied.
-    AsCame(PathAndQuery),
-    Rewritten(String),
+pub struct RoutePath {
+    target: PathAndQuery,
+    /// None where the target's own path is in the normal form already, as nearly every one is: nothing is copied.
+    rewritten: Option<String>,
 }
 
 /// Why a request target's path is refused.
@@ -42,23 +39,33 @@ impl RoutePath {
     /// Normalises the path of a request target.
     pub fn parse(target: &PathAndQuery) -> Result<Self, PathError> {
         let path = target.path();
-        if is_plain(path.as_bytes()) || path == "*" {
-            return Ok(Self(Text::AsCame(target.clone())));
-        }
-        let decoded = decode(path)?;
-        Ok(Self(Text::Rewritten(if is_resolved(&decoded) {
-            decoded
+        let rewritten = if is_plain(path.as_bytes()) || path == "*" {
+            None
         } else {
-            resolve(&decoded)?
-        })))
+            let decoded = decode(path)?;
+            Some(if is_resolved(&decoded) {
+                decoded
+            } else {
+                resolve(&decoded)?
+            })
+        };
+        Ok(Self {
+            target: target.clone(),
+            rewritten,
+        })
     }
 
     /// The normal form.
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Text::AsCame(target) => target.path(),
-            Text::Rewritten(text) => text,
+        match &self.rewritten {
+            None => self.target.path(),
+            Some(text) => text,
         }
+    }
+
+    /// The request target as the client wrote it.
+    pub fn target(&self) -> &PathAndQuery {
+        &self.target
     }
 }
 

@@ -8,11 +8,11 @@ use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
-use tokio_rustls::server::TlsStream;
 
 use super::failure::classify;
 use super::hello::{self, NotTls, Reading};
 use super::ja4;
+use super::records::{Records, TlsStream};
 use super::table::TlsTable;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::report::{Refused, Report};
@@ -59,7 +59,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// Makes the handshake. One that fails is told to the error log, and is none.
-    pub async fn run(&mut self, mut stream: TcpStream) -> Option<(TlsStream<TcpStream>, TlsFacts)> {
+    pub async fn run(&mut self, mut stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
         let accepted = match self.read_hello(&mut stream).await {
             Ok(Some(accepted)) => accepted,
             Ok(None) => return None,
@@ -107,7 +107,7 @@ impl<'a> Handshake<'a> {
                 return None;
             }
         };
-        match StartHandshake::from_parts(accepted, stream)
+        match StartHandshake::from_parts(accepted, Records(stream))
             .into_stream(config)
             .await
         {
@@ -275,7 +275,7 @@ impl Ended {
 }
 
 fn facts(
-    stream: &TlsStream<TcpStream>,
+    stream: &TlsStream,
     sni: Option<Box<str>>,
     binding: Option<Arc<crate::model::BindingKey>>,
     covers: Arc<[Box<str>]>,

@@ -10,6 +10,7 @@ pub mod hello;
 pub mod ja4;
 mod policy;
 mod quic;
+mod records;
 mod table;
 
 pub use accept::Handshake;
@@ -18,4 +19,5 @@ pub use findings::Finding;
 pub use folder::Folder;
 pub use policy::{Policy, Source};
 pub use quic::{QuicHandshake, QuicKeys};
+pub use records::TlsStream;
 pub use table::{Certificates, Chosen, TlsTable};

@@ -173,7 +173,8 @@ const BROKEN_CHUNKS: &[(&str, u16, &str)] = &[
     ("0~X : a~~", 400, "Header"),
 ];
 
-fn bytes(text: &str) -> Vec<u8> {
+/// What a row says: `~` is CR LF, and a character up to U+00FF is that byte.
+pub fn bytes(text: &str) -> Vec<u8> {
     text.replace('~', "\r\n")
         .chars()
         .flat_map(|c| {

@@ -510,6 +510,7 @@ fn more_streams_than_are_offered_are_refused() {
     }
     let reset = client.next(RST_STREAM).expect("a reset");
     assert_eq!((reset.stream, reset.code()), (257, REFUSED_STREAM));
+    assert_eq!(server.wait_all_errors(1)[0]["reason"], "H2_Protocol");
 }
 
 #[test]

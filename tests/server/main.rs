@@ -13,6 +13,8 @@ mod basics;
 mod browser;
 mod certificates;
 mod commands;
+mod hostile_http1;
+mod hostile_http2;
 mod http1;
 mod http2;
 mod http3;

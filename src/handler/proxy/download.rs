@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::fields;
 use super::idle::Shelf;
 use super::link::{Apart, Link};
 use super::upload::Progress;
@@ -37,7 +38,7 @@ struct Early {
 
 enum Source {
     /// We move the bytes.
-    Here(Link, Keep),
+    Here(Box<Link>, Keep),
     /// A task moves them, since the request's content is still under way.
     Apart {
         task: Apart,
@@ -58,7 +59,7 @@ pub(super) enum Keep {
 impl Download {
     pub(super) fn new(
         incoming: Incoming,
-        mut link: Link,
+        mut link: Box<Link>,
         keep: Keep,
         upload: Option<Arc<Progress>>,
         gap: Duration,
@@ -128,6 +129,11 @@ impl Download {
             // What the connection has to say of its end is with the content by then.
             let _ = link.poll(cx);
             polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            fields::trailers_to_client(trailers);
         }
         polled.map(|piece| piece.map(|piece| piece.map_err(|error| self.broken(error))))
     }

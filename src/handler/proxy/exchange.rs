@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::upload::Progress;
+use super::outbound::Outbound;
 use crate::config::Upstream;
 use crate::model::{Body, Reason, Refusal};
 
@@ -25,14 +24,18 @@ pub(super) struct Failure {
 /// Sends a request and waits for its response's head.
 pub(super) async fn exchange(
     link: &mut Link,
-    request: Request<Body>,
+    outbound: &mut Outbound,
     upstream: &Upstream,
     timeout: Duration,
-    progress: Option<&Arc<Progress>>,
 ) -> Result<Response<Incoming>, Failure> {
+    let request = outbound.take().map_err(|refusal| Failure {
+        refusal,
+        unsent: None,
+    })?;
+    let mut answer = pin!(link.sender.try_send_request(request));
+    let progress = outbound.progress.as_ref();
     link.timer.moved();
     let sent = Instant::now();
-    let mut answer = pin!(link.sender.try_send_request(request));
     let answered = poll_fn(|cx| {
         // How the connection ended, if it did, the answer tells.
         let _ = link.poll(cx);

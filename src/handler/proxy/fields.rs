@@ -85,6 +85,11 @@ fn stays_with_us(name: &str) -> bool {
         || memchr::memchr2(b'_', b'.', name.as_bytes()).is_some()
 }
 
+/// What is not passed on to a client.
+fn stays_with_upstream(name: &str) -> bool {
+    is_hop_by_hop(name) || matches!(name, "proxy-authenticate" | "proxy-authentication-info")
+}
+
 /// Makes a client's head the upstream's.
 pub(super) fn to_upstream(
     headers: &mut HeaderMap,
@@ -119,6 +124,17 @@ pub(super) fn to_upstream(
     headers.append(VIA, HeaderValue::from_static(via));
 }
 
+/// Takes out of a request's trailers what would be taken out of its head. Some upstreams merge the two (RFC 9110 section
+/// 6.5.1), and would believe a client there.
+pub(super) fn trailers_to_upstream(trailers: &mut HeaderMap) {
+    strip(trailers, stays_with_us);
+}
+
+/// The same of a response's trailers.
+pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
+    strip(trailers, stays_with_upstream);
+}
+
 fn tell_of_client(headers: &mut HeaderMap, facts: &Facts) {
     let proto = facts.scheme().as_str();
     let client = facts.connection.client.ip();
@@ -130,14 +146,17 @@ fn tell_of_client(headers: &mut HeaderMap, facts: &Facts) {
     }
     headers.insert(
         &X_FORWARDED_FOR,
-        Line::written(|line| write!(line, "{client}")),
+        Line::written(|line| line.write_ip(client)),
     );
     headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     let forwarded = Line::written(|line| {
-        match client {
-            IpAddr::V4(ip) => write!(line, "for={ip};host=")?,
-            IpAddr::V6(ip) => write!(line, "for=\"[{ip}]\";host=")?,
-        }
+        let (before, behind) = match client {
+            IpAddr::V4(_) => ("for=", ";host="),
+            IpAddr::V6(_) => ("for=\"[", "]\";host="),
+        };
+        line.write_str(before)?;
+        line.write_ip(client)?;
+        line.write_str(behind)?;
         // A port or an address in brackets makes it no token (RFC 7239 section 4).
         if facts.host_port.is_some() || facts.host.as_str().contains(':') {
             line.write_char('"')?;
@@ -197,6 +216,34 @@ impl Line {
     }
 }
 
+impl Line {
+    /// An IPv4 address is written by hand: the standard library takes longer over it than over all the rest.
+    fn write_ip(&mut self, ip: IpAddr) -> fmt::Result {
+        let IpAddr::V4(ip) = ip else {
+            return write!(self, "{ip}");
+        };
+        for (at, octet) in ip.octets().into_iter().enumerate() {
+            if at > 0 {
+                self.write_byte(b'.')?;
+            }
+            if octet >= 100 {
+                self.write_byte(b'0' + octet / 100)?;
+            }
+            if octet >= 10 {
+                self.write_byte(b'0' + octet / 10 % 10)?;
+            }
+            self.write_byte(b'0' + octet % 10)?;
+        }
+        Ok(())
+    }
+
+    fn write_byte(&mut self, byte: u8) -> fmt::Result {
+        *self.bytes.get_mut(self.length).ok_or(fmt::Error)? = byte;
+        self.length += 1;
+        Ok(())
+    }
+}
+
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
@@ -212,12 +259,13 @@ impl Write for Line {
 /// What is wrong with the framing of a response, which hyper reads more leniently than a gateway may: whoever stands behind us
 /// might read it otherwise (RFC 9112 section 6.3).
 pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
-    let mut codings = listed(headers, &TRANSFER_ENCODING);
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
     if headers.contains_key(CONTENT_LENGTH) {
         return Some("its response has both Content-Length and Transfer-Encoding");
     }
-    if !coding.eq_ignore_ascii_case("chunked") || codings.next().is_some() {
+    // To the letter: hyper reads what ends in another coding, an empty one among them, until the connection closes.
+    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
         return Some("its response has a transfer coding other than chunked");
     }
     None
@@ -228,9 +276,7 @@ pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
 pub(super) fn to_client(headers: &mut HeaderMap, has_length: bool) {
     let keeps_length = has_length && has_one_length(headers);
     strip(headers, |name| {
-        is_hop_by_hop(name)
-            || matches!(name, "proxy-authenticate" | "proxy-authentication-info")
-            || (name == "content-length" && !keeps_length)
+        stays_with_upstream(name) || (name == "content-length" && !keeps_length)
     });
 }
 

@@ -17,7 +17,11 @@ pub(super) struct IdleLinks {
 
 /// The idle connections of one data thread to one upstream; the one used last is at the end. The lock is never contended.
 #[derive(Clone, Default)]
-pub(super) struct Shelf(Arc<Mutex<Vec<Link>>>);
+#[expect(
+    clippy::vec_box,
+    reason = "links come boxed and go boxed: a pointer is what is moved"
+)]
+pub(super) struct Shelf(Arc<Mutex<Vec<Box<Link>>>>);
 
 impl IdleLinks {
     pub(super) fn new(threads: usize, upstreams: usize) -> Self {
@@ -38,7 +42,7 @@ impl Shelf {
     /// A connection that stands: the one that was used last, so that those which are not needed grow old.
     ///
     /// Must be asked by the task that is to have it.
-    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Link> {
+    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Box<Link>> {
         loop {
             let mut link = self.pop()?;
             if link.is_free(cx) {
@@ -47,7 +51,7 @@ impl Shelf {
         }
     }
 
-    fn pop(&self) -> Option<Link> {
+    fn pop(&self) -> Option<Box<Link>> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let link = links.pop()?;
         if link.idle_since.elapsed() > IDLE_MAX {
@@ -60,7 +64,7 @@ impl Shelf {
 
     /// Keeps a connection for the next request, if it is free for one. Drops those that have been idle for too long, and the
     /// one that has been for longest if there are too many.
-    pub(super) fn put(&self, mut link: Link, cx: &mut Context<'_>) {
+    pub(super) fn put(&self, mut link: Box<Link>, cx: &mut Context<'_>) {
         if !link.is_free(cx) {
             return;
         }

@@ -21,10 +21,10 @@ use crate::model::{Body, Reason, Refusal};
 /// A task of its own for it would cost two hops between tasks for every piece. Only a response that overtakes its request's
 /// content gets one (see [`Apart`]).
 ///
-/// Dropping it closes the connection.
+/// It is large, handed from one to the other, and so always boxed. Dropping it closes the connection.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Body>,
-    pub(super) conn: Box<Connection<TokioIo<Socket>, Body>>,
+    pub(super) conn: Connection<TokioIo<Socket>, Body>,
     /// Whether hyper's half has said that the connection is over; it must not be asked again.
     pub(super) over: bool,
     pub(super) idle_since: Instant,
@@ -41,7 +41,10 @@ pub(super) struct Apart(JoinHandle<()>);
 
 impl Link {
     /// Connects to an upstream.
-    pub(super) async fn connect(upstream: &Upstream, timeout: Duration) -> Result<Self, Refusal> {
+    pub(super) async fn connect(
+        upstream: &Upstream,
+        timeout: Duration,
+    ) -> Result<Box<Self>, Refusal> {
         let connected = tokio::time::timeout(timeout, Socket::connect(upstream)).await;
         let socket = match connected {
             Ok(Ok(socket)) => socket,
@@ -62,13 +65,13 @@ impl Link {
             .map_err(|error| {
                 Refusal::new(Reason::UpstreamConnect, format!("{upstream}: {error}"))
             })?;
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
-            conn: Box::new(conn),
+            conn,
             over: false,
             idle_since: Instant::now(),
             timer: LazyTimer::default(),
-        })
+        }))
     }
 
     /// Moves bytes; ready when the connection is over. hyper does not shut the socket down then: dropping it does, and one
@@ -88,19 +91,21 @@ impl Link {
     }
 
     /// The socket, and what hyper has read of it and not understood as HTTP.
-    pub(super) fn into_socket(self) -> (Socket, Bytes) {
+    pub(super) fn into_socket(self: Box<Self>) -> (Socket, Bytes) {
         let parts = self.conn.into_parts();
         (parts.io.into_inner(), parts.read_buf)
     }
 
     /// Has the connection move its bytes by itself from now on.
-    pub(super) fn part(self) -> (Apart, LazyTimer) {
-        let mut conn = self.conn;
+    pub(super) fn part(self: Box<Self>) -> (Apart, LazyTimer) {
+        let Self {
+            mut conn, timer, ..
+        } = *self;
         let task = tokio::spawn(async move {
             // The content is told how it ended.
             let _ = std::future::poll_fn(|cx| Pin::new(&mut conn).poll_without_shutdown(cx)).await;
         });
-        (Apart(task), self.timer)
+        (Apart(task), timer)
     }
 }
 

@@ -84,48 +84,29 @@ impl Proxy {
         &self,
         index: usize,
         outbound: &mut Outbound,
-    ) -> Result<(Link, Response<Incoming>), Attempt> {
+    ) -> Result<(Box<Link>, Response<Incoming>), Attempt> {
+        let upstream = &self.config.upstreams[index];
+        let timeout = self.config.response_timeout;
         let shelf = self.idle.shelf(index);
         if let Some(mut link) = poll_fn(|cx| Poll::Ready(shelf.take(cx))).await {
-            match self.send(index, &mut link, outbound).await {
+            match exchange(&mut link, outbound, upstream, timeout).await {
                 Ok(response) => return Ok((link, response)),
                 Err(failure) => retry(failure, link, outbound)?,
             }
         }
-        let upstream = &self.config.upstreams[index];
         let mut link = Link::connect(upstream, self.config.connect_timeout)
             .await
             .map_err(Attempt::Elsewhere)?;
-        match self.send(index, &mut link, outbound).await {
+        match exchange(&mut link, outbound, upstream, timeout).await {
             Ok(response) => Ok((link, response)),
             Err(failure) => Err(Attempt::Final(failure.refusal)),
         }
     }
 
-    async fn send(
-        &self,
-        index: usize,
-        link: &mut Link,
-        outbound: &mut Outbound,
-    ) -> Result<Response<Incoming>, Failure> {
-        let request = outbound.take().map_err(|refusal| Failure {
-            refusal,
-            unsent: None,
-        })?;
-        exchange(
-            link,
-            request,
-            &self.config.upstreams[index],
-            self.config.response_timeout,
-            outbound.progress.as_ref(),
-        )
-        .await
-    }
-
     async fn answer(
         &self,
         index: usize,
-        link: Link,
+        link: Box<Link>,
         response: Response<Incoming>,
         outbound: Outbound,
     ) -> Outcome {
@@ -164,7 +145,7 @@ impl Proxy {
     async fn switch(
         &self,
         index: usize,
-        mut link: Link,
+        mut link: Box<Link>,
         response: Response<Incoming>,
         asked: bool,
     ) -> Outcome {
@@ -224,7 +205,7 @@ enum Attempt {
 
 /// A kept connection may have been closed under our hands. The request is made ready to be sent once more if none of it was
 /// sent, or if it may be repeated and not a byte came back.
-fn retry(failure: Failure, link: Link, outbound: &mut Outbound) -> Result<(), Attempt> {
+fn retry(failure: Failure, link: Box<Link>, outbound: &mut Outbound) -> Result<(), Attempt> {
     let closed = failure.refusal.reason == Reason::UpstreamReset;
     let again = failure.unsent.or_else(|| {
         let (socket, _) = link.into_socket();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HeaderValue, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{Method, Request, Uri, Version};
 use http_body::Body as _;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
@@ -26,31 +26,31 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    pub(super) fn new(request: Request<Body>, facts: &Facts) -> Result<Self, Refusal> {
-        let (mut parts, mut body) = request.into_parts();
-        let empty = body.is_end_stream();
+    pub(super) fn new(mut request: Request<Body>, facts: &Facts) -> Result<Self, Refusal> {
+        let empty = request.body().is_end_stream();
+        let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
         let upgrade = match facts.protocol {
-            Protocol::Http1 if parts.version == Version::HTTP_11 && empty => {
-                fields::upgrade(&parts.headers)
+            Protocol::Http1 if version == Version::HTTP_11 && empty => {
+                fields::upgrade(request.headers())
             }
             _ => None,
         };
-        fields::to_upstream(&mut parts.headers, parts.version, upgrade.as_ref(), facts);
-        say_length(&mut parts.headers, &parts.method, &body);
-        let mut outbound = Request::new(Body::empty());
-        *outbound.uri_mut() = target(&parts.uri, facts)?;
-        *outbound.headers_mut() = parts.headers;
-        *outbound.method_mut() = parts.method.clone();
+        *request.uri_mut() = target(request.uri(), facts)?;
+        // What our side of the connection left there is none of the upstream's.
+        request.extensions_mut().clear();
+        fields::to_upstream(request.headers_mut(), version, upgrade.as_ref(), facts);
+        say_length(&mut request);
         let progress = (!empty).then(Arc::<Progress>::default);
         if let Some(progress) = &progress {
-            body = Body::stream(Upload::new(body, Arc::clone(progress)));
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = Body::stream(Upload::new(body, Arc::clone(progress)));
         }
-        *outbound.body_mut() = body;
+        let method = request.method().clone();
         Ok(Self {
-            request: Some(outbound),
-            repeatable: empty && upgrade.is_none() && is_idempotent(&parts.method),
+            request: Some(request),
+            repeatable: empty && upgrade.is_none() && is_idempotent(&method),
             progress,
-            method: parts.method,
+            method,
             upgrade: upgrade.is_some(),
         })
     }
@@ -70,14 +70,19 @@ impl Outbound {
 }
 
 /// hyper says the length of content itself, but for what it takes to have none.
-fn say_length(headers: &mut HeaderMap, method: &Method, body: &Body) {
-    if body.is_end_stream() {
+fn say_length(request: &mut Request<Body>) {
+    if request.body().is_end_stream() {
         // RFC 9110 section 8.6: some upstreams refuse such a request without.
-        if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        if matches!(
+            *request.method(),
+            Method::POST | Method::PUT | Method::PATCH
+        ) {
+            let none = HeaderValue::from_static("0");
+            request.headers_mut().insert(CONTENT_LENGTH, none);
         }
-    } else if body.size_hint().exact().is_none() {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else if request.body().size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
 }
 

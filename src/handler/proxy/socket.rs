@@ -149,9 +149,11 @@ impl AsyncWrite for Socket {
         if let Some(first) = slices.first() {
             this.note(first);
         }
-        match &mut this.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        // Sending one piece costs the kernel less than gathering it.
+        match (&mut this.stream, slices) {
+            (Stream::Tcp(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
+            (Stream::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            (Stream::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 

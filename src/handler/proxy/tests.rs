@@ -54,7 +54,6 @@ fn facts_of(authority: &str, client: &str, uri: &Uri, protocol: Protocol) -> Fac
         host,
         host_port,
         path: RoutePath::parse(uri.path_and_query().expect("a path")).expect("a good path"),
-        received: std::time::Instant::now(),
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::fields;
 use crate::model::{Body, BodyError, Refusal};
 
 /// What has become of a request's content.
@@ -74,7 +75,12 @@ impl http_body::Body for Upload {
         let polled = Pin::new(&mut self.content).poll_frame(cx);
         let mut state = self.progress.state();
         state.starved = polled.is_pending();
-        let frame = std::task::ready!(polled);
+        let mut frame = std::task::ready!(polled);
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            fields::trailers_to_upstream(trailers);
+        }
         state.last = Some(Instant::now());
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|error| {

@@ -47,8 +47,8 @@ impl Handler for Redirect {
         Reply::Now(Ok(self.response(&request, facts)))
     }
 
-    fn handle_now(&self, request: Request<Body>, facts: &Facts) -> Result<Outcome, Request<Body>> {
-        Ok(Ok(self.response(&request, facts)))
+    fn handle_now(&self, request: &Request<Body>, facts: &Facts) -> Option<Outcome> {
+        Some(Ok(self.response(request, facts)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::{Handler, Outcome, Reply};
@@ -54,17 +55,15 @@ impl Handler for Respond {
         })
     }
 
-    fn handle_now(&self, request: Request<Body>, _: &Facts) -> Result<Outcome, Request<Body>> {
-        if !self.delay.is_zero() {
-            return Err(request);
-        }
-        Ok(Ok(self.response()))
+    fn handle_now(&self, _: &Request<Body>, _: &Facts) -> Option<Outcome> {
+        self.delay.is_zero().then(|| Ok(self.response()))
     }
 }
 
 impl Prepared {
     fn new(config: &config::Respond) -> Self {
-        let mut headers = HeaderMap::with_capacity(config.headers.len());
+        // A clone keeps this room, and needs it: Date and Server are still to come.
+        let mut headers = HeaderMap::with_capacity(config.headers.len() + 4);
         for (name, value) in &config.headers {
             headers.append(own_name(name), own_value(value));
         }
@@ -73,6 +72,9 @@ impl Prepared {
         } else {
             Bytes::new()
         };
+        if !content.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
+        }
         Self { headers, content }
     }
 }

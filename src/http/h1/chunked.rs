@@ -11,6 +11,8 @@ pub(super) struct Chunked {
     state: State,
     /// Bytes of extensions in this chunk's line, or of trailer fields.
     extra: usize,
+    /// Bytes of extensions in all chunks' lines so far.
+    extensions: usize,
     /// Trailer fields.
     fields: usize,
 }
@@ -42,6 +44,7 @@ impl Chunked {
         Self {
             state: State::Size { size: 0, digits: 0 },
             extra: 0,
+            extensions: 0,
             fields: 0,
         }
     }
@@ -114,6 +117,13 @@ impl Chunked {
             return refuse(
                 Reason::RequestLength,
                 "a chunk's extensions are longer than 256 bytes",
+            );
+        }
+        self.extensions += 1;
+        if self.extensions > EXTENSIONS_BYTES_MAX {
+            return refuse(
+                Reason::RequestLength,
+                "the extensions of a body's chunks are longer than 8 KiB together",
             );
         }
         Ok(State::Extension { size })
@@ -201,5 +211,8 @@ const SIZE_DIGITS_MAX: u8 = 15;
 
 /// Nobody is known to use chunk extensions but attackers (CVE-2025-55315 was hidden in one).
 const EXTENSION_BYTES_MAX: usize = 256;
+
+/// hyper gives up at 16 KiB, and cannot say why.
+const EXTENSIONS_BYTES_MAX: usize = 8 * 1024;
 
 const TRAILER_BYTES_MAX: usize = 8 * 1024;

@@ -5,6 +5,7 @@
 //! pipelined requests, by the same path as every response. The gate also keeps the timers that only it can keep: a head
 //! that does not come, an idle connection, a client that does not take its response.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -145,11 +146,7 @@ impl<I> Gate<I> {
                         }
                     }
                 }
-                Stage::AwaitUpgrade => match self.wire.upgrade() {
-                    Upgrade::Declined => self.stage = Stage::Head,
-                    Upgrade::Undecided | Upgrade::Accepted => break,
-                },
-                Stage::Refused | Stage::Broken => break,
+                Stage::AwaitUpgrade | Stage::Refused | Stage::Broken => break,
             }
         }
         Followed::To(at)
@@ -190,7 +187,6 @@ impl<I> Gate<I> {
 
     fn is_worth_following(&self) -> bool {
         self.worth_following
-            || matches!(self.stage, Stage::AwaitUpgrade)
             || self.held.len() > self.limits.head.target.min(self.limits.head.bytes)
     }
 
@@ -212,19 +208,20 @@ impl<I> Gate<I> {
         }
     }
 
+    /// Goes on with HTTP behind an upgrade that was declined; the connection may fall idle then, too.
+    fn settle_upgrade(&mut self) {
+        if matches!(self.stage, Stage::AwaitUpgrade) && self.wire.upgrade() == Upgrade::Declined {
+            self.stage = Stage::Head;
+            self.worth_following = true;
+        }
+    }
+
     /// What the connection waits for, and until when.
     fn deadline(&mut self, now: Instant) -> Option<(Instant, Wait)> {
         if !matches!(self.stage, Stage::Head) {
             return None;
         }
-        if self.wire.in_flight() > 0 {
-            // hyper asks for the last time just before it is done with a response, and then no more until bytes come: the
-            // timer is set here, for a time that a busy connection never reaches.
-            self.waiting_since = Some(now);
-            return Some((now + self.limits.idle, Wait::NextRequest));
-        }
-        let since = *self.waiting_since.get_or_insert(now);
-        let wait = match (self.held.is_empty(), self.wire.heads()) {
+        let wait = match (self.holds_no_request(), self.wire.heads()) {
             (false, _) => Wait::Head,
             (true, 0) => Wait::FirstByte,
             (true, _) => Wait::NextRequest,
@@ -234,7 +231,20 @@ impl<I> Gate<I> {
         } else {
             self.limits.header_wait
         };
+        if self.wire.in_flight() > 0 {
+            // hyper asks for the last time just before it is done with a response, and then no more until bytes come: the
+            // timer is set here, for a time that a busy connection never reaches.
+            self.waiting_since = Some(now);
+            return Some((now + span, wait));
+        }
+        let since = *self.waiting_since.get_or_insert(now);
         Some((since + span, wait))
+    }
+
+    /// Whether nothing has arrived but perhaps a line end too many, which old clients send behind content: they wait for no
+    /// response to it.
+    fn holds_no_request(&self) -> bool {
+        self.held.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// Called when the socket has nothing to read: whether the client has been waited for long enough.
@@ -319,6 +329,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Gate<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.settle_upgrade();
         loop {
             if this.pass_held(buf) {
                 return Poll::Ready(Ok(()));
@@ -333,6 +344,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Gate<I> {
                 Poll::Ready(Ok(More::Held)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
+                    if matches!(this.stage, Stage::AwaitUpgrade) {
+                        this.wire.wake_when_declined(cx.waker());
+                    }
                     let Some(wait) = this.expired(cx) else {
                         return Poll::Pending;
                     };
@@ -396,16 +410,21 @@ fn write_joined<I: AsyncWrite>(
     cx: &mut Context<'_>,
     slices: &[io::IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    let mut room = [0; JOINED_BYTES_MAX];
-    let mut length = 0;
-    for slice in slices {
-        let Some(free) = room.get_mut(length..length + slice.len()) else {
-            return io.poll_write_vectored(cx, slices);
-        };
-        free.copy_from_slice(slice);
-        length += slice.len();
+    if slices.iter().map(|slice| slice.len()).sum::<usize>() > JOINED_BYTES_MAX {
+        return io.poll_write_vectored(cx, slices);
     }
-    io.poll_write(cx, &room[..length])
+    JOINED.with_borrow_mut(|joined| {
+        joined.clear();
+        for slice in slices {
+            joined.extend_from_slice(slice);
+        }
+        io.poll_write(cx, joined)
+    })
+}
+
+thread_local! {
+    /// Where slices are joined: of a thread and not on the stack, where it would have to be cleared each time.
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl<I> Gate<I> {

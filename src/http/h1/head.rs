@@ -81,11 +81,14 @@ struct Fields {
 impl<'a> Reader<'a> {
     fn head(mut self) -> Result<Option<Head>, Refusal> {
         // RFC 9112 section 2.2: a server should ignore an empty line before the request line.
-        let mut skipped = 0;
         while let Some(b'\r' | b'\n') = self.bytes.get(self.at) {
-            self.at += 1;
-            skipped += 1;
-            if skipped > EMPTY_BYTES_MAX {
+            self.at += match self.bytes[self.at..] {
+                [b'\r'] => return Ok(None),
+                [b'\r', b'\n', ..] => 2,
+                [b'\r', ..] => return refuse(Reason::InvalidCrLf, LONE_CR),
+                _ => 1,
+            };
+            if self.at > EMPTY_BYTES_MAX {
                 return refuse(
                     Reason::InvalidCrLf,
                     "the request begins with too many empty lines",
@@ -145,10 +148,7 @@ impl<'a> Reader<'a> {
             line => line,
         };
         if memchr(b'\r', line).is_some() {
-            return refuse(
-                Reason::InvalidCrLf,
-                "a CR in the head is not followed by LF",
-            );
+            return refuse(Reason::InvalidCrLf, LONE_CR);
         }
         Ok(Some(line))
     }
@@ -181,9 +181,15 @@ impl<'a> Reader<'a> {
             );
         }
         let rest = &line[method_end + 1..];
+        let mut plain = PLAIN;
         let target_end = rest
             .iter()
-            .position(|&b| !is_target(b))
+            .position(|&b| {
+                let class = CLASSES[b as usize];
+                let ends = class & TARGET == 0;
+                plain &= if ends { PLAIN } else { class };
+                ends
+            })
             .unwrap_or(rest.len());
         if target_end > self.limits.target {
             return refuse(
@@ -197,6 +203,10 @@ impl<'a> Reader<'a> {
                 "the request line has no target, or more than one space before it",
             );
         }
+        let target = &rest[..target_end];
+        if plain == 0 || target[0] != b'/' {
+            uncommon_target(target, &line[..method_end])?;
+        }
         match rest.get(target_end) {
             Some(b' ') => Version::read(&rest[target_end + 1..]),
             Some(_) => refuse(
@@ -209,6 +219,25 @@ impl<'a> Reader<'a> {
             ),
         }
     }
+}
+
+/// Looks at a target that is no plain path as hyper will: what it cannot read, it would refuse without a word in the error
+/// log.
+fn uncommon_target(target: &[u8], method: &[u8]) -> Result<(), Refusal> {
+    let Ok(uri) = http::Uri::try_from(target) else {
+        return refuse(
+            Reason::Url,
+            "the request target is malformed or contains a byte that must be percent-encoded",
+        );
+    };
+    // A host alone is for CONNECT only (RFC 9112 section 3.2.3); it would pass for the path `/` of whatever Host says.
+    if uri.path().is_empty() && method != b"CONNECT" {
+        return refuse(
+            Reason::Url,
+            "the request target is neither a path, a whole URL nor *",
+        );
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -264,13 +293,15 @@ impl Fields {
                 "a field's name is malformed or not directly followed by a colon",
             );
         }
-        let value = line[name_end + 1..].trim_ascii();
+        // Before what is around it is taken off: a form feed is no white space in HTTP, but is to `trim_ascii`.
+        let value = &line[name_end + 1..];
         if !value.iter().all(|&b| is_field_value(b)) {
             return refuse(
                 Reason::Header,
                 "a field's value contains a control character",
             );
         }
+        let value = value.trim_ascii();
         let name = &line[..name_end];
         match name_end {
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
@@ -346,20 +377,18 @@ pub(super) fn is_token(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
 }
 
-/// Visible bytes, and those above ASCII, which old clients send unencoded; routing checks that they are UTF-8. A fragment
-/// has no place in a request target (RFC 9112 section 3.2).
-fn is_target(byte: u8) -> bool {
-    CLASSES[byte as usize] & TARGET != 0
-}
-
 /// Everything but control characters, HTAB excepted (RFC 9110 section 5.5).
 fn is_field_value(byte: u8) -> bool {
     CLASSES[byte as usize] & VALUE != 0
 }
 
 const TOKEN: u8 = 1;
+/// Visible bytes, and those above ASCII, which old clients send unencoded. A fragment has no place in a request target (RFC
+/// 9112 section 3.2).
 const TARGET: u8 = 2;
 const VALUE: u8 = 4;
+/// What hyper takes everywhere in a path and a query.
+const PLAIN: u8 = 8;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -392,6 +421,9 @@ const fn classes() -> [u8; 256] {
         }
         if b > b' ' && b != 0x7f && b != b'#' {
             class |= TARGET;
+            if b < 0x7f && !matches!(b, b'"' | b'<' | b'>' | b'`') {
+                class |= PLAIN;
+            }
         }
         if b == b'\t' || (b >= b' ' && b != 0x7f) {
             class |= VALUE;
@@ -407,5 +439,7 @@ const EMPTY_BYTES_MAX: usize = 8;
 
 /// Longer than any registered method.
 const METHOD_BYTES_MAX: usize = 64;
+
+const LONE_CR: &str = "a CR in the head is not followed by LF";
 
 const TOO_LONG: &str = "request line and fields are longer than limits.max_request_bytes";

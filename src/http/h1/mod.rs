@@ -69,6 +69,11 @@ pub async fn drive<I: Transport>(
     .await;
     if let Err(error) = outcome {
         tracing::debug!(%error, "HTTP/1 connection ended early");
+        if error.is_parse() {
+            // The gate is to refuse whatever hyper would. Should it ever not, hyper's refusal is told all the same.
+            let detail = format!("the request could not be read: {error}");
+            shared.wire.end(Refusal::new(Reason::BadRequest, detail));
+        }
     }
     let parts = conn.into_parts();
     let gate = parts.io.into_inner();
@@ -96,7 +101,7 @@ fn gate_limits(limits: &Limits) -> GateLimits {
         head: HeadLimits {
             bytes: limits.max_request_bytes,
             fields: limits.max_header_fields,
-            target: limits.max_uri_bytes,
+            target: limits.max_uri_bytes.min(TARGET_BYTES_MAX),
         },
         header_wait: limits.header_wait,
         idle: limits.idle_connection,
@@ -141,7 +146,7 @@ fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answering {
     let (in_flight, refusal) = shared.wire.request();
     if let Some(refusal) = refusal {
         let answer = refuse_unread(
-            edge,
+            &edge,
             &shared.connection,
             Protocol::Http1,
             &refusal,
@@ -149,15 +154,13 @@ fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answering {
         );
         return Answering::Now(Some(shared.settle(answer)));
     }
-    let (mut parts, incoming) = request.into_parts();
-    let content = Content::new(incoming, Arc::clone(&shared.wire));
-    if !content.is_empty() {
+    let mut request = request.map(|incoming| Content::new(incoming, Arc::clone(&shared.wire)));
+    if !request.body().is_empty() {
         // The gate takes what follows for the body, so the connection cannot leave HTTP behind it.
-        parts.headers.remove(UPGRADE);
+        request.headers_mut().remove(UPGRADE);
     }
-    let request = Request::from_parts(parts, content);
     match serve(
-        edge,
+        &edge,
         &shared.connection,
         Protocol::Http1,
         request,
@@ -235,6 +238,9 @@ fn tell(shared: &Shared, refusal: &Refusal) {
         ..Refused::on(&shared.connection, refusal.reason, Protocol::Http1)
     });
 }
+
+/// hyper reads no longer target, whatever the limit.
+const TARGET_BYTES_MAX: usize = u16::MAX as usize - 1;
 
 /// hyper refuses a smaller one.
 const BUFFER_BYTES_MIN: usize = 8192;

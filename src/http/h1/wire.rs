@@ -3,9 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 
 use crate::handler::upgrade::Tunnel;
-use crate::http::InFlight;
+use crate::http::{FlightCount, InFlight};
 use crate::model::Refusal;
 
 #[derive(Default)]
@@ -14,7 +15,9 @@ pub(super) struct Wire {
     heads: AtomicU64,
     /// Requests that hyper made of them.
     requests: AtomicU64,
-    in_flight: InFlight,
+    in_flight: FlightCount,
+    /// Which head the refusal in `rare` stands in for; 0: none.
+    stand_in: AtomicU64,
     upgrade: AtomicU8,
     reset: AtomicBool,
     rare: Mutex<Rare>,
@@ -23,11 +26,13 @@ pub(super) struct Wire {
 /// What happens once in a connection's life, if at all.
 #[derive(Default)]
 struct Rare {
-    /// The refusal that the last head stands in for, and which head that is.
-    stand_in: Option<(u64, Refusal)>,
+    /// The refusal that a head stands in for.
+    stand_in: Option<Refusal>,
     body_broke: Option<Refusal>,
     ended: Option<Refusal>,
     tunnel: Option<Tunnel>,
+    /// The connection, while bytes wait for an upgrade to be declined.
+    waiting: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +42,16 @@ pub(super) enum Upgrade {
     Accepted,
 }
 
+/// Not decided, and the connection is to be woken when it is declined.
+const AWAITED: u8 = 3;
+
 impl Wire {
     pub(super) fn new() -> Arc<Self> {
         Arc::default()
     }
 
     pub(super) fn head_passed(&self) {
-        self.heads.fetch_add(1, Relaxed);
+        one_more(&self.heads);
         self.upgrade.store(0, Relaxed);
     }
 
@@ -57,18 +65,14 @@ impl Wire {
     }
 
     pub(super) fn refuse_next_head(&self, refusal: Refusal) {
-        let index = self.heads.fetch_add(1, Relaxed) + 1;
-        self.rare().stand_in = Some((index, refusal));
+        self.stand_in.store(one_more(&self.heads), Relaxed);
+        self.rare().stand_in = Some(refusal);
     }
 
     /// A request has come out of hyper: in flight until the token is dropped, and the refusal that it stands in for.
     pub(super) fn request(&self) -> (InFlight, Option<Refusal>) {
-        let index = self.requests.fetch_add(1, Relaxed) + 1;
-        let mut rare = self.rare();
-        let refusal = rare
-            .stand_in
-            .take_if(|(at, _)| *at == index)
-            .map(|(_, refusal)| refusal);
+        let refused = one_more(&self.requests) == self.stand_in.load(Relaxed);
+        let refusal = refused.then(|| self.rare().stand_in.take()).flatten();
         (self.in_flight.enter(), refusal)
     }
 
@@ -91,19 +95,36 @@ impl Wire {
         rare.ended
             .take()
             .or_else(|| rare.body_broke.take())
-            .or_else(|| rare.stand_in.take().map(|(_, refusal)| refusal))
+            .or_else(|| rare.stand_in.take())
     }
 
     pub(super) fn upgrade(&self) -> Upgrade {
         match self.upgrade.load(Relaxed) {
-            0 => Upgrade::Undecided,
+            0 | AWAITED => Upgrade::Undecided,
             1 => Upgrade::Declined,
             _ => Upgrade::Accepted,
         }
     }
 
     pub(super) fn decline_upgrade(&self) {
+        if self.requests.load(Relaxed) < self.heads.load(Relaxed) {
+            // The response is to a request before the one that asks.
+            return;
+        }
+        let before = self.upgrade.load(Relaxed);
         self.upgrade.store(1, Relaxed);
+        if before == AWAITED
+            && let Some(waker) = self.rare().waiting.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Has the connection polled when the upgrade is declined: hyper takes it that a socket which had nothing to read wakes
+    /// it itself.
+    pub(super) fn wake_when_declined(&self, waker: &Waker) {
+        self.upgrade.store(AWAITED, Relaxed);
+        self.rare().waiting = Some(waker.clone());
     }
 
     pub(super) fn accept_upgrade(&self, tunnel: Tunnel) {
@@ -127,4 +148,11 @@ impl Wire {
     fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts one more, and says how many that makes. One thread writes, so this need not be one step.
+fn one_more(count: &AtomicU64) -> u64 {
+    let more = count.load(Relaxed) + 1;
+    count.store(more, Relaxed);
+    more
 }

@@ -7,30 +7,35 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use crate::model::{BodyError, Reason};
 
 pub(super) struct Content {
-    stream: RecvStream,
+    /// None where the request's head was its end.
+    stream: Option<RecvStream>,
     /// From Content-Length; h2 itself sees to it that it is kept.
     length: Option<u64>,
     data_ended: bool,
     /// Set when the content is first asked for: the client may be waiting for 100 (Continue).
     wanted: Option<Arc<AtomicBool>>,
+    trailers_max: usize,
 }
 
 impl Content {
     pub(super) fn new(
-        stream: RecvStream,
+        stream: Option<RecvStream>,
         length: Option<u64>,
         wanted: Option<Arc<AtomicBool>>,
+        trailers_max: usize,
     ) -> Self {
         Self {
             stream,
             length,
             data_ended: false,
             wanted,
+            trailers_max,
         }
     }
 }
@@ -44,37 +49,60 @@ impl http_body::Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        let Some(stream) = &mut this.stream else {
+            return Poll::Ready(None);
+        };
         if let Some(wanted) = this.wanted.take() {
             wanted.store(true, Relaxed);
         }
         if !this.data_ended {
-            match std::task::ready!(this.stream.poll_data(cx)) {
+            match std::task::ready!(stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     // The window is given back when the handler has the bytes: it asks for more only when it has room.
-                    let _ = this.stream.flow_control().release_capacity(data.len());
+                    let _ = stream.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(broken(error)))),
                 None => this.data_ended = true,
             }
         }
-        match std::task::ready!(this.stream.poll_trailers(cx)) {
-            Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+        match std::task::ready!(stream.poll_trailers(cx)) {
+            Ok(trailers) => Poll::Ready(trailers.map(|trailers| {
+                within_bounds(&trailers, this.trailers_max)?;
+                Ok(Frame::trailers(trailers))
+            })),
             Err(error) => Poll::Ready(Some(Err(broken(error)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        (self.stream.as_ref()).is_none_or(RecvStream::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.length {
             Some(length) => SizeHint::with_exact(length),
-            None if self.stream.is_end_stream() => SizeHint::with_exact(0),
+            None if self.is_end_stream() => SizeHint::with_exact(0),
             None => SizeHint::default(),
         }
     }
+}
+
+/// The bounds that HTTP/1.1 has for trailers. Of more than `limits.max_request_bytes` h2 drops the rest without a word, and
+/// what it dropped would be missing in a request that looks whole.
+fn within_bounds(trailers: &HeaderMap, max: usize) -> Result<(), BodyError> {
+    let refuse = |why: &'static str| Err(BodyError::new(Reason::FieldLength, why));
+    if trailers.len() > max {
+        return refuse("it has more trailer fields than limits.max_header_fields");
+    }
+    let bytes: usize = trailers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if bytes > TRAILER_BYTES_MAX {
+        return refuse("its trailer fields are longer than 8 KiB");
+    }
+    Ok(())
 }
 
 fn broken(error: h2::Error) -> BodyError {
@@ -85,3 +113,5 @@ fn broken(error: h2::Error) -> BodyError {
     };
     BodyError::new(reason, error)
 }
+
+const TRAILER_BYTES_MAX: usize = 8 * 1024;

@@ -7,12 +7,15 @@ pub(super) const PRIORITY: u8 = 2;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const ACK: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
+pub(super) const PADDED: u8 = 8;
+pub(super) const PRIORITIZED: u8 = 0x20;
 
 /// A frame's header, and the first four bytes of what is in it, where a reset has its code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub(super) struct Frames {
     skip: usize,
     head: [u8; HEAD_BYTES],
     have: usize,
+    /// The type of the frame that was shown last.
+    last: Option<u8>,
 }
 
 impl Frames {
@@ -40,7 +45,13 @@ impl Frames {
             skip,
             head: [0; HEAD_BYTES],
             have: 0,
+            last: None,
         }
+    }
+
+    /// The type of the frame that has begun, and not all come.
+    pub(super) fn within(&self) -> Option<u8> {
+        self.last.filter(|_| self.skip > 0)
     }
 
     /// Follows `bytes`, and shows each frame whose header they complete.
@@ -61,6 +72,7 @@ impl Frames {
                 let frame = self.frame();
                 self.skip = frame.length as usize - (self.have - 9);
                 self.have = 0;
+                self.last = Some(frame.kind);
                 show(frame);
             }
         }

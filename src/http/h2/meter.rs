@@ -4,6 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,27 +28,47 @@ pub(super) struct Meter<I> {
     /// flushes gathers here, and leaves in one write.
     gathered: BytesMut,
     stall: SendStall,
+    readings: Readings,
     gauge: Arc<Gauge>,
 }
 
-/// What the meter and the driver tell each other. They run on one thread; nothing here is contended.
-pub(super) struct Gauge(Mutex<Readings>);
+/// What the meter and the driver tell each other. They run on one thread: a store is seen by the next load, and nothing
+/// here is contended.
+#[derive(Default)]
+pub(super) struct Gauge {
+    /// Whether what h2 writes is to be gathered.
+    corked: AtomicBool,
+    /// HEADERS that the driver asked for and that are not written yet.
+    headers_due: AtomicU64,
+    /// The same of resets with REFUSED_STREAM.
+    refusals_due: AtomicU64,
+    /// Whether `news` holds any.
+    any_news: AtomicBool,
+    news: Mutex<News>,
+}
+
+/// What the driver has to act upon; most connections never have any.
+#[derive(Default)]
+struct News {
+    verdict: Option<Verdict>,
+    /// What h2 answered by itself.
+    by_h2: Vec<Refusal>,
+    /// When a header block began whose end has not come.
+    block_began: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Readings {
     window_began: Instant,
     spent: Spent,
-    /// HEADERS that the driver asked for and that are not written yet.
-    headers_due: u64,
-    /// When a header block began whose end has not come.
-    block_began: Option<Instant>,
-    verdict: Option<Verdict>,
+    /// Whether frames of a header block are still to come.
+    block_open: bool,
+    /// Whether a header block has begun since the last read.
+    block_is_new: bool,
+    /// Whether a header block is waited for; since when is told.
+    awaits_block: bool,
     /// Whether the client has sent its first frame.
     begun: bool,
-    /// Whether what h2 writes is to be gathered.
-    corked: bool,
-    /// What h2 answered by itself.
-    by_h2: Vec<Refusal>,
 }
 
 /// Why the connection must end, and the code that GOAWAY has for it.
@@ -73,51 +94,115 @@ struct Spent {
 
 impl Gauge {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Readings {
-            window_began: Instant::now(),
-            spent: Spent::default(),
-            headers_due: 0,
-            block_began: None,
-            verdict: None,
-            begun: false,
-            corked: false,
-            by_h2: Vec::new(),
-        })))
-    }
-
-    fn readings(&self) -> MutexGuard<'_, Readings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Arc::default()
     }
 
     /// Gathers what h2 writes, or lets the next flush write it.
     pub(super) fn cork(&self, corked: bool) {
-        self.readings().corked = corked;
+        self.corked.store(corked, Relaxed);
     }
 
-    /// The driver is about to send a header block.
+    /// The driver has given h2 a header block, which h2 took: one that nobody writes would stand for one of h2's own.
     pub(super) fn headers_due(&self) {
-        self.readings().headers_due += 1;
+        one_more(&self.headers_due);
+    }
+
+    /// The driver has refused a stream, and told why.
+    pub(super) fn refusal_due(&self) {
+        one_more(&self.refusals_due);
     }
 
     /// Why the connection must end, if it must.
     pub(super) fn take_verdict(&self) -> Option<Verdict> {
-        self.readings().verdict.take()
+        self.news()?.verdict.take()
     }
 
     /// What h2 refused by itself since this was last asked.
     pub(super) fn take_refused_by_h2(&self) -> Vec<Refusal> {
-        std::mem::take(&mut self.readings().by_h2)
+        (self.news()).map_or_else(Vec::new, |mut news| std::mem::take(&mut news.by_h2))
     }
 
     /// When the header block that is being received began.
     pub(super) fn block_began(&self) -> Option<Instant> {
-        self.readings().block_began
+        self.news()?.block_began
+    }
+
+    fn has_verdict(&self) -> bool {
+        self.news().is_some_and(|news| news.verdict.is_some())
+    }
+
+    fn news(&self) -> Option<MutexGuard<'_, News>> {
+        self.any_news.load(Relaxed).then(|| self.lock())
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut News)) {
+        change(&mut self.lock());
+        self.any_news.store(true, Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection must end.
+    fn end(&self, reason: Reason, detail: &'static str, code: h2::Reason) {
+        self.tell(|news| {
+            news.verdict.get_or_insert_with(|| Verdict {
+                refusal: Refusal::new(reason, detail),
+                code,
+            });
+        });
+    }
+
+    fn by_h2(&self, refusal: Refusal) {
+        self.tell(|news| {
+            // h2 ends the connection long before so many go unread.
+            if news.by_h2.len() < BY_H2_MAX {
+                news.by_h2.push(refusal);
+            }
+        });
+    }
+
+    fn wrote(&self, frame: Frame) {
+        match frame.kind {
+            frames::HEADERS if was_due(&self.headers_due) => {}
+            frames::HEADERS => self.by_h2(Refusal::new(
+                Reason::RequestLength,
+                "the request's fields are longer than limits.max_request_bytes",
+            )),
+            frames::RST_STREAM if frame.code == 7 && !was_due(&self.refusals_due) => {
+                self.by_h2(Refusal::new(
+                    Reason::H2Protocol,
+                    "more streams were opened at once than SETTINGS_MAX_CONCURRENT_STREAMS allows",
+                ));
+            }
+            // PROTOCOL_ERROR, STREAM_CLOSED, FLOW_CONTROL_ERROR: the driver sends none but for what it finds malformed itself.
+            frames::RST_STREAM if matches!(frame.code, 1 | 3 | 5) => self.by_h2(Refusal::new(
+                Reason::H2Protocol,
+                format!(
+                    "stream {} was reset: its request or its frames break RFC 9113 (error code {})",
+                    frame.stream, frame.code
+                ),
+            )),
+            _ => {}
+        }
     }
 }
 
+fn one_more(due: &AtomicU64) {
+    due.store(due.load(Relaxed) + 1, Relaxed);
+}
+
+/// Something is written; whether it is one that the driver asked for.
+fn was_due(due: &AtomicU64) -> bool {
+    let count = due.load(Relaxed);
+    due.store(count.saturating_sub(1), Relaxed);
+    count > 0
+}
+
 impl Readings {
-    fn received(&mut self, frame: Frame) {
-        self.keep_rules(frame);
+    fn received(&mut self, frame: Frame, gauge: &Gauge) {
+        self.keep_rules(frame, gauge);
         let spent = &mut self.spent;
         match frame.kind {
             frames::RST_STREAM => spent.resets += 1,
@@ -132,78 +217,64 @@ impl Readings {
                 if frame.kind == frames::CONTINUATION {
                     spent.continuations += 1;
                 }
-                let ends = frame.flags & frames::END_HEADERS != 0;
-                self.block_began = (!ends).then(|| self.block_began.unwrap_or_else(Instant::now));
+                self.block_is_new |= frame.kind == frames::HEADERS;
+                self.block_open = frame.flags & frames::END_HEADERS == 0;
             }
             _ => spent.other += 1,
         }
         if let Some(what) = self.spent.over() {
-            self.next_window_or(what);
+            self.next_window_or(what, gauge);
+        }
+    }
+
+    /// Tells since when a header block is waited for, if one is; `within` is the frame that has not all come.
+    fn await_block(&mut self, within: Option<u8>, gauge: &Gauge) {
+        let half = matches!(within, Some(frames::HEADERS | frames::CONTINUATION));
+        let waits = self.block_open || half;
+        let is_new = std::mem::take(&mut self.block_is_new);
+        let waited = std::mem::replace(&mut self.awaits_block, waits);
+        if waits != waited || (waits && is_new) {
+            gauge.tell(|news| news.block_began = waits.then(Instant::now));
         }
     }
 
     /// Rules that h2 does not keep, or answers with another code than the RFC's.
-    fn keep_rules(&mut self, frame: Frame) {
+    fn keep_rules(&mut self, frame: Frame, gauge: &Gauge) {
         let first = !std::mem::replace(&mut self.begun, true);
         if first && (frame.kind != frames::SETTINGS || frame.flags & frames::ACK != 0) {
             let detail = "the connection does not begin with SETTINGS (RFC 9113 section 3.4)";
-            self.end(Reason::H2Protocol, detail, h2::Reason::PROTOCOL_ERROR);
+            gauge.end(Reason::H2Protocol, detail, h2::Reason::PROTOCOL_ERROR);
         }
+        // The length of the padding is a byte of what must be there.
+        let padding = u32::from(frame.flags & frames::PADDED != 0);
         let right_size = match frame.kind {
             frames::PRIORITY => frame.length == 5,
             frames::RST_STREAM | frames::WINDOW_UPDATE => frame.length == 4,
             frames::PING => frame.length == 8,
             frames::SETTINGS if frame.flags & frames::ACK != 0 => frame.length == 0,
             frames::SETTINGS => frame.length.is_multiple_of(6),
+            frames::GOAWAY => frame.length >= 8,
+            frames::DATA => frame.length >= padding,
+            frames::HEADERS if frame.flags & frames::PRIORITIZED != 0 => {
+                frame.length >= padding + 5
+            }
+            frames::HEADERS => frame.length >= padding,
             _ => true,
         };
         if !right_size {
             let detail = "a frame has another length than its type has (RFC 9113 section 4.2)";
-            self.end(Reason::H2Protocol, detail, h2::Reason::FRAME_SIZE_ERROR);
+            gauge.end(Reason::H2Protocol, detail, h2::Reason::FRAME_SIZE_ERROR);
         }
     }
 
-    fn end(&mut self, reason: Reason, detail: &'static str, code: h2::Reason) {
-        self.verdict.get_or_insert_with(|| Verdict {
-            refusal: Refusal::new(reason, detail),
-            code,
-        });
-    }
-
     /// The budgets are for [`WINDOW`]; only when one is overdrawn is the clock looked at.
-    fn next_window_or(&mut self, what: &'static str) {
+    fn next_window_or(&mut self, what: &'static str, gauge: &Gauge) {
         let now = Instant::now();
         if now - self.window_began >= WINDOW {
             self.window_began = now;
             self.spent = Spent::default();
         } else {
-            self.end(Reason::H2Abuse, what, h2::Reason::ENHANCE_YOUR_CALM);
-        }
-    }
-
-    fn wrote(&mut self, frame: Frame) {
-        match frame.kind {
-            frames::HEADERS if self.headers_due > 0 => self.headers_due -= 1,
-            frames::HEADERS => self.by_h2(Refusal::new(
-                Reason::RequestLength,
-                "the request's fields are longer than limits.max_request_bytes",
-            )),
-            // PROTOCOL_ERROR, STREAM_CLOSED, FLOW_CONTROL_ERROR: codes that the driver never sends.
-            frames::RST_STREAM if matches!(frame.code, 1 | 3 | 5) => self.by_h2(Refusal::new(
-                Reason::H2Protocol,
-                format!(
-                    "stream {} was reset: its request or its frames break RFC 9113 (error code {})",
-                    frame.stream, frame.code
-                ),
-            )),
-            _ => {}
-        }
-    }
-
-    fn by_h2(&mut self, refusal: Refusal) {
-        // h2 ends the connection long before so many go unread.
-        if self.by_h2.len() < BY_H2_MAX {
-            self.by_h2.push(refusal);
+            gauge.end(Reason::H2Abuse, what, h2::Reason::ENHANCE_YOUR_CALM);
         }
     }
 }
@@ -220,7 +291,11 @@ impl Spent {
                 self.settings > 20,
                 "more than 20 SETTINGS frames came within 10 s",
             ),
-            (self.pings > 50, "more than 50 PING frames came within 10 s"),
+            (
+                // gRPC clients measure the line with a PING for what they get of a response.
+                u64::from(self.pings) > 50 + self.sent_bytes / 256,
+                "more PING frames came within 10 s than what was sent explains",
+            ),
             (
                 self.empty > 100,
                 "more than 100 empty DATA frames came within 10 s",
@@ -252,17 +327,24 @@ impl<I> Meter<I> {
             outgoing: Frames::new(0),
             gathered: BytesMut::new(),
             stall: SendStall::new(min_send_rate),
+            readings: Readings {
+                window_began: Instant::now(),
+                spent: Spent::default(),
+                block_open: false,
+                block_is_new: false,
+                awaits_block: false,
+                begun: false,
+            },
             gauge,
         }
     }
 
     fn wrote(&mut self, slices: &[io::IoSlice<'_>], mut written: usize) {
-        let mut readings = self.gauge.readings();
-        readings.spent.sent_bytes += written as u64;
+        self.readings.spent.sent_bytes += written as u64;
         for slice in slices {
             let step = slice.len().min(written);
             self.outgoing
-                .follow(&slice[..step], |frame| readings.wrote(frame));
+                .follow(&slice[..step], |frame| self.gauge.wrote(frame));
             written -= step;
         }
     }
@@ -276,7 +358,8 @@ impl<I> Meter<I> {
             Ok(polled) => polled,
             Err(refusal) => {
                 let code = h2::Reason::ENHANCE_YOUR_CALM;
-                self.gauge.readings().verdict = Some(Verdict { refusal, code });
+                self.gauge
+                    .tell(|news| news.verdict = Some(Verdict { refusal, code }));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -298,10 +381,12 @@ impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
             buf.put_slice(&this.first[..step]);
             this.first.advance(step);
         }
-        let mut readings = this.gauge.readings();
-        this.incoming
-            .follow(&buf.filled()[before..], |frame| readings.received(frame));
-        if readings.verdict.is_some() {
+        this.incoming.follow(&buf.filled()[before..], |frame| {
+            this.readings.received(frame, &this.gauge);
+        });
+        let within = this.incoming.within();
+        this.readings.await_block(within, &this.gauge);
+        if this.gauge.has_verdict() {
             // h2 gets to see nothing of this; the driver, which runs next, ends the connection.
             buf.set_filled(before);
             return Poll::Pending;
@@ -364,7 +449,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.gauge.readings().corked {
+        if this.gauge.corked.load(Relaxed) {
             return Poll::Ready(Ok(()));
         }
         ready!(this.poll_gathered(cx))?;

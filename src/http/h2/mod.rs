@@ -11,21 +11,21 @@ mod stream;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
-use h2::RecvStream;
 use h2::server::{Connection as H2, SendResponse};
+use h2::{FlowControl, RecvStream};
 use http::Request;
 use tokio::time::Instant;
 
 use self::meter::{Gauge, Meter};
 use super::drain::DrainWatch;
-use super::{InFlight, Thread, Transport};
+use super::{FlightCount, Thread, ThreadEdge, Transport};
 use crate::clock::LazyTimer;
 use crate::config::Limits;
 use crate::model::{Connection, Protocol, Reason, Refusal};
@@ -42,8 +42,9 @@ pub async fn drive<I: Transport>(
     let shared = Arc::new(Shared {
         connection,
         gauge: Arc::clone(&gauge),
-        in_flight: InFlight::default(),
+        in_flight: FlightCount::default(),
         min_send_rate: limits.min_send_rate,
+        answered: Mutex::default(),
         thread,
     });
     let meter = Meter::new(io, first.freeze(), limits.min_send_rate, gauge);
@@ -89,11 +90,26 @@ struct Shared {
     thread: Arc<Thread>,
     connection: Arc<Connection>,
     gauge: Arc<Gauge>,
-    in_flight: InFlight,
+    in_flight: FlightCount,
     min_send_rate: Option<u64>,
+    /// Streams that are reset once what answers them is written.
+    answered: Mutex<Vec<FlowControl>>,
 }
 
 impl Shared {
+    /// Keeps h2 from resetting a stream whose content nobody reads before its response is written. With both in one TLS
+    /// record, clients lose the response (curl 7.88).
+    fn reset_later(&self, stream: FlowControl) {
+        let mut answered = self.answered();
+        if answered.len() < STREAMS_MAX as usize {
+            answered.push(stream);
+        }
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Vec<FlowControl>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells the error log of what concerns the connection, or a stream that no request was made of.
     fn tell(&self, refusal: &Refusal) {
         self.thread.edge().report.refused(&Refused {
@@ -164,18 +180,29 @@ impl<I: Transport> Future for Driver<I> {
             Turn::Enough => cx.waker().wake_by_ref(),
         }
         match this.conn.poll_accept(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok((request, respond)))) => {
-                this.begin(request, respond, cx);
+            // What answers them is written; h2 wakes this task for the resets.
+            Poll::Pending => this.shared.answered().clear(),
+            Poll::Ready(Some(Ok(accepted))) => {
+                let edge = this.shared.thread.edge();
+                this.begin(&edge, accepted, cx);
                 cx.waker().wake_by_ref();
             }
-            Poll::Ready(Some(Err(error))) => return this.end(Some(&error)),
-            Poll::Ready(None) => return this.end(None),
+            Poll::Ready(Some(Err(error))) => {
+                this.end(Some(&error));
+                return Poll::Ready(());
+            }
+            Poll::Ready(None) => {
+                this.end(None);
+                return Poll::Ready(());
+            }
         }
         this.tell_refusals();
         this.poll_timers(cx)
     }
 }
+
+/// A request that has arrived, and where its response goes.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// How a turn of the connection's task went.
 enum Turn {
@@ -192,27 +219,24 @@ impl<I: Transport> Driver<I> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Turn {
         let mut budget = ACCEPTED_AT_ONCE;
         loop {
-            match self.conn.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.begin(request, respond, cx);
-                    budget -= 1;
-                    if budget == 0 {
-                        return Turn::Enough;
-                    }
-                    continue;
+            let (accepted, end) = self.poll_accepted(cx);
+            let any = !accepted.is_empty();
+            budget = budget.saturating_sub(accepted.len());
+            if any {
+                let edge = self.shared.thread.edge();
+                for accepted in accepted {
+                    self.begin(&edge, accepted, cx);
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    let _ = self.end(Some(&error));
-                    return Turn::Over;
-                }
-                Poll::Ready(None) => {
-                    let _ = self.end(None);
-                    return Turn::Over;
-                }
-                Poll::Pending => {}
+            }
+            if let Some(end) = end {
+                self.end(end.err().as_ref());
+                return Turn::Over;
             }
             self.tell_refusals();
-            if self.judge() {
+            if any || self.judge() {
+                if budget == 0 {
+                    return Turn::Enough;
+                }
                 continue;
             }
             match Pin::new(&mut self.streams).poll_next(cx) {
@@ -222,26 +246,45 @@ impl<I: Transport> Driver<I> {
         }
     }
 
+    /// The requests that have arrived, and the connection's end if it has come to that.
+    ///
+    /// They are read before the first of them is answered: each call into h2 also writes what was answered before it, and
+    /// writing thirty responses together costs less than writing them one by one.
+    fn poll_accepted(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> (Vec<Accepted>, Option<Result<(), h2::Error>>) {
+        let mut accepted = Vec::new();
+        while accepted.len() < BATCH {
+            match self.conn.poll_accept(cx) {
+                Poll::Ready(Some(Ok(request))) => {
+                    if accepted.is_empty() {
+                        accepted.reserve_exact(BATCH);
+                    }
+                    accepted.push(request);
+                }
+                Poll::Ready(Some(Err(error))) => return (accepted, Some(Err(error))),
+                Poll::Ready(None) => return (accepted, Some(Ok(()))),
+                Poll::Pending => break,
+            }
+        }
+        (accepted, None)
+    }
+
     /// The connection is at its end; tells why, if there is anything to tell.
-    fn end(&mut self, error: Option<&h2::Error>) -> Poll<()> {
+    fn end(&mut self, error: Option<&h2::Error>) {
         self.tell_refusals();
         if let Some(verdict) = self.shared.gauge.take_verdict() {
             self.shared.tell(&verdict.refusal);
         } else if let Some(error) = error {
             self.shared.tell_error(error);
         }
-        Poll::Ready(())
     }
 
     /// Begins a stream; most end here.
-    fn begin(
-        &mut self,
-        request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
-        cx: &mut Context<'_>,
-    ) {
+    fn begin(&mut self, edge: &ThreadEdge, (request, respond): Accepted, cx: &mut Context<'_>) {
         self.idle_since = None;
-        let Some(mut streaming) = stream::begin(&self.shared, request, respond) else {
+        let Some(mut streaming) = stream::begin(&self.shared, edge, request, respond) else {
             return;
         };
         if streaming.as_mut().poll(cx).is_pending() {
@@ -333,11 +376,16 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What h2 holds of a response that the client does not take.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Streams that are remembered after a reset, so that late frames of theirs are no error.
-const RESET_STREAMS_KEPT: usize = 32;
+/// Streams that are remembered for a second after a reset, so that late frames of theirs are no error. Uploads that a busy
+/// pool or a limit answers early are reset, with frames of theirs still on the way; h2 counts the frames of a forgotten
+/// stream as the client's fault, up to [`LOCAL_ERRORS_MAX`]. A stream remembered is half a KiB.
+const RESET_STREAMS_KEPT: usize = 1024;
 
 /// Streams that a client may make us reset (MadeYouReset, CVE-2025-8671); h2's own default is 1024.
 const LOCAL_ERRORS_MAX: usize = 64;
+
+/// Requests that are read before the first of them is answered.
+const BATCH: usize = 32;
 
 /// Requests that are begun before other connections have their turn.
 const ACCEPTED_AT_ONCE: usize = 256;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason as Code, RecvStream, SendStream};
+use h2::{FlowControl, Reason as Code, RecvStream, SendStream};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, Entry, HeaderValue, TRANSFER_ENCODING,
     UPGRADE,
@@ -17,6 +17,7 @@ use http_body::Body as _;
 
 use super::content::Content;
 use super::{Shared, Streaming};
+use crate::http::ThreadEdge;
 use crate::http::date::date;
 use crate::http::serve::{Answer, Serving, Work, serve};
 use crate::http::stall::SendStall;
@@ -26,26 +27,28 @@ use crate::model::{Body, Protocol, Refusal};
 /// client's windows, that is nothing.
 pub(super) fn begin(
     shared: &Arc<Shared>,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    edge: &ThreadEdge,
+    mut request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
 ) -> Option<Streaming> {
-    let in_flight = shared.in_flight.enter();
-    let (mut parts, stream) = request.into_parts();
-    let edge = shared.thread.edge();
-    // Crumbs count as what they are: a hundred thousand of them are no one field.
-    if parts.headers.len() <= edge.limits.max_header_fields {
-        join_cookies(&mut parts.headers);
+    if is_malformed(&request) {
+        respond.send_reset(Code::PROTOCOL_ERROR);
+        return None;
     }
-    let expects = parts
-        .headers
-        .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let wanted = expects.then(Arc::<AtomicBool>::default);
-    let length = parts
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    let request = Request::from_parts(parts, Content::new(stream, length, wanted.clone()));
+    let in_flight = shared.in_flight.enter();
+    // Crumbs count as what they are: a hundred thousand of them are no one field.
+    if request.headers().len() <= edge.limits.max_header_fields {
+        join_cookies(request.headers_mut());
+    }
+    let has_content = !request.body().is_end_stream();
+    let wanted = (has_content && expects_continue(&request)).then(Arc::<AtomicBool>::default);
+    let length = has_content.then(|| content_length(&request)).flatten();
+    let unread = has_content.then(|| request.body_mut().flow_control().clone());
+    let fields_max = edge.limits.max_header_fields;
+    let request = request.map(|stream| {
+        let stream = has_content.then_some(stream);
+        Content::new(stream, length, wanted.clone(), fields_max)
+    });
     match serve(
         edge,
         &shared.connection,
@@ -54,11 +57,36 @@ pub(super) fn begin(
         in_flight,
     ) {
         Serving::Now(answer) => {
-            let (stream, body) = send_head(shared, respond, answer)?;
+            let (stream, body) = send_head(shared, respond, answer, unread)?;
             Some(Box::pin(send_rest(Arc::clone(shared), stream, body)))
         }
-        Serving::Later(work) => Some(Box::pin(run(Arc::clone(shared), work, respond, wanted))),
+        Serving::Later(work) => {
+            let run = run(Arc::clone(shared), work, respond, wanted, unread);
+            Some(Box::pin(run))
+        }
     }
+}
+
+fn expects_continue<B>(request: &Request<B>) -> bool {
+    (request.headers().get(EXPECT))
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn content_length<B>(request: &Request<B>) -> Option<u64> {
+    let value = request.headers().get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+/// What h2 lets pass, and an HTTP/1.1 reader behind us might read otherwise: whitespace around a value (RFC 9113 section
+/// 8.2.1), a Content-Length of no digits (RFC 9110 section 8.6), a target without a path (RFC 9113 section 8.3.1).
+fn is_malformed<B>(request: &Request<B>) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    request.headers().iter().any(|(name, value)| {
+        let value = value.as_bytes();
+        is_blank(value.first())
+            || is_blank(value.last())
+            || (value.is_empty() && *name == CONTENT_LENGTH)
+    }) || (request.uri().path_and_query()).is_some_and(|target| target.as_str().starts_with('?'))
 }
 
 /// Waits for the answer, and sends it.
@@ -67,6 +95,7 @@ async fn run(
     mut work: Work,
     mut respond: SendResponse<Bytes>,
     wanted: Option<Arc<AtomicBool>>,
+    unread: Option<FlowControl>,
 ) {
     let answer = poll_fn(|cx| {
         if let Poll::Ready(answer) = work.as_mut().poll(cx) {
@@ -83,7 +112,7 @@ async fn run(
     })
     .await;
     if let Some(answer) = answer
-        && let Some((stream, body)) = send_head(&shared, respond, answer)
+        && let Some((stream, body)) = send_head(&shared, respond, answer, unread)
     {
         send_rest(shared, stream, body).await;
     }
@@ -92,9 +121,10 @@ async fn run(
 fn send_continue(shared: &Shared, respond: &mut SendResponse<Bytes>) {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::CONTINUE;
-    shared.gauge.headers_due();
     // A client that is gone by now is told nothing.
-    let _ = respond.send_informational(head);
+    if respond.send_informational(head).is_ok() {
+        shared.gauge.headers_due();
+    }
 }
 
 /// RFC 9113 section 8.2.3: a client may send cookies in several fields, for compression; everything behind HTTP/2 knows
@@ -117,17 +147,17 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// Fields that speak of an HTTP/1.1 connection have no place in HTTP/2 (RFC 9113 section 8.2.2).
 fn strip_connection_fields(headers: &mut HeaderMap) {
-    static FIELDS: [HeaderName; 5] = [
-        CONNECTION,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
-    if headers.keys().any(|name| FIELDS.contains(name)) {
-        for name in &FIELDS {
-            headers.remove(name);
-        }
+    // Told by their lengths first: nearly no response has any of them.
+    let speaks_of_connection = |name: &HeaderName| match name.as_str().len() {
+        7 => *name == UPGRADE,
+        10 => *name == CONNECTION || *name == "keep-alive",
+        16 => *name == "proxy-connection",
+        17 => *name == TRANSFER_ENCODING,
+        _ => false,
+    };
+    while let Some(name) = headers.keys().find(|name| speaks_of_connection(name)) {
+        let name = name.clone();
+        headers.remove(name);
     }
 }
 
@@ -136,13 +166,20 @@ fn send_head(
     shared: &Shared,
     mut respond: SendResponse<Bytes>,
     answer: Answer,
+    unread: Option<FlowControl>,
 ) -> Option<(SendStream<Bytes>, Body)> {
     let Answer::Response { response, .. } = answer else {
+        shared.gauge.refusal_due();
         respond.send_reset(Code::REFUSED_STREAM);
         return None;
     };
     let (mut head, mut body) = response.into_parts();
     strip_connection_fields(&mut head.headers);
+    if let Some(unread) = unread
+        && (head.status.is_client_error() || head.status.is_server_error())
+    {
+        shared.reset_later(unread);
+    }
     if let Entry::Vacant(place) = head.headers.entry(DATE) {
         place.insert(date());
     }
@@ -153,11 +190,11 @@ fn send_head(
     {
         place.insert(HeaderValue::from(length));
     }
-    shared.gauge.headers_due();
     // An error is a stream that the client has reset.
     let mut stream = respond
         .send_response(Response::from_parts(head, ()), empty)
         .ok()?;
+    shared.gauge.headers_due();
     if empty {
         return None;
     }
@@ -227,8 +264,9 @@ async fn send_content(
                 }
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
+                        stream.send_trailers(trailers).map_err(|_| Ended::Gone)?;
                         shared.gauge.headers_due();
-                        return stream.send_trailers(trailers).map_err(|_| Ended::Gone);
+                        return Ok(());
                     }
                 }
             },

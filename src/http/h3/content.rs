@@ -32,6 +32,7 @@ pub(super) struct Content {
     come: u64,
     /// Whether a handler has asked for it.
     asked: bool,
+    trailers_max: usize,
     line: Arc<Line>,
     rest: Arc<Rest>,
 }
@@ -71,7 +72,13 @@ impl Rest {
 }
 
 impl Content {
-    pub(super) fn new(half: Half, length: Option<u64>, line: Arc<Line>, rest: Arc<Rest>) -> Self {
+    pub(super) fn new(
+        half: Half,
+        length: Option<u64>,
+        trailers_max: usize,
+        line: Arc<Line>,
+        rest: Arc<Rest>,
+    ) -> Self {
         Self {
             half: Some(half),
             state: State::Data,
@@ -79,6 +86,7 @@ impl Content {
             length,
             come: 0,
             asked: false,
+            trailers_max,
             line,
             rest,
         }
@@ -145,7 +153,12 @@ impl Content {
         if trailers.is_ok() {
             self.half = None;
         }
-        Poll::Ready(trailers)
+        Poll::Ready(match trailers {
+            Ok(Some(trailers)) => {
+                within_bounds(&trailers, self.trailers_max).map(|()| Some(trailers))
+            }
+            other => other,
+        })
     }
 
     /// RFC 9114 section 4.1.2
@@ -217,6 +230,19 @@ impl Drop for Content {
     }
 }
 
+/// The bounds that the other versions have for trailers.
+fn within_bounds(trailers: &HeaderMap, max: usize) -> Result<(), BodyError> {
+    let refuse = |why: &'static str| Err(BodyError::new(Reason::FieldLength, why));
+    if trailers.len() > max {
+        return refuse("it has more trailer fields than limits.max_header_fields");
+    }
+    let bytes = (trailers.iter()).map(|(name, value)| name.as_str().len() + value.len());
+    if bytes.sum::<usize>() > TRAILER_BYTES_MAX {
+        return refuse("its trailer fields are longer than 8 KiB");
+    }
+    Ok(())
+}
+
 fn broken(error: StreamError) -> BodyError {
     let reason = match &error {
         StreamError::RemoteTerminate { .. } | StreamError::ConnectionError { .. } => {
@@ -229,3 +255,5 @@ fn broken(error: StreamError) -> BodyError {
 
 /// The content of a small form comes with its head, in one piece or two.
 const HELD_PIECES_MAX: usize = 4;
+
+const TRAILER_BYTES_MAX: usize = 8 * 1024;

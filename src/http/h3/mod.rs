@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use self::meter::{Gauge, Verdict};
 use self::wire::Wire;
-use super::{InFlight, Thread};
+use super::{FlightCount, Thread};
 use crate::clock::LazyTimer;
 use crate::model::{Connection, Protocol, Reason, Refusal};
 use crate::report::Refused;
@@ -48,7 +48,7 @@ pub async fn drive(
     let gauge = Gauge::new(head_bytes_max.max(FRAME_BYTES_LEAST));
     let shared = Arc::new(Shared {
         connection,
-        in_flight: InFlight::default(),
+        in_flight: FlightCount::default(),
         min_send_rate: limits.min_send_rate,
         header_wait: limits.header_wait,
         ending: AtomicBool::new(false),
@@ -102,7 +102,7 @@ fn end(quic: &quinn::Connection, code: Code) {
 struct Shared {
     thread: Arc<Thread>,
     connection: Arc<Connection>,
-    in_flight: InFlight,
+    in_flight: FlightCount,
     min_send_rate: Option<u64>,
     header_wait: Duration,
     /// The connection takes no new request.
@@ -336,7 +336,7 @@ impl Driver {
 /// What the connection's task waits for beside h3.
 struct Waiting<'a> {
     streams: &'a mut FuturesUnordered<Streaming>,
-    in_flight: &'a InFlight,
+    in_flight: &'a FlightCount,
     ending: Ending,
     idle_since: &'a mut Option<Instant>,
     timer: &'a mut LazyTimer,

@@ -141,10 +141,11 @@ impl Stream {
     async fn answer(&mut self, request: Request<()>, half: Half, rest: &Arc<Rest>) -> bool {
         let (mut parts, ()) = request.into_parts();
         let edge = self.shared.thread.edge();
-        if let Some(fault) = malformed(&parts.headers) {
+        if let Some(fault) = malformed(&parts) {
             drop(Content::new(
                 half,
                 None,
+                0,
                 Arc::clone(&self.line),
                 Arc::clone(rest),
             ));
@@ -157,7 +158,9 @@ impl Stream {
             join_cookies(&mut parts.headers);
         }
         let length = parts.headers.get(CONTENT_LENGTH).and_then(length_of);
-        let mut content = Content::new(half, length, Arc::clone(&self.line), Arc::clone(rest));
+        let fields_max = edge.limits.max_header_fields;
+        let line = Arc::clone(&self.line);
+        let mut content = Content::new(half, length, fields_max, line, Arc::clone(rest));
         poll_fn(|cx| {
             content.peek(cx);
             Poll::Ready(())
@@ -176,7 +179,7 @@ impl Stream {
                 "the request's fields are longer than limits.max_request_bytes",
             );
             Serving::Now(refuse_unread(
-                edge,
+                &edge,
                 connection,
                 Protocol::Http3,
                 &refusal,
@@ -184,7 +187,7 @@ impl Stream {
             ))
         } else {
             let request = Request::from_parts(parts, content);
-            serve(edge, connection, Protocol::Http3, request, in_flight)
+            serve(&edge, connection, Protocol::Http3, request, in_flight)
         };
         let answer = match serving {
             Serving::Now(answer) => answer,
@@ -358,14 +361,26 @@ async fn watched(
     .await
 }
 
-/// What the h3 crate lets pass, and RFC 9114 does not: fields that speak of an HTTP/1.1 connection (section 4.2), and a length
-/// that is none (section 4.1.2).
-fn malformed(headers: &HeaderMap) -> Option<&'static str> {
+/// What the h3 crate lets pass, and an HTTP/1.1 reader behind us might read otherwise: fields that speak of an HTTP/1.1
+/// connection (RFC 9114 section 4.2), whitespace around a value (RFC 9110 section 5.5), a target without a path (RFC 9114
+/// section 4.3.1), and a length that is none (section 4.1.2).
+fn malformed(parts: &http::request::Parts) -> Option<&'static str> {
+    let headers = &parts.headers;
     if (headers.keys()).any(|name| CONNECTION_FIELDS.contains(name)) {
         return Some("a request has a field that speaks of an HTTP/1.1 connection");
     }
     if (headers.get(TE)).is_some_and(|te| te.as_bytes() != b"trailers") {
         return Some("a request's TE says something else than trailers");
+    }
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
+    };
+    if headers.values().any(padded) {
+        return Some("a request has whitespace around a field's value");
+    }
+    if (parts.uri.path_and_query()).is_some_and(|target| target.as_str().starts_with('?')) {
+        return Some("a request's target has no path");
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let first = lengths.next()?;

@@ -125,6 +125,11 @@ fn every_rule_that_is_broken_ends_what_it_should() {
             Ends::Stream(Code::H3_MESSAGE_ERROR),
         ),
         (
+            "4.2: whitespace before a field's value",
+            get(field("x-field", " 1")),
+            Ends::Stream(Code::H3_MESSAGE_ERROR),
+        ),
+        (
             "4.2: a field of HTTP/1.1",
             get(field("connection", "close")),
             Ends::Stream(Code::H3_MESSAGE_ERROR),

@@ -42,8 +42,8 @@ pub mod raw {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Reads one response with a Content-Length: its head and content.
-    pub fn read_response(stream: &mut impl Read) -> (String, Vec<u8>) {
+    /// Reads one response's head.
+    pub fn read_head(stream: &mut impl Read) -> String {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
@@ -54,7 +54,12 @@ pub mod raw {
             });
             head.push(byte[0]);
         }
-        let head = String::from_utf8(head).expect("a head is ASCII");
+        String::from_utf8(head).expect("a head is ASCII")
+    }
+
+    /// Reads one response with a Content-Length: its head and content.
+    pub fn read_response(stream: &mut impl Read) -> (String, Vec<u8>) {
+        let head = read_head(stream);
         let length = head.lines().find_map(|line| {
             line.to_ascii_lowercase()
                 .strip_prefix("content-length:")

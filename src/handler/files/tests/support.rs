@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http_body_util::BodyExt;
@@ -62,7 +62,6 @@ fn facts(request: &Request<Body>) -> Facts {
         host: HostName::parse("files.test").unwrap(),
         host_port: None,
         path: RoutePath::parse(request.uri().path_and_query().unwrap()).unwrap(),
-        received: Instant::now(),
     }
 }
 
