@@ -2,7 +2,7 @@
 //! the work. A request that fails anywhere on the way is never silent.
 //!
 //! ```text
-//! socket ─► tls ─► http1 | http2 ─► binding ─► site ─► pool ─► handler
+//! socket ─► tls ─► http1 | http2 | http3 ─► binding ─► site ─► pool ─► handler
 //! ```
 //!
 //! Data flows left to right, and so do the imports; `tests/tidy.rs` keeps it so.

@@ -198,7 +198,7 @@ fn binding(
 ) -> Binding {
     let default_protocols = match raw.scheme {
         Scheme::Http => vec![AlpnProtocol::Http1],
-        Scheme::Https => vec![AlpnProtocol::H2, AlpnProtocol::Http1],
+        Scheme::Https => vec![AlpnProtocol::H3, AlpnProtocol::H2, AlpnProtocol::Http1],
     };
     if raw.scheme == Scheme::Http {
         refuse_tls_keys(raw);
@@ -226,6 +226,10 @@ fn binding(
                 .as_ref()
                 .map_or(tls.min_version, |v| v.value),
             certificate: named,
+            alt_svc_max_age: raw
+                .alt_svc_max_age
+                .as_ref()
+                .map_or(tls.alt_svc_max_age, |age| age.value),
         }),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
@@ -255,6 +259,10 @@ fn refuse_tls_keys(raw: &RawBinding<'_>) {
         ("certificate", raw.certificate.as_ref().map(|at| &at.span)),
         ("certificates", raw.certificates.as_ref().map(|at| &at.span)),
         ("min_version", raw.min_version.as_ref().map(|at| &at.span)),
+        (
+            "alt_svc_max_age",
+            raw.alt_svc_max_age.as_ref().map(|at| &at.span),
+        ),
     ];
     for (key, span) in spans {
         if let Some(span) = span {
@@ -262,6 +270,16 @@ fn refuse_tls_keys(raw: &RawBinding<'_>) {
             let found = reader.error("http-with-tls", span, message);
             reader.report(found.help("remove it, or write `protocol = \"https\"`"));
         }
+    }
+    let http3 = raw
+        .protocols
+        .iter()
+        .flat_map(|protocols| &protocols.value)
+        .find(|at| at.value == AlpnProtocol::H3);
+    if let Some(http3) = http3 {
+        let message = "`h3` is always encrypted, and this binding is http";
+        let found = reader.error("http-with-h3", &http3.span, message);
+        reader.report(found.help("remove \"h3\", or write `protocol = \"https\"`"));
     }
     if let Some(protocols) = &raw.protocols
         && !protocols.value.is_empty()

@@ -69,7 +69,8 @@ pub(super) static LOG: Section = section(
     &["format", "level", "access", "access_format", "errors"],
 );
 
-pub(super) static TLS: Section = section("[tls]", &["min_version", "certificates"]);
+pub(super) static TLS: Section =
+    section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
 
 pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
 
@@ -84,6 +85,7 @@ pub(super) static BINDING: Section = section(
         "protocols",
         "min_version",
         "certificates",
+        "alt_svc_max_age",
         "site",
     ],
 );

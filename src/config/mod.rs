@@ -198,7 +198,7 @@ pub struct Binding {
     pub scheme: Scheme,
     /// The local address; `None`: every IPv4 and IPv6 address.
     pub ip: Option<IpAddr>,
-    /// The TCP port.
+    /// The TCP port; with `h3` the UDP port too.
     pub port: u16,
     /// The hosts that it takes.
     pub hostname: HostPattern,
@@ -219,6 +219,8 @@ pub struct BindingTls {
     pub min_version: TlsVersion,
     /// The certificate to show.
     pub certificate: CertificateSource,
+    /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
+    pub alt_svc_max_age: Duration,
 }
 
 /// Where a binding's certificate comes from.
@@ -246,6 +248,8 @@ pub enum AlpnProtocol {
     Http1,
     /// `h2`
     H2,
+    /// `h3`, over QUIC on the UDP port of the same number.
+    H3,
 }
 
 /// `[[site]]`

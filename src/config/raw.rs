@@ -46,6 +46,7 @@ pub(super) struct RawBinding<'t> {
     pub(super) protocols: Option<At<Vec<At<AlpnProtocol>>>>,
     pub(super) min_version: Option<At<TlsVersion>>,
     pub(super) certificates: Option<At<&'t str>>,
+    pub(super) alt_svc_max_age: Option<At<Duration>>,
     pub(super) site: Option<At<&'t str>>,
     /// Whether protocol, ip, port and hostname are what was written: none of them was refused.
     pub(super) sound: bool,
@@ -131,6 +132,7 @@ fn binding(table: Table<'_>) -> RawBinding<'_> {
         protocols: protocols(&table),
         min_version: settings::min_version(&table),
         certificates: table.text("certificates"),
+        alt_svc_max_age: settings::alt_svc_max_age(&table),
         site: table.required("site", "\"the name of a [[site]]\""),
         table,
     }
@@ -163,7 +165,11 @@ fn ip(text: &str) -> Result<Option<IpAddr>, Wrong> {
 }
 
 fn protocols(table: &Table<'_>) -> Option<At<Vec<At<AlpnProtocol>>>> {
-    let known = [("h2", AlpnProtocol::H2), ("http/1.1", AlpnProtocol::Http1)];
+    let known = [
+        ("h3", AlpnProtocol::H3),
+        ("h2", AlpnProtocol::H2),
+        ("http/1.1", AlpnProtocol::Http1),
+    ];
     let written = table.strings("protocols")?;
     let reader = table.reader;
     if written.value.is_empty()
@@ -172,7 +178,10 @@ fn protocols(table: &Table<'_>) -> Option<At<Vec<At<AlpnProtocol>>>> {
             .is_some_and(|v| is_empty(v.get_ref()))
     {
         let wrong = Wrong::new("empty-value", "`protocols` must name one protocol at least");
-        reader.wrong(&written.span, wrong.help("write [\"h2\", \"http/1.1\"]"));
+        reader.wrong(
+            &written.span,
+            wrong.help("write [\"h3\", \"h2\", \"http/1.1\"]"),
+        );
     }
     let mut protocols: Vec<At<AlpnProtocol>> = Vec::new();
     for name in written.value {
@@ -203,20 +212,16 @@ fn is_empty(value: &toml::de::DeValue<'_>) -> bool {
 }
 
 fn unknown_protocol(name: &str) -> Wrong {
-    match name {
-        "h3" => Wrong::not_yet("HTTP/3 (\"h3\")").help("remove \"h3\""),
-        _ => {
-            let near = match name.to_ascii_lowercase().as_str() {
-                "http/2" | "http2" | "http/2.0" | "h2c" => Some("h2"),
-                "h1" | "http1" | "http1.1" | "http/1" => Some("http/1.1"),
-                other => keys::nearest(other, ["h2", "http/1.1"]),
-            };
-            Wrong::new("unknown-value", format!("{name:?} is no protocol")).help(match near {
-                Some(near) => format!("write \"{near}\""),
-                None => "write \"h2\" or \"http/1.1\"".to_owned(),
-            })
-        }
-    }
+    let near = match name.to_ascii_lowercase().as_str() {
+        "http/3" | "http3" | "http/3.0" | "quic" => Some("h3"),
+        "http/2" | "http2" | "http/2.0" | "h2c" => Some("h2"),
+        "h1" | "http1" | "http1.1" | "http/1" => Some("http/1.1"),
+        other => keys::nearest(other, ["h3", "h2", "http/1.1"]),
+    };
+    Wrong::new("unknown-value", format!("{name:?} is no protocol")).help(match near {
+        Some(near) => format!("write \"{near}\""),
+        None => "write \"h3\", \"h2\" or \"http/1.1\"".to_owned(),
+    })
 }
 
 fn site(table: Table<'_>) -> RawSite<'_> {

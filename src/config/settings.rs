@@ -232,6 +232,7 @@ fn target(table: &Table<'_>, key: &str, stream: (&str, LogTarget)) -> Option<Log
 pub(super) struct Tls {
     pub(super) min_version: TlsVersion,
     pub(super) certificates: PathBuf,
+    pub(super) alt_svc_max_age: Duration,
 }
 
 pub(super) fn tls(file: &Table<'_>) -> Tls {
@@ -242,7 +243,16 @@ pub(super) fn tls(file: &Table<'_>) -> Tls {
     Tls {
         min_version: version.map_or(defaults::MIN_VERSION, |version| version.value),
         certificates: file.reader.source.resolve(folder),
+        alt_svc_max_age: (table.as_ref().and_then(alt_svc_max_age))
+            .map_or(defaults::ALT_SVC_MAX_AGE, |age| age.value),
     }
+}
+
+pub(super) fn alt_svc_max_age(table: &Table<'_>) -> Option<super::reader::At<Duration>> {
+    let year = DAY * 365;
+    table.read("alt_svc_max_age", |value| {
+        wrong::duration("alt_svc_max_age", value, &(Duration::ZERO..=year))
+    })
 }
 
 pub(super) fn min_version(table: &Table<'_>) -> Option<super::reader::At<TlsVersion>> {

@@ -182,9 +182,6 @@ fn unknown_keys_suggest_the_nearest() {
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
     insta::assert_snapshot!(rendered_with(&["[server]\nadmin = \"off\""]));
-    insta::assert_snapshot!(rendered_bindings(&[
-        "protocols = [\"h3\", \"h2\", \"http/1.1\"]"
-    ]));
     insta::assert_snapshot!(rendered_handlers(&[
         "{ type = \"process\", command = [\"python3\", \"app.py\"] }",
         "{ type = \"proxy\", upstreams = [\"https://127.0.0.1:5000\", \"h2c://127.0.0.1:5000\"] }",
@@ -238,9 +235,11 @@ fn mistakes_in_a_binding() {
         "protocols = []",
         "protocols = [\"h2\", \"h2\"]",
         "protocols = [\"http/2\"]",
+        "protocols = [\"http/3\"]",
         "certificate = \"shop\"",
         "protocol = \"http\"\nmin_version = \"1.3\"\ncertificates = \"certs\"",
         "protocol = \"http\"\nprotocols = [\"h2\"]",
+        "protocol = \"http\"\nprotocols = [\"h3\", \"http/1.1\"]",
     ]));
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
-use super::Drain;
+use super::{AltSvc, Drain};
 use crate::binding::Table;
 use crate::config::{Binding, Limits, TlsVersion, Verbosity};
 use crate::model::{BindingKey, PerThread, Scheme};
@@ -43,6 +43,8 @@ pub struct BoundTo {
     pub key: Arc<BindingKey>,
     /// The site, by its index.
     pub site: usize,
+    /// Whether it speaks HTTP/3.
+    pub http3: bool,
     /// Whether it speaks HTTP/2.
     pub http2: bool,
     /// Whether it speaks HTTP/1.1.
@@ -51,6 +53,8 @@ pub struct BoundTo {
     pub tls13_only: bool,
     /// Where `https_redirect` of an http binding leads: the port of the https binding of the same host.
     pub https_port: u16,
+    /// What responses over TCP say of HTTP/3.
+    pub alt_svc: Option<AltSvc>,
 }
 
 /// Where the running edge is published, and the data threads look for it.
@@ -118,7 +122,7 @@ impl Thread {
 impl BoundTo {
     /// What a request needs to know of `binding`; `all` are the bindings it stands among.
     pub fn new(binding: &Binding, https_port: u16) -> Self {
-        use crate::config::AlpnProtocol::{H2, Http1};
+        use crate::config::AlpnProtocol::{H2, H3, Http1};
         Self {
             key: Arc::new(BindingKey {
                 scheme: binding.scheme,
@@ -127,11 +131,13 @@ impl BoundTo {
                 hostname: binding.hostname.clone(),
             }),
             site: binding.site,
+            http3: binding.protocols.contains(&H3),
             http2: binding.protocols.contains(&H2),
             http1: binding.protocols.contains(&Http1),
             tls13_only: (binding.tls.as_ref())
                 .is_some_and(|tls| tls.min_version == TlsVersion::V1_3),
             https_port,
+            alt_svc: None,
         }
     }
 

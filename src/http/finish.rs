@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, Entry, SERVER};
+use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
@@ -12,7 +12,7 @@ use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
 use crate::handler::upgrade::Tunnel;
-use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Scheme};
+use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Protocol, Scheme};
 use crate::pool::Permit;
 use crate::report::{Access, Report};
 
@@ -40,6 +40,13 @@ pub(super) fn respond(
         response
             .headers_mut()
             .insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if trail.protocol != Protocol::Http3
+        && let Some(binding) = trail.binding
+        && let Some(alt_svc) = &edge.bindings[binding].alt_svc
+        && let Some(value) = alt_svc.value()
+    {
+        response.headers_mut().insert(ALT_SVC, value);
     }
     let status = response.status();
     // Content in memory does not break.
@@ -209,6 +216,7 @@ fn version_text(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "http/1.0",
         Version::HTTP_2 => "h2",
+        Version::HTTP_3 => "h3",
         _ => "http/1.1",
     }
 }

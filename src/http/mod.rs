@@ -2,6 +2,7 @@
 //!
 //! Nothing behind the seam asks which version a request came in, except by a field of its [`Facts`](crate::model::Facts).
 
+mod advertise;
 mod authority;
 mod body;
 mod date;
@@ -10,6 +11,7 @@ mod edge;
 mod finish;
 pub mod h1;
 pub mod h2;
+pub mod h3;
 mod in_flight;
 mod refuse;
 mod serve;
@@ -17,6 +19,7 @@ mod stall;
 mod trail;
 mod transport;
 
+pub use advertise::AltSvc;
 pub use drain::Drain;
 pub use edge::{BoundTo, Edge, Published, Thread, ThreadEdge};
 pub(crate) use in_flight::{FlightCount, InFlight};

@@ -324,6 +324,10 @@ fn find_binding(
         }
     }
     match protocol {
+        Protocol::Http3 if !bound.http3 => Err(Refusal::new(
+            Reason::MisdirectedRequest,
+            "the binding of this host does not offer h3",
+        )),
         Protocol::Http2 if !bound.http2 && connection.tls.is_some() => Err(Refusal::new(
             Reason::MisdirectedRequest,
             "the binding of this host does not offer h2",

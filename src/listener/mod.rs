@@ -2,16 +2,19 @@
 
 mod accept;
 mod connection;
+mod datagrams;
 mod handshakes;
 mod inherit;
 mod limits;
 mod owner;
+mod quic;
 mod sockets;
 mod sys;
 mod worker;
 
-pub use handshakes::HANDSHAKES_MAX;
+pub use datagrams::bind;
+pub use handshakes::{HANDSHAKES_MAX, UNVALIDATED_MAX};
 pub use inherit::{Inherited, inherit};
 pub use limits::{ConnectionLimits, FAREWELLS_MAX, Farewell, Full, Place};
-pub use sockets::{BindError, Listening, SocketKey, adopt, listen};
-pub use worker::{Command, DataThread, Worker};
+pub use sockets::{BindError, Listening, SocketKey, Transport, adopt, listen};
+pub use worker::{Command, DataThread, Sockets, Worker};

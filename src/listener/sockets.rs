@@ -8,9 +8,20 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::owner;
 use crate::model::Scheme;
 
+/// What lies under a scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// Connections that are accepted.
+    Tcp,
+    /// Datagrams, with QUIC in them.
+    Quic,
+}
+
 /// What a listening socket is for, as bindings name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketKey {
+    /// What lies under it.
+    pub transport: Transport,
     /// What is spoken on it.
     pub scheme: Scheme,
     /// `None`: every IPv4 and IPv6 address.
@@ -21,27 +32,44 @@ pub struct SocketKey {
 
 impl std::fmt::Display for SocketKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let spoken = self.spoken();
         match self.ip {
-            Some(ip) => write!(f, "{}://{}", self.scheme, SocketAddr::new(ip, self.port)),
-            None => write!(f, "{}://*:{}", self.scheme, self.port),
+            Some(ip) => write!(f, "{spoken}://{}", SocketAddr::new(ip, self.port)),
+            None => write!(f, "{spoken}://*:{}", self.port),
+        }
+    }
+}
+
+impl SocketKey {
+    /// What is spoken there, in a word: `http`, `https` or `quic`.
+    pub fn spoken(&self) -> &'static str {
+        match self.transport {
+            Transport::Tcp => self.scheme.as_str(),
+            Transport::Quic => "quic",
         }
     }
 }
 
 /// The sockets of one key: for each data thread, one for each address family.
-pub struct Listening {
+pub struct Listening<S = TcpListener> {
     /// The addresses that are listened on, the port as it came out.
     pub addresses: Vec<SocketAddr>,
     /// For each data thread.
-    pub sockets: Vec<Vec<TcpListener>>,
+    pub sockets: Vec<Vec<S>>,
 }
 
 /// Why a socket could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody else listens there.
-    #[error("{address} is taken{}: stop that program, or give the binding another port", owner.as_ref().map(|owner| format!(" by {owner}")).unwrap_or_default())]
+    #[error("{}{address} is taken{}: stop that program, {}or give the binding another port",
+        if *transport == Transport::Quic { "UDP port " } else { "" },
+        owner.as_ref().map(|owner| format!(" by {owner}")).unwrap_or_default(),
+        if *transport == Transport::Quic { "leave \"h3\" out of the binding's protocols, " } else { "" },
+    )]
     Taken {
+        /// What was to listen there.
+        transport: Transport,
         /// The address.
         address: SocketAddr,
         /// The program, if it could be found out.
@@ -68,6 +96,17 @@ pub enum BindError {
 
 /// Binds and listens, once for each of `threads` data threads. `alone`: nothing of ours listens on the port yet.
 pub fn listen(key: SocketKey, threads: usize, alone: bool) -> Result<Listening, BindError> {
+    each_family(key, threads, |address| {
+        listen_family(address, threads, alone)
+    })
+}
+
+/// Opens the sockets of every address family that a key is for, all on one port.
+pub(super) fn each_family<S>(
+    key: SocketKey,
+    threads: usize,
+    open: impl Fn(SocketAddr) -> Result<(SocketAddr, Vec<S>), BindError>,
+) -> Result<Listening<S>, BindError> {
     let families = match key.ip {
         Some(ip) => vec![ip],
         None => vec![
@@ -82,9 +121,8 @@ pub fn listen(key: SocketKey, threads: usize, alone: bool) -> Result<Listening, 
     let mut port = key.port;
     for ip in families {
         let address = SocketAddr::new(ip, port);
-        match listen_family(address, threads, alone) {
-            Ok(sockets) => {
-                let bound = sockets[0].local_addr().unwrap_or(address);
+        match open(address) {
+            Ok((bound, sockets)) => {
                 port = bound.port();
                 listening.addresses.push(bound);
                 for (of_thread, socket) in listening.sockets.iter_mut().zip(sockets) {
@@ -116,20 +154,19 @@ fn listen_family(
     address: SocketAddr,
     threads: usize,
     alone: bool,
-) -> Result<Vec<TcpListener>, BindError> {
+) -> Result<(SocketAddr, Vec<TcpListener>), BindError> {
+    let explain = |error| explain(Transport::Tcp, address, error);
     if alone {
-        probe(address).map_err(|error| explain(address, error))?;
+        probe(address).map_err(explain)?;
     }
     let mut sockets = Vec::with_capacity(threads);
-    let mut address = address;
+    let mut bound = address;
     for _ in 0..threads {
-        let socket = open(address).map_err(|error| explain(address, error))?;
-        address = socket
-            .local_addr()
-            .map_err(|error| explain(address, error))?;
+        let socket = open(bound).map_err(explain)?;
+        bound = socket.local_addr().map_err(explain)?;
         sockets.push(socket);
     }
-    Ok(sockets)
+    Ok((bound, sockets))
 }
 
 /// SO_REUSEPORT would let a second server of the same user share the port in silence, each getting half of the connections.
@@ -174,11 +211,13 @@ pub fn adopt(socket: TcpListener) -> io::Result<TcpListener> {
     Ok(socket)
 }
 
-fn explain(address: SocketAddr, source: io::Error) -> BindError {
+/// What a failed bind means to whoever reads of it.
+pub(super) fn explain(transport: Transport, address: SocketAddr, source: io::Error) -> BindError {
     match source.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken {
+            transport,
             address,
-            owner: owner::of_port(address.port()),
+            owner: owner::of_port(transport, address.port()),
         },
         io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
         io::ErrorKind::AddrNotAvailable => BindError::NoSuchAddress(address),

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::handshakes::Handshakes;
+use super::handshakes::{HANDSHAKES_MAX, Handshakes, UNVALIDATED_MAX};
 use super::limits::ConnectionLimits;
-use super::{SocketKey, accept};
+use super::{SocketKey, accept, quic};
 use crate::http::Thread;
 use crate::model::{Scheme, enter_data_thread};
 use crate::tls::TlsTable;
@@ -29,6 +29,10 @@ pub struct Worker {
     pub limits: Arc<ConnectionLimits>,
     /// Of this thread.
     pub(super) handshakes: Arc<Handshakes>,
+    /// Of this thread, by QUIC, with clients that have not shown where they are.
+    pub(super) unvalidated: Arc<Handshakes>,
+    /// Set when what is still open is cut off. TCP tells a client by itself; over QUIC it must be said.
+    pub(super) cut: watch::Sender<bool>,
     /// When a failing accept was last told of, in milliseconds since the start.
     warned: AtomicU64,
     started: Instant,
@@ -37,7 +41,7 @@ pub struct Worker {
 /// What a data thread is told.
 pub enum Command {
     /// Accept on these sockets.
-    Listen(SocketKey, Vec<std::net::TcpListener>),
+    Listen(SocketKey, Sockets),
     /// Stop accepting on a key's sockets, and close them. The sender is dropped when they are closed.
     Unlisten(SocketKey, std::sync::mpsc::Sender<()>),
     /// Let go of what was published before, even if no request comes.
@@ -46,6 +50,14 @@ pub enum Command {
     Drain,
     /// Say so when everything that was told before is done, accepting included.
     Settle(oneshot::Sender<()>),
+}
+
+/// The sockets of one key for one data thread.
+pub enum Sockets {
+    /// To accept connections from.
+    Tcp(Vec<std::net::TcpListener>),
+    /// To speak QUIC on.
+    Quic(Vec<std::net::UdpSocket>),
 }
 
 /// A running data thread, as the rest of the process sees it.
@@ -65,7 +77,9 @@ impl Worker {
             thread,
             tls,
             limits,
-            handshakes: Arc::default(),
+            handshakes: Handshakes::new(HANDSHAKES_MAX),
+            unvalidated: Handshakes::new(UNVALIDATED_MAX),
+            cut: watch::channel(false).0,
             warned: AtomicU64::new(0),
             started: Instant::now(),
         })
@@ -158,16 +172,34 @@ struct Accepting {
 }
 
 impl Accepting {
-    fn begin(worker: &Arc<Worker>, scheme: Scheme, sockets: Vec<std::net::TcpListener>) -> Self {
+    fn begin(worker: &Arc<Worker>, scheme: Scheme, sockets: Sockets) -> Self {
         let stop = watch::channel(false).0;
         let mut loops = JoinSet::new();
-        for socket in sockets {
-            match TcpListener::from_std(socket) {
-                Ok(listener) => {
-                    let worker = Arc::clone(worker);
-                    loops.spawn(accept::run(worker, listener, scheme, stop.subscribe()));
+        match sockets {
+            Sockets::Tcp(sockets) => {
+                for socket in sockets {
+                    match TcpListener::from_std(socket) {
+                        Ok(listener) => {
+                            let (worker, stop) = (Arc::clone(worker), stop.subscribe());
+                            loops.spawn(accept::run(worker, listener, scheme, stop));
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "a listening socket cannot be watched")
+                        }
+                    }
                 }
-                Err(error) => tracing::error!(%error, "a listening socket cannot be watched"),
+            }
+            Sockets::Quic(sockets) => {
+                for socket in sockets {
+                    match quic::Listener::new(worker, socket, stop.subscribe()) {
+                        Ok(listener) => {
+                            loops.spawn(listener.run());
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "a UDP socket cannot be used for QUIC")
+                        }
+                    }
+                }
             }
         }
         Self { stop, loops }
@@ -217,11 +249,18 @@ async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
             }
         }
     }
+    worker.cut.send_replace(true);
+    // Each connection closes in its first turn, and QUIC's own task tells the client in another.
+    for _ in 0..LAST_TURNS {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Threads for calls that may wait for a disk, for each data thread. tokio's own bound of 512 is for programs with one
 /// runtime: a disk does not get faster by 512 threads asking at once, and each has a stack.
 const BLOCKING_THREADS_MAX: usize = 16;
+
+const LAST_TURNS: usize = 4;
 
 /// A command for each socket of a configuration, and some.
 const COMMANDS_MAX: usize = 65_536;

@@ -17,6 +17,10 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
+    /// In or before the QUIC handshake.
+    Quic,
+    /// HTTP/3.
+    Http3,
 }
 
 /// The scheme that a binding serves.
@@ -57,7 +61,7 @@ pub struct BindingKey {
 pub struct TlsFacts {
     /// The server name that the client asked for, lower-cased; none when it sent none.
     pub sni: Option<Box<str>>,
-    /// The protocol agreed by ALPN (`h2`, `http/1.1`); none when the client offered none.
+    /// The protocol agreed by ALPN (`h3`, `h2`, `http/1.1`); none when the client offered none.
     pub alpn: Option<&'static str>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
@@ -123,6 +127,8 @@ impl Protocol {
             Protocol::Tls => "tls",
             Protocol::Http1 => "http/1.1",
             Protocol::Http2 => "h2",
+            Protocol::Quic => "quic",
+            Protocol::Http3 => "h3",
         }
     }
 }

@@ -144,6 +144,10 @@ reasons! {
     H2Abuse = "H2_Abuse", 0, Client;
     /// The client broke the rules of HTTP/2.
     H2Protocol = "H2_Protocol", 0, Client;
+    /// The client broke the rules of HTTP/3, or spends the server's work by its means.
+    H3Protocol = "H3_Protocol", 0, Client;
+    /// The QUIC handshake failed before or outside TLS.
+    QuicHandshake = "Quic_Handshake", 0, Client;
     /// The upstream cannot be connected to.
     UpstreamConnect = "Upstream_Connect", 502, Upstream;
     /// The upstream did not answer in time.

@@ -91,7 +91,7 @@ pub struct Access<'a> {
     pub client: ClientAddr,
     /// Where of ours it connected to.
     pub local: LocalAddr,
-    /// `http/1.0`, `http/1.1` or `h2`.
+    /// `http/1.0`, `http/1.1`, `h2` or `h3`.
     pub version: &'a str,
     /// The scheme that the client used.
     pub scheme: Scheme,

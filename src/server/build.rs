@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::HeaderValue;
 
 use crate::binding::Table;
 use crate::config::{self, AlpnProtocol, Config};
 use crate::handler::{self, Handler};
-use crate::http::{BoundTo, Edge};
+use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
 use crate::report::Report;
@@ -50,6 +51,8 @@ pub(super) struct Context<'a> {
     pub library: &'a LibraryHandlers,
     /// Where refusals are told.
     pub report: &'a Arc<Report>,
+    /// For each binding, whether its UDP port answers; none where it has none.
+    pub answers: Vec<Option<Arc<AtomicBool>>>,
     /// What is running: pools that stay the same live on.
     pub running: Option<(&'a Config, &'a Edge)>,
 }
@@ -86,7 +89,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
     }
     let edge = Edge {
         table: Table::build(&config.bindings),
-        bindings: BoundTo::all(&config.bindings),
+        bindings: bindings(config, context),
         sites: config.sites.iter().map(Site::build).collect(),
         pools,
         cleartext_http2: config
@@ -102,6 +105,34 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         edge: Arc::new(edge),
         kept,
     })
+}
+
+/// The bindings, with what each says of HTTP/3.
+fn bindings(config: &Config, context: &Context<'_>) -> Vec<BoundTo> {
+    let mut bindings = BoundTo::all(&config.bindings);
+    let before: HashMap<&BindingKey, &BoundTo> = context
+        .running
+        .iter()
+        .flat_map(|(_, edge)| &edge.bindings)
+        .map(|bound| (&*bound.key, bound))
+        .collect();
+    for (index, bound) in bindings.iter_mut().enumerate() {
+        let offered = context.answers.get(index).and_then(Option::as_ref);
+        let max_age = (config.bindings[index].tls.as_ref()).map(|tls| tls.alt_svc_max_age);
+        bound.alt_svc = match (offered, max_age) {
+            (Some(answers), Some(max_age)) if !max_age.is_zero() => Some(AltSvc::offer(
+                bound.key.port,
+                max_age,
+                Arc::clone(answers),
+                context.threads,
+            )),
+            // Clients may remember what was said before, whether or not there is a port still.
+            _ => (before.get(&*bound.key))
+                .and_then(|before| before.alt_svc.as_ref())
+                .map(|_| AltSvc::Withdrawn),
+        };
+    }
+    bindings
 }
 
 /// The keys of the bindings, in their order.

@@ -7,6 +7,7 @@ mod life;
 mod ports;
 mod prepare;
 mod privileges;
+mod probe;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ pub use prepare::{check, prepare};
 use crate::config::{Config, LogTarget};
 use crate::http::{Edge, Published, Thread};
 use crate::listener::{
-    BindError, Command, ConnectionLimits, DataThread, Inherited, Worker, inherit,
+    BindError, Command, ConnectionLimits, DataThread, Inherited, Listening, SocketKey, Sockets,
+    Worker, inherit,
 };
 use crate::report::{Report, ReportError};
 use crate::tls::{Certificates, TlsTable};
@@ -86,6 +88,7 @@ pub fn edge(
         threads: thread_count(config),
         library,
         report,
+        answers: Vec::new(),
         running: None,
     };
     build::edge(config, &context)
@@ -127,6 +130,7 @@ impl Server {
             threads,
             library: &library,
             report: &report,
+            answers: ports.answers(&config, &opened),
             running: None,
         };
         let edge = build::edge(&settled, &context)
@@ -171,15 +175,30 @@ impl Server {
     /// Hands freshly opened sockets to the data threads.
     fn listen(&mut self, opened: Opened) {
         for (key, listening) in opened.sockets {
-            for address in &listening.addresses {
-                tracing::info!(address = %format_args!("{}://{address}", key.scheme), "listening");
-            }
-            for (thread, sockets) in self.threads.iter().zip(listening.sockets) {
-                thread.tell(Command::Listen(key, sockets));
-            }
-            self.inherited.let_go(key);
-            self.ports.add(key, listening.addresses);
+            self.hand_out(key, listening, Sockets::Tcp);
         }
+        for (key, listening, answers) in opened.datagrams {
+            let addresses = listening.addresses.clone();
+            self.hand_out(key, listening, Sockets::Quic);
+            self.ports.add_answers(key, Arc::clone(&answers));
+            probe::start(addresses, self.threads.len(), answers);
+        }
+    }
+
+    fn hand_out<S>(
+        &mut self,
+        key: SocketKey,
+        listening: Listening<S>,
+        kind: impl Fn(Vec<S>) -> Sockets,
+    ) {
+        for address in &listening.addresses {
+            tracing::info!(address = %format_args!("{}://{address}", key.spoken()), "listening");
+        }
+        for (thread, sockets) in self.threads.iter().zip(listening.sockets) {
+            thread.tell(Command::Listen(key, kind(sockets)));
+        }
+        self.inherited.let_go(key);
+        self.ports.add(key, listening.addresses);
     }
 
     /// Closes the sockets that `config` no longer needs, and waits for it: then their ports are free, and the next reload
@@ -223,6 +242,7 @@ impl Server {
             threads,
             library: &self.library,
             report: &self.report,
+            answers: self.ports.answers(&config, &opened),
             running: Some((&self.config, &self.edge)),
         };
         let built = build::edge(&settled, &context).map_err(ServerError::Build)?;

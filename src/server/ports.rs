@@ -1,29 +1,40 @@
 //! Which sockets a configuration needs, and those that are open.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use crate::config::{Binding, Config};
-use crate::listener::{BindError, Inherited, Listening, SocketKey, listen};
+use crate::config::{AlpnProtocol, Binding, Config};
+use crate::listener::{BindError, Inherited, Listening, SocketKey, Transport, bind, listen};
 use crate::model::Scheme;
 
 /// The sockets that are listened on.
 #[derive(Default)]
 pub(super) struct Ports {
     open: BTreeMap<SocketKey, Vec<SocketAddr>>,
+    /// Of those for QUIC, whether they answer.
+    answers: BTreeMap<SocketKey, Answers>,
 }
+
+/// Whether packets reach a UDP port; found out once it is listened on.
+pub(super) type Answers = Arc<AtomicBool>;
 
 /// Sockets that were opened for a configuration and that nobody accepts from yet.
 #[derive(Default)]
 pub(super) struct Opened {
     /// In the order of their keys.
     pub sockets: Vec<(SocketKey, Listening)>,
+    /// The same for QUIC.
+    pub datagrams: Vec<(SocketKey, Listening<UdpSocket>, Answers)>,
 }
 
 impl Opened {
     /// What they are for.
     pub(super) fn keys(&self) -> Vec<SocketKey> {
-        self.sockets.iter().map(|(key, _)| *key).collect()
+        let sockets = self.sockets.iter().map(|(key, _)| *key);
+        let datagrams = self.datagrams.iter().map(|(key, ..)| *key);
+        sockets.chain(datagrams).collect()
     }
 }
 
@@ -37,14 +48,23 @@ impl Ports {
     ) -> Result<Opened, Vec<BindError>> {
         let mut opened = Opened::default();
         let mut errors = Vec::new();
-        for key in needed(config) {
-            if self.open.contains_key(&key) {
-                continue;
-            }
-            match self.open_one(key, threads, inherited) {
-                Ok(listening) => opened.sockets.push((key, listening)),
-                Err(error) => errors.push(error),
-            }
+        let needed = needed(config);
+        // TCP first: where the system chooses the port, QUIC takes the same.
+        for key in needed.iter().filter(|key| !self.open.contains_key(key)) {
+            let result = match key.transport {
+                Transport::Tcp => {
+                    let quic = needed.contains(&quic(*key));
+                    self.open_tcp(*key, threads, inherited, quic)
+                        .map(|listening| opened.sockets.push((*key, listening)))
+                }
+                Transport::Quic => {
+                    self.open_quic(*key, threads, inherited, &opened)
+                        .map(|listening| {
+                            opened.datagrams.push((*key, listening, Answers::default()));
+                        })
+                }
+            };
+            errors.extend(result.err());
         }
         if errors.is_empty() {
             Ok(opened)
@@ -53,27 +73,84 @@ impl Ports {
         }
     }
 
-    fn open_one(
+    /// `quic`: the UDP port of the same number is needed too.
+    fn open_tcp(
         &self,
         key: SocketKey,
         threads: usize,
         inherited: &Inherited,
+        quic: bool,
     ) -> Result<Listening, BindError> {
         if let Some(shared) = inherited.share(key, threads) {
-            let address = SocketAddr::new(key.ip.unwrap_or(IpAddr::from([0, 0, 0, 0])), key.port);
-            return shared.map_err(|source| BindError::Other { address, source });
+            return shared.map_err(|source| unshared(key, source));
         }
-        // Beside a socket of ours the question whether somebody else has the address cannot be asked.
+        let mut listening = listen(key, threads, self.is_alone(key))?;
+        // A port that the system chose may be somebody's over UDP.
+        for _ in 0..CHOSEN_TRIES_MAX {
+            let taken = |address: &SocketAddr| UdpSocket::bind(address).is_err();
+            if key.port != 0 || !quic || !listening.addresses.iter().any(taken) {
+                break;
+            }
+            listening = listen(key, threads, true)?;
+        }
+        Ok(listening)
+    }
+
+    fn open_quic(
+        &self,
+        key: SocketKey,
+        threads: usize,
+        inherited: &Inherited,
+        opened: &Opened,
+    ) -> Result<Listening<UdpSocket>, BindError> {
+        if let Some(shared) = inherited.share_datagrams(key, threads) {
+            return shared.map_err(|source| unshared(key, source));
+        }
+        let mut wanted = key;
+        if wanted.port == 0
+            && let Some([address, ..]) = self.addresses_of(tcp(key), opened)
+        {
+            wanted.port = address.port();
+        }
+        bind(wanted, threads, self.is_alone(key))
+    }
+
+    /// Beside a socket of ours the question whether somebody else has the address cannot be asked.
+    fn is_alone(&self, key: SocketKey) -> bool {
         let overlaps = |open: &SocketKey| {
-            open.port == key.port && (open.ip == key.ip || open.ip.is_none() || key.ip.is_none())
+            open.transport == key.transport
+                && open.port == key.port
+                && (open.ip == key.ip || open.ip.is_none() || key.ip.is_none())
         };
-        let alone = !self.open.keys().any(overlaps);
-        listen(key, threads, alone)
+        !self.open.keys().any(overlaps)
     }
 
     /// Takes note of sockets that are accepted from now.
     pub(super) fn add(&mut self, key: SocketKey, addresses: Vec<SocketAddr>) {
         self.open.insert(key, addresses);
+    }
+
+    /// Takes note of where it is told whether a UDP port answers.
+    pub(super) fn add_answers(&mut self, key: SocketKey, answers: Answers) {
+        self.answers.insert(key, answers);
+    }
+
+    /// For each binding of a configuration that speaks HTTP/3, where it is told whether its UDP port answers.
+    pub(super) fn answers(&self, config: &Config, opened: &Opened) -> Vec<Option<Answers>> {
+        let of = |key: SocketKey| {
+            let fresh = opened.datagrams.iter().find(|(k, ..)| *k == key);
+            fresh
+                .map(|(_, _, answers)| answers)
+                .or_else(|| self.answers.get(&key))
+        };
+        keys(config)
+            .into_iter()
+            .zip(&config.bindings)
+            .map(|(key, binding)| {
+                let speaks = binding.protocols.contains(&AlpnProtocol::H3);
+                of(quic(key)).filter(|_| speaks).cloned()
+            })
+            .collect()
     }
 
     /// The sockets that `config` no longer needs; they are forgotten here.
@@ -87,13 +164,16 @@ impl Ports {
             .collect();
         for key in &gone {
             self.open.remove(key);
+            self.answers.remove(key);
         }
         gone
     }
 
-    /// Every address that is listened on.
+    /// Every address that is listened on for TCP; QUIC is on some of the same.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.open.values().flatten().copied().collect()
+        let tcp = |(key, _): &(&SocketKey, _)| key.transport == Transport::Tcp;
+        let open = self.open.iter().filter(tcp);
+        open.flat_map(|(_, addresses)| addresses).copied().collect()
     }
 
     /// The addresses of a key, among those open and those just opened.
@@ -121,9 +201,35 @@ impl Ports {
     }
 }
 
-/// The sockets that a configuration needs.
+fn unshared(key: SocketKey, source: std::io::Error) -> BindError {
+    let address = SocketAddr::new(key.ip.unwrap_or(IpAddr::from([0, 0, 0, 0])), key.port);
+    BindError::Other { address, source }
+}
+
+/// The sockets that a configuration needs: for each binding one over TCP, and one over UDP where it speaks HTTP/3.
 fn needed(config: &Config) -> BTreeSet<SocketKey> {
-    keys(config).into_iter().collect()
+    let keys = keys(config);
+    let over_quic: Vec<SocketKey> = keys
+        .iter()
+        .zip(&config.bindings)
+        .filter(|(_, binding)| binding.protocols.contains(&AlpnProtocol::H3))
+        .map(|(key, _)| quic(*key))
+        .collect();
+    keys.into_iter().chain(over_quic).collect()
+}
+
+fn quic(key: SocketKey) -> SocketKey {
+    SocketKey {
+        transport: Transport::Quic,
+        ..key
+    }
+}
+
+fn tcp(key: SocketKey) -> SocketKey {
+    SocketKey {
+        transport: Transport::Tcp,
+        ..key
+    }
 }
 
 /// Each binding's socket. One on every address takes the place of those on single ones.
@@ -139,9 +245,13 @@ fn keys(config: &Config) -> Vec<SocketKey> {
         .bindings
         .iter()
         .map(|b| SocketKey {
+            transport: Transport::Tcp,
             scheme: b.scheme,
             ip: ip(b),
             port: b.port,
         })
         .collect()
 }
+
+/// So often the system is asked for another port that is free over UDP as well.
+const CHOSEN_TRIES_MAX: usize = 16;

@@ -95,6 +95,7 @@ fn handler_findings(config: &Config, library: &LibraryHandlers) -> Vec<Diagnosti
         threads: 1,
         library,
         report: &report,
+        answers: Vec::new(),
         running: None,
     };
     let Err(errors) = build::edge(config, &context) else {

@@ -90,6 +90,13 @@ impl<'a> Handshake<'a> {
                 .await;
             return None;
         }
+        if !chosen.policy.speaks_over_tcp() {
+            let detail = "the binding offers only h3, which is spoken over QUIC";
+            let refusal = Refusal::new(Reason::TlsNoCommonProtocol, detail);
+            self.end(stream, &Ended::alert(refusal, NO_APPLICATION_PROTOCOL))
+                .await;
+            return None;
+        }
         let config = match chosen.policy.config(chosen.certificate) {
             Ok(config) => config,
             Err(error) => {
@@ -296,7 +303,7 @@ fn facts(
 }
 
 /// A cipher suite's IANA name; rustls writes those of TLS 1.3 in its own way.
-fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
+pub(super) fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
     match suite {
         rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
         rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
@@ -328,8 +335,8 @@ const HANDSHAKE_RECORD: u8 = 22;
 const ALERT_RECORD: u8 = 21;
 const FATAL: u8 = 2;
 const PROTOCOL_VERSION: u8 = 70;
-const UNRECOGNIZED_NAME: u8 = 112;
-const NO_APPLICATION_PROTOCOL: u8 = 120;
+pub(super) const UNRECOGNIZED_NAME: u8 = 112;
+pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// A ClientHello with a post-quantum key share is about 1.8 kB.
 const HELLO_READ_BYTES: usize = 2048;

@@ -22,6 +22,11 @@ pub(super) fn classify(error: &io::Error) -> Refusal {
         };
         return Refusal::new(Reason::TlsOther, detail);
     };
+    classify_tls(tls)
+}
+
+/// Classifies what rustls said.
+pub(super) fn classify_tls(tls: &Error) -> Refusal {
     let reason = match tls {
         Error::AlertReceived(_) => Reason::TlsPeerAlert,
         Error::NoApplicationProtocol => Reason::TlsNoCommonProtocol,

@@ -198,6 +198,19 @@ pub fn read(bytes: &[u8]) -> Reading {
     }
 }
 
+/// Reads a handshake message that comes without records around it, as QUIC carries it: all that has arrived.
+pub fn read_message(bytes: &[u8]) -> Reading {
+    let body = match whole_message(bytes) {
+        Ok(Some(end)) => &bytes[HANDSHAKE_HEADER..end],
+        Ok(None) => return Reading::Incomplete,
+        Err(malformed) => return Reading::Malformed(malformed),
+    };
+    match parse(body) {
+        Ok(hello) => Reading::Hello(hello),
+        Err(malformed) => Reading::Malformed(malformed),
+    }
+}
+
 /// HTTP's methods are short words of capitals; whatever else a client sends instead of TLS, the longest is reached soon.
 const METHOD_BYTES_MAX: usize = 32;
 

@@ -1,5 +1,5 @@
 //! JA4: a fingerprint of the software behind a ClientHello, as FoxIO's technical details lay it down
-//! (<https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md>), for TLS over TCP.
+//! (<https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md>), for TLS over TCP and over QUIC.
 //!
 //! ```text
 //! t 13 d 15 16 h2 _ 8daaf6152771 _ e5627efa2ab1
@@ -10,7 +10,7 @@
 //! │ │  │ └ number of cipher suites
 //! │ │  └ d: a server name is sent, i: none
 //! │ └ the highest version offered
-//! └ TLS over TCP
+//! └ TLS over TCP; q: over QUIC
 //! ```
 //!
 //! GREASE values count nowhere.
@@ -57,6 +57,13 @@ pub fn ja4(hello: &ClientHello) -> String {
     }
     text.push('_');
     hash(&mut text, &list);
+    text
+}
+
+/// The fingerprint of a ClientHello that came over QUIC.
+pub fn ja4_over_quic(hello: &ClientHello) -> String {
+    let mut text = ja4(hello);
+    text.replace_range(..1, "q");
     text
 }
 

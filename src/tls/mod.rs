@@ -9,6 +9,7 @@ mod folder;
 pub mod hello;
 pub mod ja4;
 mod policy;
+mod quic;
 mod records;
 mod table;
 
@@ -17,5 +18,6 @@ pub use certificate::{Certificate, CertificateError, ChainFault};
 pub use findings::Finding;
 pub use folder::Folder;
 pub use policy::{Policy, Source};
+pub use quic::{QuicHandshake, QuicKeys};
 pub use records::TlsStream;
 pub use table::{Certificates, Chosen, TlsTable};

@@ -25,11 +25,18 @@ pub struct Policy {
     tickets: Arc<dyn ProducesTickets>,
     /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
     /// own alive.
-    configs: Mutex<HashMap<usize, Shown>>,
+    configs: Mutex<HashMap<(Over, usize), Shown>>,
 }
 
 /// A certificate, and the configuration that shows it.
 type Shown = (Arc<Certificate>, Arc<ServerConfig>);
+
+/// What carries a handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Over {
+    Tcp,
+    Quic,
+}
 
 /// Where a policy's certificate comes from.
 #[derive(Clone)]
@@ -79,25 +86,58 @@ impl Policy {
         self.protocols.contains(&AlpnProtocol::Http1)
     }
 
-    /// The rustls configuration for a certificate.
+    /// Whether the binding speaks HTTP/3.
+    pub fn speaks_http3(&self) -> bool {
+        self.protocols.contains(&AlpnProtocol::H3)
+    }
+
+    /// Whether the binding speaks anything over TCP.
+    pub fn speaks_over_tcp(&self) -> bool {
+        self.protocols
+            .iter()
+            .any(|protocol| over_tcp(*protocol).is_some())
+    }
+
+    /// The rustls configuration for a certificate over TCP.
     pub fn config(
         &self,
         certificate: &Arc<Certificate>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        self.config_over(Over::Tcp, certificate)
+    }
+
+    /// The rustls configuration for a certificate over QUIC.
+    pub fn quic_config(
+        &self,
+        certificate: &Arc<Certificate>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        self.config_over(Over::Quic, certificate)
+    }
+
+    fn config_over(
+        &self,
+        over: Over,
+        certificate: &Arc<Certificate>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = Arc::as_ptr(certificate) as usize;
+        let place = (over, Arc::as_ptr(certificate) as usize);
         if let Some((_, config)) = configs.get(&place) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.build(certificate)?);
+        let config = Arc::new(self.build(over, certificate)?);
         configs.insert(place, (Arc::clone(certificate), Arc::clone(&config)));
         Ok(config)
     }
 
-    fn build(&self, certificate: &Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
-        let versions: &[&rustls::SupportedProtocolVersion] = match self.min_version {
-            TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    fn build(
+        &self,
+        over: Over,
+        certificate: &Arc<Certificate>,
+    ) -> Result<ServerConfig, rustls::Error> {
+        let versions: &[&rustls::SupportedProtocolVersion] = match (over, self.min_version) {
+            (Over::Tcp, TlsVersion::V1_2) => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            // QUIC has no other version (RFC 9001 section 4.2).
+            (Over::Quic, _) | (_, TlsVersion::V1_3) => &[&rustls::version::TLS13],
         };
         let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
         // aws-lc-rs' own order of groups: X25519MLKEM768 first.
@@ -107,11 +147,15 @@ impl Policy {
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-        config.alpn_protocols = self
-            .protocols
-            .iter()
-            .map(|protocol| wire_name(*protocol).to_vec())
-            .collect();
+        config.alpn_protocols = match over {
+            Over::Tcp => (self.protocols.iter())
+                .filter_map(|protocol| over_tcp(*protocol))
+                .map(<[u8]>::to_vec)
+                .collect(),
+            Over::Quic => vec![HTTP3.to_vec()],
+        };
+        // What is sent before the handshake is done can be sent again by anybody who saw it.
+        config.max_early_data_size = 0;
         config.ticketer = Arc::clone(&self.tickets);
         // Tickets resume sessions in both versions; nothing is kept here for a client that does not come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -119,13 +163,16 @@ impl Policy {
     }
 }
 
-/// A protocol as ALPN writes it (RFC 7301).
-fn wire_name(protocol: AlpnProtocol) -> &'static [u8] {
+/// A protocol as ALPN writes it (RFC 7301), if it is spoken over TCP.
+fn over_tcp(protocol: AlpnProtocol) -> Option<&'static [u8]> {
     match protocol {
-        AlpnProtocol::Http1 => b"http/1.1",
-        AlpnProtocol::H2 => b"h2",
+        AlpnProtocol::Http1 => Some(b"http/1.1"),
+        AlpnProtocol::H2 => Some(b"h2"),
+        AlpnProtocol::H3 => None,
     }
 }
+
+const HTTP3: &[u8] = b"h3";
 
 #[cfg(test)]
 mod tests;

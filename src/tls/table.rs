@@ -139,6 +139,15 @@ impl TlsTable {
         })
     }
 
+    /// A table of which nobody is served.
+    #[cfg(test)]
+    pub(super) fn of_nobody(table: Table) -> Self {
+        Self {
+            table,
+            policies: Vec::new(),
+        }
+    }
+
     /// Finds whom a ClientHello is for. `name` is the SNI, or none.
     pub fn choose(&self, local: LocalAddr, sni: Option<&str>) -> Result<Chosen<'_>, Refusal> {
         let Some(endpoint) = self.table.endpoint(local) else {

@@ -17,6 +17,7 @@ mod hostile_http1;
 mod hostile_http2;
 mod http1;
 mod http2;
+mod http3;
 mod life;
 mod logs;
 mod overload;

@@ -428,6 +428,7 @@ fn name(binding: &Binding) -> String {
 
 fn protocols(binding: &Binding) -> String {
     let names = binding.protocols.iter().map(|protocol| match protocol {
+        AlpnProtocol::H3 => "h3",
         AlpnProtocol::H2 => "h2",
         AlpnProtocol::Http1 => "http/1.1",
     });

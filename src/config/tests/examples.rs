@@ -76,16 +76,20 @@ fn names_become_indices() {
 
 #[test]
 fn protocols_keep_their_order_and_follow_the_scheme() {
-    use AlpnProtocol::{H2, Http1};
+    use AlpnProtocol::{H2, H3, Http1};
     let protocols = |lines: &str| {
         config(&format!("{BINDING}{lines}\n{SITE}{POOL}")).bindings[0]
             .protocols
             .clone()
     };
-    assert_eq!(protocols(""), [H2, Http1]);
+    assert_eq!(protocols(""), [H3, H2, Http1]);
     assert_eq!(protocols("protocol = \"http\""), [Http1]);
     assert_eq!(protocols("protocols = [\"http/1.1\", \"h2\"]"), [Http1, H2]);
     assert_eq!(protocols("protocols = [\"h2\"]"), [H2]);
+    assert_eq!(
+        protocols("min_version = \"1.2\"\nprotocols = [\"h2\", \"h3\"]"),
+        [H2, H3]
+    );
 }
 
 #[test]
@@ -99,17 +103,19 @@ fn a_port_is_the_schemes_own_unless_it_is_named() {
 #[test]
 fn a_binding_overrides_tls() {
     let text = format!(
-        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\n{BINDING}min_version = \"1.2\"\ncertificates = \"own\"\n\
+        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\n{BINDING}min_version = \"1.2\"\ncertificates = \"own\"\nalt_svc_max_age = \"1m\"\n\
          [[binding]]\nhostname = \"other.test\"\nsite = \"www\"\n{SITE}{POOL}"
     );
     let bindings = config(&text).bindings;
     let own = BindingTls {
         min_version: TlsVersion::V1_2,
         certificate: CertificateSource::Folder("/etc/portunus/own".into()),
+        alt_svc_max_age: Duration::from_secs(60),
     };
     let all = BindingTls {
         min_version: TlsVersion::V1_3,
         certificate: CertificateSource::Folder("/all".into()),
+        alt_svc_max_age: Duration::from_secs(3600),
     };
     assert_eq!(
         (bindings[0].tls.as_ref(), bindings[1].tls.as_ref()),

@@ -6,6 +6,7 @@ use super::*;
 
 fn key(ip: &str, port: u16) -> SocketKey {
     SocketKey {
+        transport: Transport::Tcp,
         scheme: Scheme::Http,
         ip: (ip != "*").then(|| ip.parse().expect("an address")),
         port,

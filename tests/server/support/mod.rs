@@ -3,6 +3,7 @@
 mod authority;
 mod client;
 pub mod frames;
+pub mod quic;
 mod server;
 mod upstream;
 

@@ -1,0 +1,146 @@
+//! Following HTTP/3 frames through the bytes of a stream (RFC 9114 section 7.1), without reading what is in them; but blocks of
+//! fields are shown whole.
+
+/// Frame types (RFC 9114 section 7.2).
+pub(super) const DATA: u64 = 0;
+pub(super) const HEADERS: u64 = 1;
+
+/// A stream type (RFC 9114 section 6.2.1).
+const CONTROL: u64 = 0;
+
+/// A frame's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) kind: u64,
+    pub(super) length: u64,
+}
+
+/// What is shown of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen<'a> {
+    /// A frame's head.
+    Frame(Frame),
+    /// What is in a HEADERS frame, as much as has come; `whole`: there is no more of it.
+    Fields { part: &'a [u8], whole: bool },
+}
+
+/// Where in its frames a stream has come.
+#[derive(Debug)]
+pub(super) struct Frames {
+    at: At,
+    number: Number,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// The type of a stream that goes one way.
+    StreamType,
+    /// The type of a frame.
+    Kind,
+    /// The length of a frame of this type.
+    Length(u64),
+    /// Inside a frame of this type, so many bytes before its end.
+    Payload { kind: u64, left: u64 },
+    /// A stream without frames.
+    Unframed,
+}
+
+impl Frames {
+    /// Follows a stream of a request.
+    pub(super) fn of_request() -> Self {
+        Self::beginning(At::Kind)
+    }
+
+    /// Follows a stream that goes one way, and says what it is first.
+    pub(super) fn of_one_way() -> Self {
+        Self::beginning(At::StreamType)
+    }
+
+    fn beginning(at: At) -> Self {
+        Self {
+            at,
+            number: Number::default(),
+        }
+    }
+
+    /// Follows `bytes`, and shows each frame whose head they complete, and the fields in it.
+    pub(super) fn follow<'a>(&mut self, mut bytes: &'a [u8], mut show: impl FnMut(Seen<'a>)) {
+        while !bytes.is_empty() {
+            match self.at {
+                At::Unframed => return,
+                At::Payload { kind, left } => {
+                    let step =
+                        usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                    let (part, behind) = bytes.split_at(step);
+                    bytes = behind;
+                    let left = left - step as u64;
+                    self.at = At::inside(kind, left);
+                    if kind == HEADERS {
+                        let whole = left == 0;
+                        show(Seen::Fields { part, whole });
+                    }
+                }
+                at => {
+                    let byte = bytes[0];
+                    bytes = &bytes[1..];
+                    if let Some(number) = self.number.push(byte) {
+                        self.at = match at {
+                            At::StreamType if number == CONTROL => At::Kind,
+                            At::StreamType => At::Unframed,
+                            At::Length(kind) => {
+                                let length = number;
+                                show(Seen::Frame(Frame { kind, length }));
+                                At::inside(kind, length)
+                            }
+                            _ => At::Length(number),
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the stream may end here.
+    pub(super) fn may_end(&self) -> bool {
+        match self.at {
+            At::Kind | At::StreamType => self.number.have == 0,
+            At::Unframed => true,
+            At::Length(_) | At::Payload { .. } => false,
+        }
+    }
+}
+
+impl At {
+    fn inside(kind: u64, left: u64) -> Self {
+        if left == 0 {
+            At::Kind
+        } else {
+            At::Payload { kind, left }
+        }
+    }
+}
+
+/// A number of one to eight bytes, of which some have come (RFC 9000 section 16).
+#[derive(Debug, Default)]
+struct Number {
+    value: u64,
+    have: u8,
+    want: u8,
+}
+
+impl Number {
+    fn push(&mut self, byte: u8) -> Option<u64> {
+        if self.have == 0 {
+            self.want = 1 << (byte >> 6);
+            self.value = u64::from(byte & 0x3f);
+        } else {
+            self.value = self.value << 8 | u64::from(byte);
+        }
+        self.have += 1;
+        if self.have < self.want {
+            return None;
+        }
+        self.have = 0;
+        Some(self.value)
+    }
+}

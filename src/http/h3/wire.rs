@@ -1,0 +1,369 @@
+//! quinn's streams as the h3 crate wants them, with what passes through them followed.
+//!
+//! Not h3-quinn's own, for four reasons: a client that no longer wants a response must be noticed while a handler works, what a
+//! slow client takes must be counted, h3's own gathering of frames must be bounded, and a read costs no future in a box.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use ::h3::error::Code;
+use ::h3::quic::{
+    self, BidiStream, ConnectionErrorIncoming, OpenStreams, StreamErrorIncoming, StreamId, WriteBuf,
+};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use quinn::{ConnectionError, ReadError, StoppedError, VarInt};
+
+use super::fields::{self, Section};
+use super::frames::{Frames, Seen};
+use super::meter::Gauge;
+use super::sending::{Line, Sending};
+
+/// A connection.
+pub(super) struct Wire {
+    quic: quinn::Connection,
+    both_ways: Incoming<(quinn::SendStream, quinn::RecvStream)>,
+    one_way: Incoming<quinn::RecvStream>,
+    opener: Opener,
+    gauge: Arc<Gauge>,
+}
+
+/// Streams that the client opens.
+type Incoming<T> = Pin<Box<dyn Stream<Item = Result<T, ConnectionError>> + Send + Sync>>;
+
+/// A stream that we open.
+type Opening =
+    Pin<Box<dyn Future<Output = Result<quinn::SendStream, ConnectionError>> + Send + Sync>>;
+
+/// What the driver knows of a stream that was accepted, beside what h3 does.
+pub(super) struct Accepted {
+    /// What passed.
+    pub(super) line: Arc<Line>,
+    /// Ends when the client wants no more of the response, or has all of it.
+    pub(super) stopped: Stopped,
+}
+
+/// See [`Accepted::stopped`].
+pub(super) type Stopped =
+    Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync>>;
+
+impl std::fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accepted").finish_non_exhaustive()
+    }
+}
+
+/// Opens streams of ours.
+pub(super) struct Opener {
+    quic: quinn::Connection,
+    opening: Option<Opening>,
+}
+
+/// Both directions of a request's stream.
+pub(super) struct Both {
+    sending: Sending,
+    receiving: Receiving,
+}
+
+/// What is received.
+pub(super) struct Receiving {
+    stream: quinn::RecvStream,
+    frames: Frames,
+    /// A block of fields of which some has come.
+    block: Vec<u8>,
+    section: Section,
+    line: Arc<Line>,
+    gauge: Arc<Gauge>,
+}
+
+impl Wire {
+    pub(super) fn new(quic: quinn::Connection, gauge: Arc<Gauge>) -> Self {
+        Self {
+            both_ways: Box::pin(stream::unfold(quic.clone(), |quic| async {
+                Some((quic.accept_bi().await, quic))
+            })),
+            one_way: Box::pin(stream::unfold(quic.clone(), |quic| async {
+                Some((quic.accept_uni().await, quic))
+            })),
+            opener: Opener {
+                quic: quic.clone(),
+                opening: None,
+            },
+            quic,
+            gauge,
+        }
+    }
+}
+
+impl quic::Connection<Bytes> for Wire {
+    type RecvStream = Receiving;
+    type OpenStreams = Opener;
+
+    fn poll_accept_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Receiving, ConnectionErrorIncoming>> {
+        let stream = ready!(next(&mut self.one_way, cx))?;
+        let line = Arc::default();
+        let gauge = Arc::clone(&self.gauge);
+        let frames = Frames::of_one_way();
+        Poll::Ready(Ok(Receiving::new(stream, frames, line, gauge)))
+    }
+
+    fn poll_accept_bidi(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Both, ConnectionErrorIncoming>> {
+        let (send, receive) = ready!(next(&mut self.both_ways, cx))?;
+        let line = Arc::<Line>::default();
+        self.gauge.accepted(Accepted {
+            line: Arc::clone(&line),
+            stopped: Box::pin(send.stopped()),
+        });
+        let gauge = Arc::clone(&self.gauge);
+        let frames = Frames::of_request();
+        Poll::Ready(Ok(Both {
+            sending: Sending::new(send, Arc::clone(&line)),
+            receiving: Receiving::new(receive, frames, line, gauge),
+        }))
+    }
+
+    fn opener(&self) -> Opener {
+        Opener {
+            quic: self.quic.clone(),
+            opening: None,
+        }
+    }
+}
+
+fn next<T>(
+    incoming: &mut Incoming<T>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, ConnectionErrorIncoming>> {
+    incoming.as_mut().poll_next(cx).map(|next| match next {
+        Some(next) => next.map_err(lost),
+        // The streams above have no end of their own.
+        None => Err(ConnectionErrorIncoming::InternalError("no more".into())),
+    })
+}
+
+impl OpenStreams<Bytes> for Wire {
+    type BidiStream = Both;
+    type SendStream = Sending;
+
+    fn poll_open_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<Both, StreamErrorIncoming>> {
+        self.opener.poll_open_bidi(cx)
+    }
+
+    fn poll_open_send(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Sending, StreamErrorIncoming>> {
+        self.opener.poll_open_send(cx)
+    }
+
+    fn close(&mut self, code: Code, reason: &[u8]) {
+        self.opener.close(code, reason);
+    }
+}
+
+impl OpenStreams<Bytes> for Opener {
+    type BidiStream = Both;
+    type SendStream = Sending;
+
+    fn poll_open_bidi(&mut self, _: &mut Context<'_>) -> Poll<Result<Both, StreamErrorIncoming>> {
+        // RFC 9114 section 6.1: a server opens none.
+        let error = ConnectionErrorIncoming::InternalError("a server opens no request".into());
+        Poll::Ready(Err(of_connection(error)))
+    }
+
+    fn poll_open_send(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Sending, StreamErrorIncoming>> {
+        let quic = &self.quic;
+        let opening = self.opening.get_or_insert_with(|| {
+            let quic = quic.clone();
+            Box::pin(async move { quic.open_uni().await })
+        });
+        let opened = ready!(opening.as_mut().poll(cx));
+        self.opening = None;
+        Poll::Ready(match opened {
+            Ok(stream) => Ok(Sending::new(stream, Arc::default())),
+            Err(error) => Err(of_connection(lost(error))),
+        })
+    }
+
+    fn close(&mut self, code: Code, reason: &[u8]) {
+        self.quic.close(var_int(code.value()), reason);
+    }
+}
+
+impl Receiving {
+    fn new(stream: quinn::RecvStream, frames: Frames, line: Arc<Line>, gauge: Arc<Gauge>) -> Self {
+        Self {
+            stream,
+            frames,
+            block: Vec::new(),
+            section: Section::Head,
+            line,
+            gauge,
+        }
+    }
+
+    /// Follows what has come; whether the connection goes on.
+    fn follow(&mut self, bytes: &[u8]) -> bool {
+        let mut goes_on = true;
+        let (block, section) = (&mut self.block, &mut self.section);
+        let (gauge, line) = (&self.gauge, &self.line);
+        self.frames.follow(bytes, |seen| match seen {
+            Seen::Frame(frame) => goes_on &= gauge.received(frame),
+            // What is longer than a block may be has ended the connection.
+            Seen::Fields { .. } if !goes_on => {}
+            Seen::Fields { part, whole: false } => block.extend_from_slice(part),
+            Seen::Fields { part, whole: true } => {
+                let before = std::mem::take(block);
+                let fault = if before.is_empty() {
+                    fields::fault(part, *section)
+                } else {
+                    fields::fault(&[&before, part].concat(), *section)
+                };
+                if let Some(fault) = fault {
+                    line.set_fault(fault);
+                }
+                *section = Section::Trailers;
+            }
+        });
+        goes_on
+    }
+}
+
+impl quic::RecvStream for Receiving {
+    type Buf = Bytes;
+
+    fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
+        // The future holds nothing: dropped while it waits, the stream still wakes this task.
+        let read = {
+            let reading = pin!(self.stream.read_chunk(usize::MAX, true));
+            ready!(reading.poll(cx))
+        };
+        let goes_on = match read {
+            Ok(Some(chunk)) => {
+                if self.follow(&chunk.bytes) {
+                    return Poll::Ready(Ok(Some(chunk.bytes)));
+                }
+                false
+            }
+            Ok(None) if self.frames.may_end() => return Poll::Ready(Ok(None)),
+            Ok(None) => {
+                self.gauge.cut_short();
+                false
+            }
+            Err(ReadError::Reset(code)) => {
+                if self.gauge.reset() {
+                    let error_code = code.into_inner();
+                    return Poll::Ready(Err(StreamErrorIncoming::StreamTerminated { error_code }));
+                }
+                false
+            }
+            Err(error) => return Poll::Ready(Err(unread(error))),
+        };
+        debug_assert!(!goes_on, "what goes on was handed on");
+        // h3 gets to see nothing of this; the driver ends the connection.
+        Poll::Pending
+    }
+
+    fn stop_sending(&mut self, code: u64) {
+        // One that is at its end already stays so.
+        let _ = self.stream.stop(var_int(code));
+    }
+
+    fn recv_id(&self) -> StreamId {
+        stream_id(self.stream.id())
+    }
+}
+
+impl BidiStream<Bytes> for Both {
+    type SendStream = Sending;
+    type RecvStream = Receiving;
+
+    fn split(self) -> (Sending, Receiving) {
+        (self.sending, self.receiving)
+    }
+}
+
+impl quic::SendStream<Bytes> for Both {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
+        self.sending.poll_ready(cx)
+    }
+
+    fn send_data<D: Into<WriteBuf<Bytes>>>(&mut self, data: D) -> Result<(), StreamErrorIncoming> {
+        self.sending.send_data(data)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
+        self.sending.poll_finish(cx)
+    }
+
+    fn reset(&mut self, code: u64) {
+        self.sending.reset(code);
+    }
+
+    fn send_id(&self) -> StreamId {
+        self.sending.send_id()
+    }
+}
+
+impl quic::RecvStream for Both {
+    type Buf = Bytes;
+
+    fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
+        self.receiving.poll_data(cx)
+    }
+
+    fn stop_sending(&mut self, code: u64) {
+        self.receiving.stop_sending(code);
+    }
+
+    fn recv_id(&self) -> StreamId {
+        self.receiving.recv_id()
+    }
+}
+
+pub(super) fn var_int(code: u64) -> VarInt {
+    VarInt::from_u64(code).unwrap_or(VarInt::MAX)
+}
+
+pub(super) fn stream_id(id: quinn::StreamId) -> StreamId {
+    let number = VarInt::from(id).into_inner();
+    StreamId::try_from(number).unwrap_or_else(|_| unreachable!("both count to 2^62"))
+}
+
+pub(super) fn of_connection(connection_error: ConnectionErrorIncoming) -> StreamErrorIncoming {
+    StreamErrorIncoming::ConnectionErrorIncoming { connection_error }
+}
+
+pub(super) fn lost(error: ConnectionError) -> ConnectionErrorIncoming {
+    match error {
+        ConnectionError::ApplicationClosed(close) => ConnectionErrorIncoming::ApplicationClose {
+            error_code: close.error_code.into_inner(),
+        },
+        ConnectionError::TimedOut => ConnectionErrorIncoming::Timeout,
+        other => ConnectionErrorIncoming::Undefined(Arc::new(other)),
+    }
+}
+
+fn unread(error: ReadError) -> StreamErrorIncoming {
+    match error {
+        ReadError::ConnectionLost(error) => of_connection(lost(error)),
+        other => StreamErrorIncoming::Unknown(Box::new(other)),
+    }
+}

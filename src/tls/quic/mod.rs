@@ -1,0 +1,208 @@
+//! TLS for QUIC: ClientHello first, then the policy of the binding that it names.
+//!
+//! quinn asks for its cryptography before it has read a ClientHello. What it gets here is a session that reads the
+//! ClientHello itself, asks the same table as TLS over TCP does, and only then begins.
+
+mod session;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quinn::crypto::{self, Keys, UnsupportedVersion, rustls::QuicServerConfig};
+use quinn::{ConnectionError, ConnectionId, rustls};
+use quinn_proto::transport_parameters::TransportParameters;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use self::session::Session;
+use super::failure::classify_tls;
+use super::hello::{self, Reading};
+use super::ja4;
+use super::table::TlsTable;
+use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
+use crate::report::{Refused, Report};
+
+/// The keys of first packets, which anybody can derive (RFC 9001 section 5.2): no certificate has a part in them.
+#[derive(Clone)]
+pub struct QuicKeys(Arc<QuicServerConfig>);
+
+/// One handshake over QUIC, from the side of whoever accepted it; a clone is the same handshake.
+#[derive(Clone)]
+pub struct QuicHandshake {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    keys: QuicKeys,
+    table: Arc<TlsTable>,
+    local: LocalAddr,
+    known: Mutex<Known>,
+}
+
+/// What the session has found out so far.
+#[derive(Default)]
+struct Known {
+    /// What has arrived of the ClientHello; kept until the handshake is done, to tell of a failure.
+    hello: Vec<u8>,
+    /// Why the session ended the handshake.
+    refusal: Option<Refusal>,
+    /// What it settled.
+    facts: Option<TlsFacts>,
+}
+
+impl QuicKeys {
+    /// Made once for each socket.
+    pub fn new() -> Result<Self, rustls::Error> {
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Nobody));
+        QuicServerConfig::try_from(config)
+            .map(|config| Self(Arc::new(config)))
+            .map_err(|error| rustls::Error::General(error.to_string()))
+    }
+}
+
+impl QuicHandshake {
+    /// A handshake of which nothing has been read, at an address of ours.
+    pub fn new(keys: &QuicKeys, table: Arc<TlsTable>, local: LocalAddr) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                keys: keys.clone(),
+                table,
+                local,
+                known: Mutex::default(),
+            }),
+        }
+    }
+
+    /// What quinn asks for its cryptography.
+    pub fn crypto(&self) -> Arc<dyn crypto::ServerConfig> {
+        Arc::clone(&self.shared) as Arc<dyn crypto::ServerConfig>
+    }
+
+    /// What a handshake that is done has settled; given once.
+    pub fn take_facts(&self) -> Option<TlsFacts> {
+        self.shared.known().facts.take()
+    }
+
+    /// What a handshake counts as that failed with this; none where nobody is to blame.
+    pub fn refusal(&self, error: &ConnectionError) -> Option<Refusal> {
+        if let Some(refusal) = self.shared.known().refusal.take() {
+            return Some(refusal);
+        }
+        let detail = match error {
+            ConnectionError::LocallyClosed => return None,
+            ConnectionError::ConnectionClosed(close) => {
+                return Some(closed_by_peer(u64::from(close.error_code)));
+            }
+            ConnectionError::TimedOut => "the client fell silent in the middle of it".to_owned(),
+            other => other.to_string(),
+        };
+        Some(Refusal::new(
+            Reason::QuicHandshake,
+            format!("the QUIC handshake failed: {detail}"),
+        ))
+    }
+
+    /// Tells the error log of a failed handshake, with all that its ClientHello says.
+    pub fn tell(&self, report: &Report, client: ClientAddr, refusal: &Refusal) {
+        let hello = match hello::read_message(&self.shared.known().hello) {
+            Reading::Hello(hello) => Some(hello),
+            _ => None,
+        };
+        let alpn = hello.as_ref().map(hello::ClientHello::offered_alpn);
+        let versions = hello.as_ref().map(hello::ClientHello::offered_versions);
+        let ja4 = hello.as_ref().map(ja4::ja4_over_quic);
+        report.refused(&Refused {
+            sni: hello
+                .as_ref()
+                .and_then(|hello| hello.server_name.as_deref()),
+            alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
+            tls_version: versions.as_deref(),
+            ja4: ja4.as_deref(),
+            detail: Some(&refusal.detail),
+            ..Refused::new(refusal.reason, client, self.shared.local, Protocol::Quic)
+        });
+    }
+}
+
+/// The client closed the connection: with an alert of TLS (RFC 9001 section 4.8), or for a reason of QUIC's own.
+fn closed_by_peer(code: u64) -> Refusal {
+    match code {
+        0x100..=0x1ff => {
+            let alert = rustls::AlertDescription::from(code.to_le_bytes()[0]);
+            classify_tls(&rustls::Error::AlertReceived(alert))
+        }
+        code => Refusal::new(
+            Reason::QuicHandshake,
+            format!("the client ended the handshake with the QUIC error {code:#x}"),
+        ),
+    }
+}
+
+impl Shared {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl crypto::ServerConfig for Shared {
+    fn initial_keys(
+        &self,
+        version: u32,
+        dst_cid: &ConnectionId,
+    ) -> Result<Keys, UnsupportedVersion> {
+        self.keys.0.initial_keys(version, dst_cid)
+    }
+
+    fn retry_tag(&self, version: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.keys.0.retry_tag(version, orig_dst_cid, packet)
+    }
+
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        params: &TransportParameters,
+    ) -> Box<dyn crypto::Session> {
+        Box::new(Session::new(self, version, params))
+    }
+}
+
+/// For what a socket does before it knows of any handshake: version negotiation, Retry, refusing.
+impl crypto::ServerConfig for QuicKeys {
+    fn initial_keys(
+        &self,
+        version: u32,
+        dst_cid: &ConnectionId,
+    ) -> Result<Keys, UnsupportedVersion> {
+        self.0.initial_keys(version, dst_cid)
+    }
+
+    fn retry_tag(&self, version: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.0.retry_tag(version, orig_dst_cid, packet)
+    }
+
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        params: &TransportParameters,
+    ) -> Box<dyn crypto::Session> {
+        // Every handshake is accepted with a configuration of its own; this one shows no certificate to anybody.
+        Arc::clone(&self.0).start_session(version, params)
+    }
+}
+
+/// Has no certificate.
+#[derive(Debug)]
+struct Nobody;
+
+impl ResolvesServerCert for Nobody {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
