@@ -263,6 +263,39 @@ fn explain_writes_its_steps_as_json() {
 }
 
 #[test]
+fn explain_names_the_udp_socket_where_http3_is_spoken() {
+    let server = Site::default().start();
+    let file = server.path().join("config/explained.toml");
+    let sockets = |protocols: &str| {
+        let site = Site {
+            https: format!("protocols = {protocols}"),
+            ..Site::default()
+        };
+        let text = site.text().replacen("port = 0", "port = 8080", 1);
+        let text = text.replacen("port = 0", "port = 8443", 1);
+        fs::write(&file, text).expect("a bindings file");
+        let file = file.to_str().expect("a path");
+        let url = "https://localhost:8443/";
+        let arguments = ["-c", file, "explain", "--json", url];
+        let explanation = portunus(server.path(), &arguments, |_| {}).json();
+        let steps = explanation["steps"].as_array().expect("steps").clone();
+        let mut sockets = steps;
+        sockets.retain(|step| step["step"] == "socket");
+        sockets
+    };
+    let with = sockets("[\"h3\", \"h2\"]");
+    assert_eq!(with.len(), 2, "{with:?}");
+    assert_eq!(with[0]["chosen"], "tcp 127.0.0.1:8443");
+    assert_eq!(with[1]["chosen"], "udp 127.0.0.1:8443");
+    let why = with[1]["why"].as_str().expect("a reason");
+    assert!(
+        why.contains("h3 is among the protocols of https://127.0.0.1:8443 localhost"),
+        "{why}"
+    );
+    assert_eq!(sockets("[\"h2\"]").len(), 1);
+}
+
+#[test]
 fn what_explain_says_is_what_the_server_does() {
     let server = Site::default().start();
     let text =

@@ -2,6 +2,7 @@
 //! not. It asks the very table, sites and policies that serve.
 
 mod steps;
+mod words;
 
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
+use super::words::{handler, name, out_of_play, protocols};
 use super::{Arguments, Explanation, Lost, Refused, Step};
 use crate::binding::{Endpoint, Table, Verdict};
-use crate::config::{AlpnProtocol, Binding, Config, Handler, Pool};
+use crate::config::{AlpnProtocol, Binding, Config};
 use crate::http::{BoundTo, method_is_taken};
 use crate::model::{
     BindingKey, HostName, LocalAddr, Reason, Refusal, RoutePath, Scheme, certificate_name_covers,
@@ -180,7 +181,42 @@ impl Way<'_> {
             line: None,
             lost: others,
         });
+        if refusal.is_none() {
+            self.udp_socket(asked.scheme, local);
+        }
         refusal.map_or(Ok(()), Err)
+    }
+
+    /// The UDP socket of the same number, where any binding on it speaks HTTP/3.
+    fn udp_socket(&mut self, scheme: Scheme, local: LocalAddr) {
+        let in_play = |b: &&Binding| out_of_play(b, scheme, local).is_none();
+        let speaks = |b: &&Binding| b.protocols.contains(&AlpnProtocol::H3);
+        let (over_quic, not): (Vec<_>, Vec<_>) = self
+            .config
+            .bindings
+            .iter()
+            .filter(in_play)
+            .partition(speaks);
+        let Some(first) = over_quic.first() else {
+            return;
+        };
+        let more = match over_quic.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let why = "h3 is not among its protocols";
+        self.steps.push(Step {
+            step: "socket",
+            chosen: Some(format!("udp {local}")),
+            why: format!(
+                "h3 is among the protocols of {}{more}, for QUIC",
+                name(first)
+            ),
+            line: Some(first.place.line),
+            lost: (not.iter())
+                .map(|b| lost(name(b), why.to_owned(), b.place.line))
+                .collect(),
+        });
     }
 
     /// What the handshake settles: the binding that the connection is made for, and the names that its certificate covers.
@@ -419,50 +455,5 @@ fn lost(candidate: String, why: String, line: usize) -> Lost {
         candidate,
         why,
         line,
-    }
-}
-
-fn name(binding: &Binding) -> String {
-    BoundTo::new(binding, 0).key.to_string()
-}
-
-fn protocols(binding: &Binding) -> String {
-    let names = binding.protocols.iter().map(|protocol| match protocol {
-        AlpnProtocol::H3 => "h3",
-        AlpnProtocol::H2 => "h2",
-        AlpnProtocol::Http1 => "http/1.1",
-    });
-    names.collect::<Vec<_>>().join(", ")
-}
-
-/// Why a binding is not in play on a socket; none where it is.
-fn out_of_play(binding: &Binding, scheme: Scheme, local: LocalAddr) -> Option<String> {
-    if binding.port != local.port() {
-        return Some(format!("it is on port {}", binding.port));
-    }
-    match binding.ip {
-        Some(ip) if ip != local.ip() => Some(format!("it is on the address {ip}")),
-        _ if binding.scheme != scheme => Some(format!("it is for {}", binding.scheme)),
-        _ => None,
-    }
-}
-
-fn handler(pool: &Pool) -> String {
-    match &pool.handler {
-        Handler::Respond(respond) => format!("respond: {}", respond.status),
-        Handler::Files(files) => format!("files: {}", files.root.display()),
-        Handler::Redirect(redirect) => {
-            format!("redirect: {} to {}", redirect.status.as_u16(), redirect.to)
-        }
-        Handler::Proxy(proxy) => format!(
-            "proxy: {}",
-            proxy
-                .upstreams
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-        Handler::Library => "library".to_owned(),
     }
 }
