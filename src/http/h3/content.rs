@@ -209,7 +209,8 @@ impl http_body::Body for Content {
     fn size_hint(&self) -> SizeHint {
         match (self.length, &self.state) {
             (Some(length), _) => SizeHint::with_exact(length),
-            (None, State::Ended | State::Last(_)) => {
+            // Not where trailers follow: an upstream is told of a length only at the cost of them (RFC 9112 section 7.1.2).
+            (None, State::Ended) => {
                 SizeHint::with_exact(self.held.iter().map(|piece| piece.len() as u64).sum())
             }
             _ => SizeHint::default(),
