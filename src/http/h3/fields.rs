@@ -2,11 +2,11 @@
 //! begin with a colon.
 //!
 //! The h3 crate takes the last of two `:path`, takes them from behind other fields and in trailers, and tells nobody. Nothing is
-//! decoded here that h3 does not decode itself: what cannot be read is left to it.
+//! decoded here that h3 does not decode itself: what cannot be read is left to it. Open to the fuzz targets.
 
 /// Which part of a message a block of fields is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Section {
+pub enum Section {
     /// A request's head.
     Head,
     /// What follows its content.
@@ -26,7 +26,7 @@ enum Name {
 }
 
 /// What is wrong with the pseudo-fields of a block.
-pub(super) fn fault(block: &[u8], section: Section) -> Option<&'static str> {
+pub fn fault(block: &[u8], section: Section) -> Option<&'static str> {
     let mut rest = block;
     // Required Insert Count, and Base.
     number(&mut rest, 8)?;

@@ -1,32 +1,40 @@
 //! Following HTTP/3 frames through the bytes of a stream (RFC 9114 section 7.1), without reading what is in them; but blocks of
-//! fields are shown whole.
+//! fields are shown whole. Open to the fuzz targets.
 
-/// Frame types (RFC 9114 section 7.2).
-pub(super) const DATA: u64 = 0;
-pub(super) const HEADERS: u64 = 1;
+/// The type of a frame with content (RFC 9114 section 7.2.1).
+pub const DATA: u64 = 0;
+/// The type of a frame with fields (RFC 9114 section 7.2.2).
+pub const HEADERS: u64 = 1;
 
 /// A stream type (RFC 9114 section 6.2.1).
 const CONTROL: u64 = 0;
 
 /// A frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) kind: u64,
-    pub(super) length: u64,
+pub struct Frame {
+    /// Its type.
+    pub kind: u64,
+    /// What it says that its payload is long, in bytes.
+    pub length: u64,
 }
 
 /// What is shown of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen<'a> {
+pub enum Seen<'a> {
     /// A frame's head.
     Frame(Frame),
     /// What is in a HEADERS frame, as much as has come; `whole`: there is no more of it.
-    Fields { part: &'a [u8], whole: bool },
+    Fields {
+        /// What has come since it was shown last.
+        part: &'a [u8],
+        /// Whether the frame ends here.
+        whole: bool,
+    },
 }
 
 /// Where in its frames a stream has come.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub struct Frames {
     at: At,
     number: Number,
 }
@@ -47,12 +55,12 @@ enum At {
 
 impl Frames {
     /// Follows a stream of a request.
-    pub(super) fn of_request() -> Self {
+    pub fn of_request() -> Self {
         Self::beginning(At::Kind)
     }
 
     /// Follows a stream that goes one way, and says what it is first.
-    pub(super) fn of_one_way() -> Self {
+    pub fn of_one_way() -> Self {
         Self::beginning(At::StreamType)
     }
 
@@ -64,7 +72,7 @@ impl Frames {
     }
 
     /// Follows `bytes`, and shows each frame whose head they complete, and the fields in it.
-    pub(super) fn follow<'a>(&mut self, mut bytes: &'a [u8], mut show: impl FnMut(Seen<'a>)) {
+    pub fn follow<'a>(&mut self, mut bytes: &'a [u8], mut show: impl FnMut(Seen<'a>)) {
         while !bytes.is_empty() {
             match self.at {
                 At::Unframed => return,
@@ -101,7 +109,7 @@ impl Frames {
     }
 
     /// Whether the stream may end here.
-    pub(super) fn may_end(&self) -> bool {
+    pub fn may_end(&self) -> bool {
         match self.at {
             At::Kind | At::StreamType => self.number.have == 0,
             At::Unframed => true,

@@ -4,8 +4,8 @@
 //! leaves in one packet, as nothing here waits between head, content and end.
 
 mod content;
-mod fields;
-mod frames;
+pub mod fields;
+pub mod frames;
 mod meter;
 mod sending;
 mod stream;
