@@ -1,5 +1,6 @@
 //! HTTP/3, asked by quinn and h3.
 
+mod aioquic;
 mod handshakes;
 mod life;
 mod rules;

@@ -1,5 +1,7 @@
 //! Which certificate a name leads to over QUIC, and what a handshake that fails is told as.
 
+use std::net::UdpSocket;
+
 use quinn::ConnectionError;
 use serde_json::Value;
 
@@ -185,6 +187,22 @@ async fn first_packets(server: &Server) -> Vec<Vec<u8>> {
     packets
 }
 
+/// Clients that begin a handshake and hear no answer, so many; where each waits, and the type of the packet that answered it.
+pub(super) async fn silent_handshakes(server: &Server, count: usize) -> Vec<(UdpSocket, u8)> {
+    let mut silent = Vec::new();
+    for _ in 0..count {
+        let socket = crate::support::quic::socket();
+        for packet in first_packets(server).await {
+            let sent = socket.send_to(&packet, ("127.0.0.1", server.https));
+            sent.expect("sent");
+        }
+        let mut answer = [0; 2048];
+        socket.recv(&mut answer).expect("an answer");
+        silent.push((socket, answer[0] & 0xf0));
+    }
+    silent
+}
+
 #[test]
 fn beyond_a_number_of_unknown_clients_each_must_show_that_it_is_where_it_says() {
     let server = Site {
@@ -192,27 +210,12 @@ fn beyond_a_number_of_unknown_clients_each_must_show_that_it_is_where_it_says() 
         ..Site::default()
     }
     .start();
-    let address = ("127.0.0.1", server.https);
-    /// The packet types that have a long header (RFC 9000 section 17.2).
+    /// A packet type that has a long header (RFC 9000 section 17.2).
     const RETRY: u8 = 0xf0;
     block_on(async {
-        let mut silent = Vec::new();
-        let mut answered_by = Vec::new();
-        for _ in 0..132 {
-            let socket = crate::support::quic::socket();
-            for packet in first_packets(&server).await {
-                socket.send_to(&packet, address).expect("sent");
-            }
-            let mut answer = [0; 2048];
-            socket.recv(&mut answer).expect("an answer");
-            answered_by.push(answer[0] & 0xf0);
-            silent.push(socket);
-        }
-        let unasked = answered_by
-            .iter()
-            .take_while(|kind| **kind != RETRY)
-            .count();
-        assert_eq!(unasked, 128, "{answered_by:x?}");
+        let silent = silent_handshakes(&server, 132).await;
+        let unasked = silent.iter().take_while(|(_, kind)| *kind != RETRY).count();
+        assert_eq!(unasked, 128);
         // One that is where it says is served all the same.
         let mut client = Http3::connect(&server, "localhost").await;
         assert_eq!(client.get("https://localhost/").await.head.status(), 200);

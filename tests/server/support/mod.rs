@@ -1,5 +1,6 @@
 //! A small harness: a server of one's own in a folder of one's own, clients, and upstreams.
 
+mod aioquic;
 mod authority;
 mod client;
 pub mod frames;
@@ -7,6 +8,7 @@ pub mod quic;
 mod server;
 mod upstream;
 
+pub use aioquic::{aioquic, aioquic_trusting};
 pub use authority::Authority;
 pub use client::{Tool, raw, tls};
 pub use server::{PATIENCE, Server, Site, folder, through, wait_for};
