@@ -6,12 +6,44 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt::AttachReusePortCbpf};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::sockets::{BindError, Listening, SocketKey, Transport, each_family, explain};
+
+/// The sockets of one key, open for as long as any thread has connections on one of them. The kernel steers by the place of a
+/// socket in its group, and when one leaves, others move up.
+pub struct Group(Listening<UdpSocket>);
+
+impl Group {
+    /// The group of these sockets.
+    pub fn of(listening: &Listening<UdpSocket>) -> io::Result<Arc<Self>> {
+        copied(listening).map(|copies| Arc::new(Self(copies)))
+    }
+
+    /// Its sockets for the data threads, once more.
+    pub fn share(&self) -> io::Result<Listening<UdpSocket>> {
+        copied(&self.0)
+    }
+
+    /// The port that they are bound to.
+    pub fn port(&self) -> Option<u16> {
+        self.0.addresses.first().map(SocketAddr::port)
+    }
+}
+
+fn copied(listening: &Listening<UdpSocket>) -> io::Result<Listening<UdpSocket>> {
+    let of_thread = |sockets: &Vec<UdpSocket>| sockets.iter().map(UdpSocket::try_clone).collect();
+    Ok(Listening {
+        addresses: listening.addresses.clone(),
+        sockets: (listening.sockets.iter())
+            .map(of_thread)
+            .collect::<io::Result<_>>()?,
+    })
+}
 
 /// Binds, once for each data thread that QUIC reaches. `alone`: nothing of ours is bound to the port yet.
 pub fn bind(

@@ -12,7 +12,7 @@ mod sockets;
 mod sys;
 mod worker;
 
-pub use datagrams::bind;
+pub use datagrams::{Group, bind};
 pub use handshakes::{HANDSHAKES_MAX, UNVALIDATED_MAX};
 pub use inherit::{Inherited, inherit};
 pub use limits::{ConnectionLimits, FAREWELLS_MAX, Farewell, Full, Place};

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::datagrams::Group;
 use super::handshakes::{HANDSHAKES_MAX, Handshakes, UNVALIDATED_MAX};
 use super::limits::ConnectionLimits;
 use super::{SocketKey, accept, quic};
@@ -42,8 +43,9 @@ pub struct Worker {
 pub enum Command {
     /// Accept on these sockets.
     Listen(SocketKey, Sockets),
-    /// Stop accepting on a key's sockets, and close them. The sender is dropped when they are closed.
-    Unlisten(SocketKey, std::sync::mpsc::Sender<()>),
+    /// Stop accepting on a key's sockets, and close them. The sender is dropped when they are closed; but one for QUIC, which
+    /// its connections need, closes with the last of these, and they are cut after this time.
+    Unlisten(SocketKey, Duration, std::sync::mpsc::Sender<()>),
     /// Let go of what was published before, even if no request comes.
     Refresh,
     /// Stop accepting, and then let every connection finish.
@@ -56,8 +58,8 @@ pub enum Command {
 pub enum Sockets {
     /// To accept connections from.
     Tcp(Vec<std::net::TcpListener>),
-    /// To speak QUIC on.
-    Quic(Vec<std::net::UdpSocket>),
+    /// To speak QUIC on, and the group that they are of.
+    Quic(Vec<std::net::UdpSocket>, Arc<Group>),
 }
 
 /// A running data thread, as the rest of the process sees it.
@@ -169,12 +171,20 @@ impl DataThread {
 struct Accepting {
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
+    over_quic: Vec<quic::Handle>,
 }
 
 impl Accepting {
-    fn begin(worker: &Arc<Worker>, scheme: Scheme, sockets: Sockets) -> Self {
+    /// `leaving`: those of the same key that still have connections.
+    fn begin(
+        worker: &Arc<Worker>,
+        scheme: Scheme,
+        sockets: Sockets,
+        mut leaving: Vec<quic::Handle>,
+    ) -> Self {
         let stop = watch::channel(false).0;
         let mut loops = JoinSet::new();
+        let mut over_quic = Vec::new();
         match sockets {
             Sockets::Tcp(sockets) => {
                 for socket in sockets {
@@ -189,11 +199,23 @@ impl Accepting {
                     }
                 }
             }
-            Sockets::Quic(sockets) => {
+            Sockets::Quic(sockets, group) => {
                 for socket in sockets {
-                    match quic::Listener::new(worker, socket, stop.subscribe()) {
-                        Ok(listener) => {
-                            loops.spawn(listener.run());
+                    // One that still has connections takes more, and needs no second reader beside it.
+                    let address = socket.local_addr().ok();
+                    let left = leaving
+                        .iter()
+                        .position(|left| Some(left.address) == address);
+                    if let Some(left) = left.map(|at| leaving.swap_remove(at))
+                        && left.resume()
+                    {
+                        over_quic.push(left);
+                        continue;
+                    }
+                    match quic::Listener::new(worker, socket, Arc::clone(&group)) {
+                        Ok((listener, handle)) => {
+                            tokio::spawn(listener.run());
+                            over_quic.push(handle);
                         }
                         Err(error) => {
                             tracing::error!(%error, "a UDP socket cannot be used for QUIC")
@@ -202,30 +224,43 @@ impl Accepting {
                 }
             }
         }
-        Self { stop, loops }
+        Self {
+            stop,
+            loops,
+            over_quic,
+        }
     }
 
     /// Ends the loops; their sockets are closed then.
     async fn end(mut self) {
         let _ = self.stop.send(true);
+        for listener in &self.over_quic {
+            listener.finish(None);
+        }
         while self.loops.join_next().await.is_some() {}
     }
 }
 
 async fn run(worker: Arc<Worker>, mut inbox: mpsc::Receiver<Command>) {
     let mut accepting: HashMap<SocketKey, Accepting> = HashMap::new();
+    let mut leaving: HashMap<SocketKey, Vec<quic::Handle>> = HashMap::new();
     let mut ending = JoinSet::new();
     while let Some(command) = inbox.recv().await {
         while ending.try_join_next().is_some() {}
+        leaving.retain(|_, left| left.iter().any(quic::Handle::is_running));
         match command {
             Command::Listen(key, sockets) => {
-                let begun = Accepting::begin(&worker, key.scheme, sockets);
+                let left = leaving.remove(&key).unwrap_or_default();
+                let begun = Accepting::begin(&worker, key.scheme, sockets, left);
                 if let Some(before) = accepting.insert(key, begun) {
                     ending.spawn(before.end());
                 }
             }
-            Command::Unlisten(key, closed) => {
-                if let Some(accepting) = accepting.remove(&key) {
+            Command::Unlisten(key, within, closed) => {
+                if let Some(mut accepting) = accepting.remove(&key) {
+                    let left = std::mem::take(&mut accepting.over_quic);
+                    left.iter().for_each(|left| left.finish(Some(within)));
+                    leaving.insert(key, left);
                     ending.spawn(async move {
                         accepting.end().await;
                         drop(closed);

@@ -29,7 +29,7 @@ use crate::listener::{
 use crate::report::{Report, ReportError};
 use crate::tls::{Certificates, TlsTable};
 use build::{BuildError, Context};
-use ports::{Opened, Ports};
+use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
 
 /// A server that runs.
@@ -177,10 +177,19 @@ impl Server {
         for (key, listening) in opened.sockets {
             self.hand_out(key, listening, Sockets::Tcp);
         }
-        for (key, listening, answers) in opened.datagrams {
+        for Datagrams {
+            key,
+            listening,
+            group,
+            answers,
+        } in opened.datagrams
+        {
             let addresses = listening.addresses.clone();
-            self.hand_out(key, listening, Sockets::Quic);
-            self.ports.add_answers(key, Arc::clone(&answers));
+            self.hand_out(key, listening, |sockets| {
+                Sockets::Quic(sockets, Arc::clone(&group))
+            });
+            self.ports
+                .add_datagrams(key, Arc::clone(&group), Arc::clone(&answers));
             probe::start(addresses, self.threads.len(), answers);
         }
     }
@@ -208,7 +217,8 @@ impl Server {
         for key in self.ports.take_unneeded(config) {
             tracing::info!(%key, "no longer listening");
             for thread in &self.threads {
-                thread.tell(Command::Unlisten(key, closed.clone()));
+                let within = config.server.drain_timeout;
+                thread.tell(Command::Unlisten(key, within, closed.clone()));
             }
         }
         drop(closed);

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 
 use crate::config::{AlpnProtocol, Binding, Config};
-use crate::listener::{BindError, Inherited, Listening, SocketKey, Transport, bind, listen};
+use crate::listener::{BindError, Group, Inherited, Listening, SocketKey, Transport, bind, listen};
 use crate::model::Scheme;
 
 /// The sockets that are listened on.
@@ -15,6 +15,9 @@ pub(super) struct Ports {
     open: BTreeMap<SocketKey, Vec<SocketAddr>>,
     /// Of those for QUIC, whether they answer.
     answers: BTreeMap<SocketKey, Answers>,
+    groups: BTreeMap<SocketKey, Arc<Group>>,
+    /// Of those for QUIC that are no longer needed, while connections are still on them.
+    leaving: BTreeMap<SocketKey, Weak<Group>>,
 }
 
 /// Whether packets reach a UDP port; found out once it is listened on.
@@ -26,14 +29,22 @@ pub(super) struct Opened {
     /// In the order of their keys.
     pub sockets: Vec<(SocketKey, Listening)>,
     /// The same for QUIC.
-    pub datagrams: Vec<(SocketKey, Listening<UdpSocket>, Answers)>,
+    pub datagrams: Vec<Datagrams>,
+}
+
+/// Sockets for QUIC.
+pub(super) struct Datagrams {
+    pub key: SocketKey,
+    pub listening: Listening<UdpSocket>,
+    pub group: Arc<Group>,
+    pub answers: Answers,
 }
 
 impl Opened {
     /// What they are for.
     pub(super) fn keys(&self) -> Vec<SocketKey> {
         let sockets = self.sockets.iter().map(|(key, _)| *key);
-        let datagrams = self.datagrams.iter().map(|(key, ..)| *key);
+        let datagrams = self.datagrams.iter().map(|datagrams| datagrams.key);
         sockets.chain(datagrams).collect()
     }
 }
@@ -57,12 +68,9 @@ impl Ports {
                     self.open_tcp(*key, threads, inherited, quic)
                         .map(|listening| opened.sockets.push((*key, listening)))
                 }
-                Transport::Quic => {
-                    self.open_quic(*key, threads, inherited, &opened)
-                        .map(|listening| {
-                            opened.datagrams.push((*key, listening, Answers::default()));
-                        })
-                }
+                Transport::Quic => self
+                    .open_quic(*key, threads, inherited, &opened)
+                    .map(|datagrams| opened.datagrams.push(datagrams)),
             };
             errors.extend(result.err());
         }
@@ -102,17 +110,32 @@ impl Ports {
         threads: usize,
         inherited: &Inherited,
         opened: &Opened,
-    ) -> Result<Listening<UdpSocket>, BindError> {
-        if let Some(shared) = inherited.share_datagrams(key, threads) {
-            return shared.map_err(|source| unshared(key, source));
-        }
+    ) -> Result<Datagrams, BindError> {
+        let unshared = |source| unshared(key, source);
+        let datagrams = |listening, group| Datagrams {
+            key,
+            listening,
+            group,
+            answers: Answers::default(),
+        };
         let mut wanted = key;
         if wanted.port == 0
             && let Some([address, ..]) = self.addresses_of(tcp(key), opened)
         {
             wanted.port = address.port();
         }
-        bind(wanted, threads, self.is_alone(key))
+        if let Some(group) = self.leaving.get(&key).and_then(Weak::upgrade)
+            && group.port() == Some(wanted.port)
+        {
+            let listening = group.share().map_err(unshared)?;
+            return Ok(datagrams(listening, group));
+        }
+        let listening = match inherited.share_datagrams(key, threads) {
+            Some(shared) => shared.map_err(unshared)?,
+            None => bind(wanted, threads, self.is_alone(key))?,
+        };
+        let group = Group::of(&listening).map_err(unshared)?;
+        Ok(datagrams(listening, group))
     }
 
     /// Beside a socket of ours the question whether somebody else has the address cannot be asked.
@@ -122,7 +145,9 @@ impl Ports {
                 && open.port == key.port
                 && (open.ip == key.ip || open.ip.is_none() || key.ip.is_none())
         };
-        !self.open.keys().any(overlaps)
+        let still_open = |(_, group): &(&SocketKey, &Weak<Group>)| group.strong_count() > 0;
+        let leaving = self.leaving.iter().filter(still_open).map(|(key, _)| key);
+        !self.open.keys().chain(leaving).any(overlaps)
     }
 
     /// Takes note of sockets that are accepted from now.
@@ -130,17 +155,19 @@ impl Ports {
         self.open.insert(key, addresses);
     }
 
-    /// Takes note of where it is told whether a UDP port answers.
-    pub(super) fn add_answers(&mut self, key: SocketKey, answers: Answers) {
+    /// Takes note of the group of sockets for QUIC, and of where it is told whether their port answers.
+    pub(super) fn add_datagrams(&mut self, key: SocketKey, group: Arc<Group>, answers: Answers) {
+        self.leaving.remove(&key);
+        self.groups.insert(key, group);
         self.answers.insert(key, answers);
     }
 
     /// For each binding of a configuration that speaks HTTP/3, where it is told whether its UDP port answers.
     pub(super) fn answers(&self, config: &Config, opened: &Opened) -> Vec<Option<Answers>> {
         let of = |key: SocketKey| {
-            let fresh = opened.datagrams.iter().find(|(k, ..)| *k == key);
+            let fresh = opened.datagrams.iter().find(|fresh| fresh.key == key);
             fresh
-                .map(|(_, _, answers)| answers)
+                .map(|fresh| &fresh.answers)
                 .or_else(|| self.answers.get(&key))
         };
         keys(config)
@@ -155,6 +182,7 @@ impl Ports {
 
     /// The sockets that `config` no longer needs; they are forgotten here.
     pub(super) fn take_unneeded(&mut self, config: &Config) -> Vec<SocketKey> {
+        self.leaving.retain(|_, group| group.strong_count() > 0);
         let needed = needed(config);
         let gone: Vec<SocketKey> = self
             .open
@@ -165,6 +193,9 @@ impl Ports {
         for key in &gone {
             self.open.remove(key);
             self.answers.remove(key);
+            if let Some(group) = self.groups.remove(key) {
+                self.leaving.insert(*key, Arc::downgrade(&group));
+            }
         }
         gone
     }

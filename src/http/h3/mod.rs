@@ -94,6 +94,11 @@ pub fn cut(quic: &quinn::Connection) {
     end(quic, Code::H3_INTERNAL_ERROR);
 }
 
+/// The same for every connection of an endpoint.
+pub fn cut_all(endpoint: &quinn::Endpoint) {
+    endpoint.close(wire::var_int(Code::H3_INTERNAL_ERROR.value()), b"");
+}
+
 fn end(quic: &quinn::Connection, code: Code) {
     quic.close(VarInt::from_u64(code.value()).unwrap_or(VarInt::MAX), b"");
 }

@@ -3,6 +3,7 @@
 
 mod connection;
 mod ids;
+mod orders;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -17,10 +18,13 @@ use tokio::sync::watch;
 
 use self::connection::Arriving;
 use self::ids::ThreadIds;
-use super::datagrams::{RECEIVE_BUFFER_BYTES, make_room};
+pub(super) use self::orders::Handle;
+use self::orders::Order;
+use super::datagrams::{Group, RECEIVE_BUFFER_BYTES, make_room};
 use super::limits::Full;
 use super::worker::Worker;
 use crate::config::Limits;
+use crate::http::h3;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, thread_index};
 use crate::report::Refused;
 use crate::tls::QuicKeys;
@@ -33,16 +37,20 @@ pub(super) struct Listener {
     keys: QuicKeys,
     /// What each connection's own configuration is made from.
     config: ServerConfig,
-    stop: watch::Receiver<bool>,
+    orders: watch::Receiver<Order>,
+    /// Tells the connections of this listener to finish.
+    stop: watch::Sender<bool>,
+    /// Held until the last connection is gone.
+    group: Arc<Group>,
 }
 
 impl Listener {
-    /// Speaks QUIC on a socket, until told to stop.
+    /// Speaks QUIC on a socket, as it is told by the handle.
     pub(super) fn new(
         worker: &Arc<Worker>,
         socket: UdpSocket,
-        stop: watch::Receiver<bool>,
-    ) -> io::Result<Self> {
+        group: Arc<Group>,
+    ) -> io::Result<(Self, Handle)> {
         let address = socket.local_addr()?;
         warn_of_little_room(&socket, address);
         let keys = QuicKeys::new().map_err(io::Error::other)?;
@@ -57,38 +65,91 @@ impl Listener {
             .supported_versions(vec![VERSION_1]);
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new(endpoint, Some(config.clone()), socket, runtime)?;
-        Ok(Self {
+        let (handle, orders) = Handle::new(address);
+        let listener = Self {
             worker: Arc::clone(worker),
             endpoint,
             address,
             keys,
             config,
-            stop,
-        })
+            orders,
+            stop: watch::channel(false).0,
+            group,
+        };
+        Ok((listener, handle))
     }
 
-    /// Takes connections. Those that are there when it ends are told to finish, and keep the socket until they have.
+    /// Takes connections until it is told to finish, and ends with the last of them, unless it is told to take more before.
     pub(super) async fn run(mut self) {
+        loop {
+            if !self.accept().await {
+                tracing::error!(address = %self.address, "a UDP socket is broken; nothing more is accepted on it");
+                return;
+            }
+            self.endpoint.set_server_config(None);
+            self.stop.send_replace(true);
+            if self.finish().await {
+                break;
+            }
+            self.endpoint.set_server_config(Some(self.config.clone()));
+            self.stop = watch::channel(false).0;
+        }
+        // Nothing was waited for since the last look at the orders: one that comes from now on is told that nobody hears it.
+        let group = Arc::clone(&self.group);
+        drop(self);
+        // The socket's own task closes it, when it has its turn; only then may others think that the port is free.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+        drop(group);
+    }
+
+    /// Takes connections until it is told to finish; whether the socket is whole.
+    async fn accept(&mut self) -> bool {
         loop {
             let incoming = tokio::select! {
                 biased;
-                _ = self.stop.wait_for(|stop| *stop) => break,
+                _ = self.orders.wait_for(Order::is_finish) => return true,
                 incoming = self.endpoint.accept() => incoming,
             };
             match incoming {
                 Some(incoming) => self.begin(incoming),
-                None => {
-                    tracing::error!(address = %self.address, "a UDP socket is broken; nothing more is accepted on it");
-                    return;
-                }
+                None => return false,
             }
         }
-        self.endpoint.set_server_config(None);
-        drop(self);
-        // The socket's own task closes it, when it has its turn.
-        for _ in 0..TURNS {
-            tokio::task::yield_now().await;
+    }
+
+    /// Waits for the connections to finish, and cuts what does not in its time; false: it is to take connections again.
+    async fn finish(&mut self) -> bool {
+        let within = self.orders.borrow().within();
+        {
+            let finished = async {
+                let idle = self.endpoint.wait_idle();
+                match within {
+                    Some(within) => tokio::time::timeout(within, idle).await.is_ok(),
+                    None => {
+                        idle.await;
+                        true
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = orders::resumed(&mut self.orders) => return false,
+                finished = finished => if finished {
+                    return true;
+                },
+            }
         }
+        tracing::warn!(
+            address = %self.address, connections = self.endpoint.open_connections(),
+            "HTTP/3 connections were cut that did not finish within server.drain_timeout: no binding has their UDP port any more"
+        );
+        // What is closed cannot be used again; a listener that is wanted here now is a new one.
+        self.orders = watch::channel(Order::Accept).1;
+        h3::cut_all(&self.endpoint);
+        self.endpoint.wait_idle().await;
+        true
     }
 
     fn begin(&self, incoming: Incoming) {
@@ -125,7 +186,7 @@ impl Listener {
             local,
             keys: self.keys.clone(),
             config: self.config.clone(),
-            stop: self.stop.clone(),
+            stop: self.stop.subscribe(),
         };
         tokio::spawn(async move {
             if let Some((connection, facts)) = arriving.handshake(incoming).await {

@@ -1,8 +1,11 @@
 //! Start, reload and stop, as an HTTP/3 client lives through them.
 
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use super::*;
 use crate::support::Tool;
-use crate::support::quic::handshake;
+use crate::support::quic::{handshake, until};
 
 #[test]
 fn a_stop_lets_what_is_under_way_finish_and_says_goodbye() {
@@ -110,6 +113,125 @@ fn h3_comes_and_goes_with_a_reload() {
         assert!(bound(&server));
     }
     block_on(handshake(&server, "localhost", b"h3")).expect("a handshake");
+}
+
+/// An upstream that answers `/held` when the gate is open, and all else at once.
+struct Held {
+    upstream: Upstream,
+    gate: Arc<RwLock<()>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Held {
+    fn start() -> Self {
+        let (gate, asked) = (Arc::<RwLock<()>>::default(), Arc::<AtomicUsize>::default());
+        let (before, counted) = (Arc::clone(&gate), Arc::clone(&asked));
+        let upstream = Upstream::start(move |talk| {
+            while let Some(head) = talk.read_head() {
+                if head.starts_with("GET /held ") {
+                    counted.fetch_add(1, Relaxed);
+                    drop(before.read());
+                }
+                talk.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        });
+        Self {
+            upstream,
+            gate,
+            asked,
+        }
+    }
+
+    /// Asks for what is held back; it is asked for when this returns.
+    async fn ask(&self, client: &mut Http3) -> Waiting {
+        let before = self.asked.load(Relaxed);
+        let request = Request::get("https://localhost/held").body(());
+        let request = request.expect("a request");
+        let mut stream = client.requests.send_request(request).await.expect("sent");
+        stream.finish().await.expect("finished");
+        until("the request upstream", || self.asked.load(Relaxed) > before).await;
+        stream
+    }
+}
+
+/// A request whose response is waited for.
+type Waiting = h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
+
+#[test]
+fn what_does_not_finish_when_http3_goes_is_cut_in_its_time() {
+    let held = Held::start();
+    let with = |protocols: &str| {
+        let site = Site {
+            head: "[server]\nthreads = 2\ndrain_timeout = \"500ms\"".into(),
+            handler: held.upstream.handler(),
+            https: format!("protocols = {protocols}"),
+            ..Site::default()
+        };
+        site.text()
+    };
+    let mut server = Server::start(&with("[\"h3\", \"h2\"]"));
+    let _closed = held.gate.write();
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        let _stream = held.ask(&mut client).await;
+        assert!(server.reload(&with("[\"h2\"]")).contains("reloaded"));
+        let closed = client.quic.closed().await;
+        assert!(
+            matches!(closed, quinn::ConnectionError::ApplicationClosed(_)),
+            "{closed}"
+        );
+    });
+    assert!(server.wait_line("were cut").is_some());
+    wait_for("the UDP port to be free", || {
+        std::net::UdpSocket::bind(("127.0.0.1", server.https)).ok()
+    });
+}
+
+#[test]
+fn http3_comes_back_while_connections_from_before_still_finish() {
+    let held = Held::start();
+    let with = |protocols: &str| {
+        let site = Site {
+            head: "[server]\nthreads = 3".into(),
+            handler: held.upstream.handler(),
+            https: format!("protocols = {protocols}"),
+            ..Site::default()
+        };
+        site.text()
+    };
+    let (h2, h3) = (with("[\"h2\"]"), with("[\"h3\", \"h2\"]"));
+    let mut server = Server::start(&h3);
+    let closed = held.gate.write();
+    block_on(async {
+        let mut waiting = Vec::new();
+        for _ in 0..4 {
+            let mut client = Http3::connect(&server, "localhost").await;
+            let stream = held.ask(&mut client).await;
+            waiting.push((client, stream));
+        }
+        for _ in 0..2 {
+            assert!(server.reload(&h2).contains("reloaded"));
+            let refused = server.reload(&h3);
+            assert!(refused.contains("reloaded"), "{}", server.log());
+            for _ in 0..6 {
+                let mut client = Http3::connect(&server, "localhost").await;
+                let answer = client.get("https://localhost/").await;
+                assert_eq!(answer.head.status(), 200);
+            }
+        }
+        drop(closed);
+        for (mut client, mut stream) in waiting {
+            let head = stream.recv_response().await.expect("a response");
+            assert_eq!(head.status(), 200);
+            let ended = (&mut client.driver).await.expect("the driver ends");
+            assert!(ended.is_h3_no_error(), "{ended}");
+        }
+    });
+    assert!(server.reload(&h2).contains("reloaded"));
+    wait_for("the UDP port to be free", || {
+        std::net::UdpSocket::bind(("127.0.0.1", server.https)).ok()
+    });
+    assert!(!server.log().contains("were cut"), "{}", server.log());
 }
 
 /// The Alt-Svc of a response over TCP.

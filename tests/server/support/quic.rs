@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use h3::error::{ConnectionError, StreamError};
@@ -48,6 +49,17 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         .build()
         .expect("a runtime");
     runtime.block_on(future)
+}
+
+/// Asks again and again until it is so, while clients go on.
+pub async fn until(what: &str, mut ask: impl FnMut() -> bool) {
+    let so = async {
+        while !ask() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, so).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
 /// A configuration that trusts the server's development CA.
