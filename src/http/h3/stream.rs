@@ -9,10 +9,7 @@ use ::h3::error::{Code, StreamError};
 use ::h3::quic::{RecvStream as _, SendStream as _};
 use ::h3::server::{RequestResolver, RequestStream};
 use bytes::{Buf, Bytes};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, Entry, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -21,7 +18,7 @@ use super::content::{Content, Half, Rest};
 use super::sending::{Line, Sending};
 use super::wire::{Accepted, Both, Stopped, Wire};
 use crate::clock::LazyTimer;
-use crate::http::date::date;
+use crate::http::multiplexed;
 use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
 use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Reason, Refusal};
@@ -138,10 +135,9 @@ enum Ended {
 
 impl Stream {
     /// Answers a request; whether a whole response was sent.
-    async fn answer(&mut self, request: Request<()>, half: Half, rest: &Arc<Rest>) -> bool {
-        let (mut parts, ()) = request.into_parts();
+    async fn answer(&mut self, mut request: Request<()>, half: Half, rest: &Arc<Rest>) -> bool {
         let edge = self.shared.thread.edge();
-        if let Some(fault) = malformed(&parts) {
+        if let Some(fault) = multiplexed::fault(&request) {
             drop(Content::new(
                 half,
                 None,
@@ -153,12 +149,9 @@ impl Stream {
             self.out.stop_stream(Code::H3_MESSAGE_ERROR);
             return false;
         }
-        // Crumbs count as what they are: a hundred thousand of them are no one field.
-        if parts.headers.len() <= edge.limits.max_header_fields {
-            join_cookies(&mut parts.headers);
-        }
-        let length = parts.headers.get(CONTENT_LENGTH).and_then(length_of);
         let fields_max = edge.limits.max_header_fields;
+        multiplexed::join_cookies(request.headers_mut(), fields_max);
+        let length = multiplexed::content_length(&request);
         let line = Arc::clone(&self.line);
         let mut content = Content::new(half, length, fields_max, line, Arc::clone(rest));
         poll_fn(|cx| {
@@ -169,11 +162,10 @@ impl Stream {
         if rest.is_malformed() {
             return self.refuse_malformed();
         }
-        let expects = (parts.headers.get(http::header::EXPECT))
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let expects = multiplexed::expects_continue(&request);
         let in_flight = self.shared.in_flight.enter();
         let connection = &self.shared.connection;
-        let serving = if head_bytes(&parts) > edge.limits.max_request_bytes {
+        let serving = if head_bytes(&request) > edge.limits.max_request_bytes {
             let refusal = Refusal::new(
                 Reason::RequestLength,
                 "the request's fields are longer than limits.max_request_bytes",
@@ -186,7 +178,7 @@ impl Stream {
                 in_flight,
             ))
         } else {
-            let request = Request::from_parts(parts, content);
+            let request = request.map(|()| content);
             serve(&edge, connection, Protocol::Http3, request, in_flight)
         };
         let answer = match serving {
@@ -242,16 +234,7 @@ impl Stream {
             return false;
         };
         let (mut head, mut body) = response.into_parts();
-        strip_connection_fields(&mut head.headers);
-        if let Entry::Vacant(place) = head.headers.entry(DATE) {
-            place.insert(date());
-        }
-        if !body.is_end_stream()
-            && let Some(length) = body.size_hint().exact()
-            && let Entry::Vacant(place) = head.headers.entry(CONTENT_LENGTH)
-        {
-            place.insert(HeaderValue::from(length));
-        }
+        multiplexed::complete(&mut head.headers, &body);
         let mut stall = SendStall::new(self.shared.min_send_rate);
         let sent = self
             .send_all(Response::from_parts(head, ()), &mut body, &mut stall)
@@ -361,91 +344,16 @@ async fn watched(
     .await
 }
 
-/// What the h3 crate lets pass, and an HTTP/1.1 reader behind us might read otherwise: fields that speak of an HTTP/1.1
-/// connection (RFC 9114 section 4.2), whitespace around a value (RFC 9110 section 5.5), a target without a path (RFC 9114
-/// section 4.3.1), and a length that is none (section 4.1.2).
-fn malformed(parts: &http::request::Parts) -> Option<&'static str> {
-    let headers = &parts.headers;
-    if (headers.keys()).any(|name| CONNECTION_FIELDS.contains(name)) {
-        return Some("a request has a field that speaks of an HTTP/1.1 connection");
-    }
-    if (headers.get(TE)).is_some_and(|te| te.as_bytes() != b"trailers") {
-        return Some("a request's TE says something else than trailers");
-    }
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let padded = |value: &HeaderValue| {
-        is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
-    };
-    if headers.values().any(padded) {
-        return Some("a request has whitespace around a field's value");
-    }
-    if (parts.uri.path_and_query()).is_some_and(|target| target.as_str().starts_with('?')) {
-        return Some("a request's target has no path");
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let first = lengths.next()?;
-    if length_of(first).is_none() || lengths.any(|other| other != first) {
-        return Some("a request's Content-Length is no length");
-    }
-    None
-}
-
-/// A Content-Length: digits, and nothing else (RFC 9110 section 8.6).
-fn length_of(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok()?;
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
 /// The size of a head, as SETTINGS_MAX_FIELD_SECTION_SIZE counts it (RFC 9114 section 4.2.2).
-fn head_bytes(parts: &http::request::Parts) -> usize {
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len())
-        + parts
-            .uri
-            .authority()
-            .map_or(0, |authority| authority.as_str().len());
-    let fields = (parts.headers.iter()).map(|(name, value)| name.as_str().len() + value.len());
-    let method = parts.method.as_str().len();
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = (uri.authority()).map_or(0, |authority| authority.as_str().len());
+    let target = path + authority;
+    let fields = (request.headers().iter()).map(|(name, value)| name.as_str().len() + value.len());
+    let method = request.method().as_str().len();
     fields.map(|bytes| bytes + FIELD_OVERHEAD).sum::<usize>() + target + method + PSEUDO_OVERHEAD
 }
-
-/// RFC 9114 section 4.2.1: a client may send cookies in several fields, for compression; everything behind HTTP/3 knows one.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(COOKIE).iter();
-    if crumbs.next().is_none() || crumbs.next().is_none() {
-        return;
-    }
-    let joined = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect::<Vec<_>>()
-        .join(&b"; "[..]);
-    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
-        headers.insert(COOKIE, joined);
-    }
-}
-
-/// Fields that speak of an HTTP/1.1 connection have no place in HTTP/3 (RFC 9114 section 4.2).
-fn strip_connection_fields(headers: &mut HeaderMap) {
-    if headers.keys().any(|name| CONNECTION_FIELDS.contains(name)) {
-        for name in &CONNECTION_FIELDS {
-            headers.remove(name);
-        }
-    }
-}
-
-static CONNECTION_FIELDS: [HeaderName; 5] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// What a field counts beside its name and value.
 const FIELD_OVERHEAD: usize = 32;
