@@ -1,5 +1,6 @@
-"""The load: one run of wrk or h2load, and a herd of idle connections. Each says how many requests were answered, and how late."""
+"""The load: one run of wrk, h2load or h3_load, and a herd of idle connections. Each says how many requests were answered, and how late."""
 
+import json
 import pathlib
 import re
 import socket
@@ -11,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 BURST = 100
+H3_LOAD = "h3_load"  # the program; it is told at the start where it was built
 
 
 @dataclass
@@ -45,6 +47,24 @@ def h2_p99(url, connections, streams):
         _succeeded(_h2load(url, f"-c{connections}", f"-m{streams}", "-D1", f"--log-file={log.name}"))
         times = sorted(int(line.split("\t")[2]) for line in pathlib.Path(log.name).read_text().splitlines())
     return float(times[len(times) * 99 // 100])
+
+
+def h3_load(url, connections, streams, seconds, content_bytes):
+    """HTTP/3 over a few connections with many streams each. What it leaves out of its percentiles, to warm up, has cost CPU
+    time as well, and is counted with the rest."""
+    command = [H3_LOAD, f"-c{connections}", f"-m{streams}", f"-D{seconds}", url]
+    done = json.loads(_run(command))
+    if done["failures"] or not done["requests"] or done["content_bytes"] != content_bytes * done["requests"]:
+        raise SystemExit(f"{' '.join(map(str, command))}: {done}")
+    return Load(done["requests"] + done["warm_up"], float(done["p99_us"]))
+
+
+def ask_h3(url):
+    """One request over HTTP/3: the names of the fields of its answer, and the body."""
+    answer = json.loads(_run([H3_LOAD, "--once", url]))
+    if answer["status"] != 200:
+        raise SystemExit(f"expected 200 from {url}, was answered: {answer}")
+    return set(answer["fields"]), answer["body"]
 
 
 def handshakes(url, seconds):

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 BODY = "Hello, World!"
 START_WAIT_MAX = 10.0
@@ -14,7 +16,7 @@ START_WAIT_MAX = 10.0
 class Server:
     """A running server: its process, its ports, and what it has cost so far."""
 
-    def __init__(self, name, command, core, ports, folder):
+    def __init__(self, name, command, core, ports, folder, environment=None):
         self.name = name
         self.ports = ports
         self.log = pathlib.Path(folder) / f"{name}.log"
@@ -23,7 +25,7 @@ class Server:
                 ["taskset", "-c", str(core), *map(str, command)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
                 # As packaging/portunus.service has it; nginx and HAProxy do not know it.
-                env={**os.environ, "MIMALLOC_PURGE_DELAY": "100"},
+                env={**os.environ, "MIMALLOC_PURGE_DELAY": "100", **(environment or {})},
             )
         try:
             self._wait_until_it_listens()
@@ -33,17 +35,13 @@ class Server:
 
     def _wait_until_it_listens(self):
         end = time.monotonic() + START_WAIT_MAX
-        for port in self.ports.values():
-            while True:
+        for name, port in self.ports.items():
+            while not _listens(name, port):
                 if self.process.poll() is not None:
                     raise SystemExit(f"{self.name} ended at its start:\n{self.log.read_text()}")
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    if time.monotonic() > end:
-                        raise SystemExit(f"{self.name} does not listen on {port}:\n{self.log.read_text()}")
-                    time.sleep(0.02)
+                if time.monotonic() > end:
+                    raise SystemExit(f"{self.name} does not listen on {port}:\n{self.log.read_text()}")
+                time.sleep(0.02)
 
     def processes(self):
         """The server's process and all that descend from it: nginx works in a child."""
@@ -86,6 +84,18 @@ class Server:
                     continue
 
 
+def _listens(name, port):
+    if name == "h3":
+        # Nothing answers to a connection there; but the kernel lists who is bound.
+        bound = pathlib.Path("/proc/net/udp").read_text() + pathlib.Path("/proc/net/udp6").read_text()
+        return f":{port:04X} " in bound
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 def _stat(pid):
     """The fields of /proc/PID/stat from the state on, numbers as numbers: [1] is the parent, [11:15] the times."""
     text = pathlib.Path(f"/proc/{pid}/stat").read_text()
@@ -118,7 +128,7 @@ def make_certificate(folder):
 
 
 def portunus(place):
-    ports = free_ports(["plain", "tls", "proxied"])
+    ports = free_ports(["plain", "tls", "proxied", "h3"])
     config = place.folder / "portunus.toml"
     config.write_text(PORTUNUS.format(**ports, upstream=place.upstream, chain=place.chain, key=place.key, body=BODY))
     command = [place.binaries / "portunus", "-c", config, "run"]
@@ -151,7 +161,39 @@ def bare(place):
     return Server("bare", command, place.core, ports, place.folder)
 
 
-PEERS = {"portunus": portunus, "nginx": nginx, "haproxy": haproxy, "bare": bare}
+def bare_h3(place):
+    """quinn and h3 with nothing round them."""
+    ports = free_ports(["h3"])
+    command = [place.binaries / "examples" / "bare_h3", ports["h3"], place.chain, place.key]
+    return Server("bare-h3", command, place.core, ports, place.folder)
+
+
+def caddy(place):
+    """Caddy with one processor to itself; for HTTP/3 alone, which neither Debian's nginx nor its HAProxy has."""
+    ports = free_ports(["h3"])
+    config = place.folder / "Caddyfile"
+    config.write_text(CADDY.format(**ports, folder=place.folder, chain=place.chain, key=place.key, body=BODY))
+    command = ["caddy", "run", "--config", config, "--adapter", "caddyfile"]
+    environment = {"GOMAXPROCS": "1", "XDG_CONFIG_HOME": str(place.folder), "XDG_DATA_HOME": str(place.folder)}
+    return Server("caddy", command, place.core, ports, place.folder, environment)
+
+
+@dataclass
+class Peer:
+    """How a peer is started, and the ports that it will have."""
+
+    start: Callable
+    ports: frozenset
+
+
+PEERS = {
+    "portunus": Peer(portunus, frozenset({"plain", "tls", "proxied", "h3"})),
+    "nginx": Peer(nginx, frozenset({"plain", "tls", "proxied"})),
+    "haproxy": Peer(haproxy, frozenset({"plain", "tls", "proxied"})),
+    "caddy": Peer(caddy, frozenset({"h3"})),
+    "bare": Peer(bare, frozenset({"plain", "tls"})),
+    "bare-h3": Peer(bare_h3, frozenset({"h3"})),
+}
 
 # More requests at once than the h2 scenario sends (16 × 32): it measures the way through, not the waiting.
 PORTUNUS = """
@@ -193,6 +235,16 @@ ip = "127.0.0.1"
 port = {proxied}
 hostname = "*"
 site = "proxied"
+
+# A binding of its own: on one with HTTP/3, the answers over TCP carry a field more.
+[[binding]]
+protocol = "https"
+ip = "127.0.0.1"
+port = {h3}
+hostname = "*"
+certificate = "bench"
+protocols = ["h3", "h2", "http/1.1"]
+site = "hello"
 
 [[site]]
 name = "hello"
@@ -302,4 +354,22 @@ frontend proxied
 backend upstream
     http-reuse always
     server upstream 127.0.0.1:{upstream}
+"""
+
+CADDY = """
+{{
+    admin off
+    persist_config off
+    auto_https off
+    storage file_system {folder}/caddy
+    log {{
+        level ERROR
+    }}
+}}
+https://localhost:{h3} {{
+    bind 127.0.0.1
+    tls {chain} {key}
+    header Content-Type text/plain
+    respond "{body}"
+}}
 """

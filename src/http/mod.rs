@@ -13,6 +13,7 @@ pub mod h1;
 pub mod h2;
 pub mod h3;
 mod in_flight;
+mod multiplexed;
 mod refuse;
 mod serve;
 mod stall;

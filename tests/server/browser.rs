@@ -9,6 +9,10 @@ const PAGE: &str = "type = \"respond\"\nheaders = { content-type = \"text/html\"
 
 /// Chromium with a home of its own; a CA that it trusts, if any. What the page is once it is loaded.
 fn page(server: &Server, trusted: Option<PathBuf>) -> String {
+    page_with(server, trusted, &["--disable-quic".into()])
+}
+
+fn page_with(server: &Server, trusted: Option<PathBuf>, flags: &[String]) -> String {
     let home = tempfile::tempdir().expect("a temporary folder");
     if let Some(ca) = trusted {
         trust(home.path(), &ca);
@@ -21,9 +25,9 @@ fn page(server: &Server, trusted: Option<PathBuf>) -> String {
                 "--headless",
                 "--no-sandbox",
                 "--disable-gpu",
-                "--disable-quic",
                 "--no-first-run",
             ])
+            .args(flags)
             .args([
                 "--disable-background-networking",
                 "--disable-component-update",
@@ -105,4 +109,28 @@ fn a_browser_that_does_not_trust_it_shows_its_warning_instead() {
     let line = server.wait_error("Tls_PeerAlert");
     assert_eq!(line["sni"], "localhost");
     assert_eq!(line["alpn"], "h2 http/1.1");
+}
+
+#[test]
+fn a_browser_speaks_http3() {
+    let server = Site {
+        head: "[log]\naccess = \"../access.log\"".into(),
+        handler: PAGE.into(),
+        ..Site::default()
+    }
+    .start();
+    // Of its own accord Chromium speaks QUIC only with those whose CA the world knows.
+    let flags = [
+        "--enable-quic".to_owned(),
+        format!("--origin-to-force-quic-on=localhost:{}", server.https),
+        // Where the site listens; over QUIC no other address is tried.
+        "--host-resolver-rules=MAP localhost 127.0.0.1".to_owned(),
+    ];
+    let dom = page_with(&server, Some(server.ca()), &flags);
+    assert!(dom.contains("<p>Hello, browser!</p>"), "{dom}");
+    let line = wait_for("a line in the access log", || {
+        let text = std::fs::read_to_string(server.path().join("access.log")).ok()?;
+        text.lines().next().map(str::to_owned)
+    });
+    assert!(line.contains("\"protocol\":\"h3\""), "{line}");
 }

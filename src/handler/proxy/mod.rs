@@ -18,7 +18,7 @@ mod upload;
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -53,15 +53,8 @@ impl Proxy {
         }
     }
 
-    async fn forward(&self, mut request: Request<Body>, facts: &Facts) -> Outcome {
-        if *request.method() == Method::CONNECT {
-            let detail = "a tunnel to elsewhere is asked for, which a gateway does not make";
-            return Err(Refusal::new(Reason::NotImplemented, detail));
-        }
-        if ends_here(&mut request) {
-            return last_recipient(request.method());
-        }
-        let mut outbound = Outbound::new(request, facts)?;
+    /// Every request has a future of this: what few of them need is in boxes of its own.
+    async fn forward(&self, mut outbound: Box<Outbound>) -> Outcome {
         let upstreams = self.config.upstreams.len();
         let first = self.turn.mine().fetch_add(1, Relaxed);
         let mut last = None;
@@ -69,7 +62,20 @@ impl Proxy {
         for step in 0..upstreams {
             let index = first.wrapping_add(step) % upstreams;
             match self.try_upstream(index, &mut outbound).await {
-                Ok((link, response)) => return self.answer(index, link, response, outbound).await,
+                Ok((link, response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    let switch = self.switch(index, link, response, outbound.upgrade);
+                    return Box::pin(switch).await;
+                }
+                Ok((link, response)) => {
+                    let mut come = Some((link, response));
+                    return poll_fn(|cx| match come.take() {
+                        Some((link, response)) => {
+                            Poll::Ready(self.answer(index, link, response, &mut outbound, cx))
+                        }
+                        None => Poll::Pending,
+                    })
+                    .await;
+                }
                 Err(Attempt::Elsewhere(refusal)) => last = Some(refusal),
                 Err(Attempt::Final(refusal)) => return Err(refusal),
             }
@@ -94,25 +100,22 @@ impl Proxy {
                 Err(failure) => retry(failure, link, outbound)?,
             }
         }
-        let mut link = Link::connect(upstream, self.config.connect_timeout)
-            .await
-            .map_err(Attempt::Elsewhere)?;
+        let connect = Box::pin(Link::connect(upstream, self.config.connect_timeout));
+        let mut link = connect.await.map_err(Attempt::Elsewhere)?;
         match exchange(&mut link, outbound, upstream, timeout).await {
             Ok(response) => Ok((link, response)),
             Err(failure) => Err(Attempt::Final(failure.refusal)),
         }
     }
 
-    async fn answer(
+    fn answer(
         &self,
         index: usize,
         link: Box<Link>,
         response: Response<Incoming>,
-        outbound: Outbound,
+        outbound: &mut Outbound,
+        cx: &mut Context<'_>,
     ) -> Outcome {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(index, link, response, outbound.upgrade).await;
-        }
         let (mut parts, incoming) = response.into_parts();
         if let Some(fault) = fields::framing_fault(&parts.headers) {
             return Err(self.protocol_broken(index, fault));
@@ -126,19 +129,9 @@ impl Proxy {
             _ => Keep::Not,
         };
         parts.version = Version::HTTP_11;
-        let mut download = Some(Download::new(
-            incoming,
-            link,
-            keep,
-            outbound.progress,
-            self.config.body_timeout,
-        ));
-        let body = poll_fn(|cx| {
-            let body = download.take().map(|download| download.into_body(cx));
-            Poll::Ready(body.unwrap_or_default())
-        })
-        .await;
-        Ok(Response::from_parts(parts, body))
+        let (progress, gap) = (outbound.progress.take(), self.config.body_timeout);
+        let download = Download::new(incoming, link, keep, progress, gap);
+        Ok(Response::from_parts(parts, download.into_body(cx)))
     }
 
     /// The upstream leaves HTTP: the client's connection and its own become one.
@@ -190,8 +183,18 @@ impl Proxy {
 }
 
 impl Handler for Proxy {
-    fn handle<'a>(&'a self, request: Request<Body>, facts: &'a Facts) -> Reply<'a> {
-        Reply::later(self.forward(request, facts))
+    fn handle<'a>(&'a self, mut request: Request<Body>, facts: &'a Facts) -> Reply<'a> {
+        if *request.method() == Method::CONNECT {
+            let detail = "a tunnel to elsewhere is asked for, which a gateway does not make";
+            return Reply::Now(Err(Refusal::new(Reason::NotImplemented, detail)));
+        }
+        if ends_here(&mut request) {
+            return Reply::Now(last_recipient(request.method()));
+        }
+        match Outbound::new(request, facts) {
+            Ok(outbound) => Reply::later(self.forward(Box::new(outbound))),
+            Err(refusal) => Reply::Now(Err(refusal)),
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
+use crate::http::multiplexed;
 use crate::model::{BodyError, Reason};
 
 pub(super) struct Content {
@@ -67,9 +67,10 @@ impl http_body::Body for Content {
             }
         }
         match std::task::ready!(stream.poll_trailers(cx)) {
+            // Of more than `limits.max_request_bytes` h2 drops the rest without a word, and what it dropped would be missing in a
+            // request that looks whole.
             Ok(trailers) => Poll::Ready(trailers.map(|trailers| {
-                within_bounds(&trailers, this.trailers_max)?;
-                Ok(Frame::trailers(trailers))
+                multiplexed::bounded_trailers(trailers, this.trailers_max).map(Frame::trailers)
             })),
             Err(error) => Poll::Ready(Some(Err(broken(error)))),
         }
@@ -88,23 +89,6 @@ impl http_body::Body for Content {
     }
 }
 
-/// The bounds that HTTP/1.1 has for trailers. Of more than `limits.max_request_bytes` h2 drops the rest without a word, and
-/// what it dropped would be missing in a request that looks whole.
-fn within_bounds(trailers: &HeaderMap, max: usize) -> Result<(), BodyError> {
-    let refuse = |why: &'static str| Err(BodyError::new(Reason::FieldLength, why));
-    if trailers.len() > max {
-        return refuse("it has more trailer fields than limits.max_header_fields");
-    }
-    let bytes: usize = trailers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    if bytes > TRAILER_BYTES_MAX {
-        return refuse("its trailer fields are longer than 8 KiB");
-    }
-    Ok(())
-}
-
 fn broken(error: h2::Error) -> BodyError {
     let reason = if error.is_reset() && error.is_remote() || error.is_io() {
         Reason::ClientReset
@@ -113,5 +97,3 @@ fn broken(error: h2::Error) -> BodyError {
     };
     BodyError::new(reason, error)
 }
-
-const TRAILER_BYTES_MAX: usize = 8 * 1024;

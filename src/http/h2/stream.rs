@@ -8,19 +8,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{FlowControl, Reason as Code, RecvStream, SendStream};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, Entry, HeaderValue, TRANSFER_ENCODING,
-    UPGRADE,
-};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::content::Content;
 use super::{Shared, Streaming};
-use crate::http::ThreadEdge;
-use crate::http::date::date;
 use crate::http::serve::{Answer, Serving, Work, serve};
 use crate::http::stall::SendStall;
+use crate::http::{ThreadEdge, multiplexed};
 use crate::model::{Body, Protocol, Refusal};
 
 /// Begins to serve a stream. What is left to do is given back; for a request whose response is known at once, and fits the
@@ -31,20 +26,20 @@ pub(super) fn begin(
     mut request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) -> Option<Streaming> {
-    if is_malformed(&request) {
+    if multiplexed::fault(&request).is_some() {
         respond.send_reset(Code::PROTOCOL_ERROR);
         return None;
     }
     let in_flight = shared.in_flight.enter();
-    // Crumbs count as what they are: a hundred thousand of them are no one field.
-    if request.headers().len() <= edge.limits.max_header_fields {
-        join_cookies(request.headers_mut());
-    }
-    let has_content = !request.body().is_end_stream();
-    let wanted = (has_content && expects_continue(&request)).then(Arc::<AtomicBool>::default);
-    let length = has_content.then(|| content_length(&request)).flatten();
-    let unread = has_content.then(|| request.body_mut().flow_control().clone());
     let fields_max = edge.limits.max_header_fields;
+    multiplexed::join_cookies(request.headers_mut(), fields_max);
+    let has_content = !request.body().is_end_stream();
+    let wanted =
+        (has_content && multiplexed::expects_continue(&request)).then(Arc::<AtomicBool>::default);
+    let length = has_content
+        .then(|| multiplexed::content_length(&request))
+        .flatten();
+    let unread = has_content.then(|| request.body_mut().flow_control().clone());
     let request = request.map(|stream| {
         let stream = has_content.then_some(stream);
         Content::new(stream, length, wanted.clone(), fields_max)
@@ -65,28 +60,6 @@ pub(super) fn begin(
             Some(Box::pin(run))
         }
     }
-}
-
-fn expects_continue<B>(request: &Request<B>) -> bool {
-    (request.headers().get(EXPECT))
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-fn content_length<B>(request: &Request<B>) -> Option<u64> {
-    let value = request.headers().get(CONTENT_LENGTH)?;
-    value.to_str().ok()?.parse().ok()
-}
-
-/// What h2 lets pass, and an HTTP/1.1 reader behind us might read otherwise: whitespace around a value (RFC 9113 section
-/// 8.2.1), a Content-Length of no digits (RFC 9110 section 8.6), a target without a path (RFC 9113 section 8.3.1).
-fn is_malformed<B>(request: &Request<B>) -> bool {
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    request.headers().iter().any(|(name, value)| {
-        let value = value.as_bytes();
-        is_blank(value.first())
-            || is_blank(value.last())
-            || (value.is_empty() && *name == CONTENT_LENGTH)
-    }) || (request.uri().path_and_query()).is_some_and(|target| target.as_str().starts_with('?'))
 }
 
 /// Waits for the answer, and sends it.
@@ -127,40 +100,6 @@ fn send_continue(shared: &Shared, respond: &mut SendResponse<Bytes>) {
     }
 }
 
-/// RFC 9113 section 8.2.3: a client may send cookies in several fields, for compression; everything behind HTTP/2 knows
-/// one.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(COOKIE).iter();
-    if crumbs.next().is_none() || crumbs.next().is_none() {
-        return;
-    }
-    let joined = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect::<Vec<_>>()
-        .join(&b"; "[..]);
-    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
-        headers.insert(COOKIE, joined);
-    }
-}
-
-/// Fields that speak of an HTTP/1.1 connection have no place in HTTP/2 (RFC 9113 section 8.2.2).
-fn strip_connection_fields(headers: &mut HeaderMap) {
-    // Told by their lengths first: nearly no response has any of them.
-    let speaks_of_connection = |name: &HeaderName| match name.as_str().len() {
-        7 => *name == UPGRADE,
-        10 => *name == CONNECTION || *name == "keep-alive",
-        16 => *name == "proxy-connection",
-        17 => *name == TRANSFER_ENCODING,
-        _ => false,
-    };
-    while let Some(name) = headers.keys().find(|name| speaks_of_connection(name)) {
-        let name = name.clone();
-        headers.remove(name);
-    }
-}
-
 /// Sends an answer's head, and its content too if that is known and fits the client's windows. What is left to be sent.
 fn send_head(
     shared: &Shared,
@@ -174,22 +113,13 @@ fn send_head(
         return None;
     };
     let (mut head, mut body) = response.into_parts();
-    strip_connection_fields(&mut head.headers);
+    multiplexed::complete(&mut head.headers, &body);
     if let Some(unread) = unread
         && (head.status.is_client_error() || head.status.is_server_error())
     {
         shared.reset_later(unread);
     }
-    if let Entry::Vacant(place) = head.headers.entry(DATE) {
-        place.insert(date());
-    }
     let empty = body.is_end_stream();
-    if !empty
-        && let Some(length) = body.size_hint().exact()
-        && let Entry::Vacant(place) = head.headers.entry(CONTENT_LENGTH)
-    {
-        place.insert(HeaderValue::from(length));
-    }
     // An error is a stream that the client has reset.
     let mut stream = respond
         .send_response(Response::from_parts(head, ()), empty)

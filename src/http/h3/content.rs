@@ -14,6 +14,7 @@ use http_body::{Frame, SizeHint};
 
 use super::sending::Line;
 use super::wire::Receiving;
+use crate::http::multiplexed;
 use crate::model::{BodyError, Reason};
 
 /// The half of a stream that a request comes on.
@@ -155,7 +156,7 @@ impl Content {
         }
         Poll::Ready(match trailers {
             Ok(Some(trailers)) => {
-                within_bounds(&trailers, self.trailers_max).map(|()| Some(trailers))
+                multiplexed::bounded_trailers(trailers, self.trailers_max).map(Some)
             }
             other => other,
         })
@@ -231,19 +232,6 @@ impl Drop for Content {
     }
 }
 
-/// The bounds that the other versions have for trailers.
-fn within_bounds(trailers: &HeaderMap, max: usize) -> Result<(), BodyError> {
-    let refuse = |why: &'static str| Err(BodyError::new(Reason::FieldLength, why));
-    if trailers.len() > max {
-        return refuse("it has more trailer fields than limits.max_header_fields");
-    }
-    let bytes = (trailers.iter()).map(|(name, value)| name.as_str().len() + value.len());
-    if bytes.sum::<usize>() > TRAILER_BYTES_MAX {
-        return refuse("its trailer fields are longer than 8 KiB");
-    }
-    Ok(())
-}
-
 fn broken(error: StreamError) -> BodyError {
     let reason = match &error {
         StreamError::RemoteTerminate { .. } | StreamError::ConnectionError { .. } => {
@@ -256,5 +244,3 @@ fn broken(error: StreamError) -> BodyError {
 
 /// The content of a small form comes with its head, in one piece or two.
 const HELD_PIECES_MAX: usize = 4;
-
-const TRAILER_BYTES_MAX: usize = 8 * 1024;

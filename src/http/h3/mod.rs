@@ -7,6 +7,7 @@ mod content;
 pub mod fields;
 pub mod frames;
 mod meter;
+mod qpack;
 mod sending;
 mod stream;
 mod wire;
@@ -19,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::h3::error::{Code, ConnectionError, LocalError, StreamError};
-use ::h3::quic::{RecvStream as _, SendStream as _};
+use ::h3::quic::RecvStream as _;
 use ::h3::server::{Connection as H3, RequestResolver};
 use bytes::Bytes;
 use futures_util::Stream as _;
@@ -270,20 +271,21 @@ impl Driver {
     fn begin(&mut self, mut resolver: RequestResolver<Wire, Bytes>) {
         self.idle_since = None;
         let accepted = self.gauge.take_accepted();
+        debug_assert!(accepted.is_some(), "h3 hands on what it was handed");
+        let Some(mut accepted) = accepted else {
+            return;
+        };
         if self.rejects {
             // h3 itself takes the very stream that its GOAWAY names as the first that it does not take.
-            let code = Code::H3_REQUEST_REJECTED.value();
-            resolver.frame_stream.stream.stop_sending(code);
-            resolver.frame_stream.reset(code);
+            let code = Code::H3_REQUEST_REJECTED;
+            resolver.frame_stream.stream.stop_sending(code.value());
+            accepted.sending.reset(code);
             return;
         }
         self.begun = true;
-        debug_assert!(accepted.is_some(), "h3 hands on what it was handed");
-        if let Some(accepted) = accepted {
-            let shared = Arc::clone(&self.shared);
-            self.streams
-                .push(Box::pin(stream::run(shared, resolver, accepted)));
-        }
+        let shared = Arc::clone(&self.shared);
+        self.streams
+            .push(Box::pin(stream::run(shared, resolver, accepted)));
     }
 
     /// Does what an event asks for; whether the connection goes on.

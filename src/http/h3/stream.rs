@@ -1,33 +1,27 @@
 //! One HTTP/3 stream: its request to the seam, and its response back within the client's windows.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use ::h3::error::{Code, StreamError};
-use ::h3::quic::{RecvStream as _, SendStream as _};
+use ::h3::quic::RecvStream as _;
 use ::h3::server::{RequestResolver, RequestStream};
 use bytes::{Buf, Bytes};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, Entry, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::Shared;
 use super::content::{Content, Half, Rest};
-use super::sending::{Line, Sending};
+use super::sending::{Gone, Line, Sending};
 use super::wire::{Accepted, Both, Stopped, Wire};
 use crate::clock::LazyTimer;
-use crate::http::date::date;
+use crate::http::multiplexed;
 use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
 use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Reason, Refusal};
-
-/// The half of a stream that a response goes on.
-type Out = RequestStream<Sending, Bytes>;
 
 /// Serves a stream to its end.
 pub(super) async fn run(
@@ -35,17 +29,22 @@ pub(super) async fn run(
     resolver: RequestResolver<Wire, Bytes>,
     accepted: Accepted,
 ) {
-    let Some((request, stream)) = read_head(&shared, resolver, &accepted.line).await else {
-        return;
-    };
-    let (out, half) = stream.split();
-    let rest = Arc::<Rest>::default();
+    let Accepted {
+        line,
+        stopped,
+        sending,
+    } = accepted;
     let mut stream = Stream {
         shared,
-        out,
-        line: Arc::clone(&accepted.line),
-        stopped: accepted.stopped,
+        sending,
+        line,
+        stopped,
     };
+    let Some((request, both)) = stream.read_head(resolver).await else {
+        return;
+    };
+    let (_, half) = both.split();
+    let rest = Arc::<Rest>::default();
     if stream.answer(request, half, &rest).await {
         finish_reading(&rest).await;
     } else if let Some(mut unread) = rest.take_unread() {
@@ -55,46 +54,6 @@ pub(super) async fn run(
         });
     }
     stream.finish_sending().await;
-}
-
-/// The request's head, within its time; none where there is none to answer.
-async fn read_head(
-    shared: &Shared,
-    mut resolver: RequestResolver<Wire, Bytes>,
-    line: &Line,
-) -> Option<(Request<()>, RequestStream<Both, Bytes>)> {
-    let began = Instant::now();
-    let mut timer = LazyTimer::default();
-    let frame = poll_fn(|cx| {
-        let polled = resolver.frame_stream.poll_next(cx).map(Some);
-        if polled.is_pending() && timer.poll_until(began + shared.header_wait, Instant::now(), cx) {
-            return Poll::Ready(None);
-        }
-        polled
-    })
-    .await;
-    let Some(frame) = frame else {
-        let detail = "a request's fields were not complete within limits.header_wait";
-        shared.tell(&Refusal::new(Reason::TimerHeaderWait, detail));
-        let code = Code::H3_REQUEST_CANCELLED.value();
-        resolver.frame_stream.stream.stop_sending(code);
-        resolver.frame_stream.reset(code);
-        return None;
-    };
-    if let Some(fault) = line.fault() {
-        shared.tell(&Refusal::new(Reason::H3Protocol, fault));
-        let code = Code::H3_MESSAGE_ERROR.value();
-        resolver.frame_stream.stream.stop_sending(code);
-        resolver.frame_stream.reset(code);
-        return None;
-    }
-    let resolved = match resolver.accept_with_frame(frame) {
-        Ok(resolved) => resolved.resolve().await,
-        Err(error) => Err(error),
-    };
-    resolved
-        .inspect_err(|error| shared.tell_stream_error(error))
-        .ok()
 }
 
 /// Reads what a client still sends of a request that is answered. To refuse it would be counted as an error by many
@@ -121,7 +80,7 @@ async fn finish_reading(rest: &Rest) {
 
 struct Stream {
     shared: Arc<Shared>,
-    out: Out,
+    sending: Sending,
     line: Arc<Line>,
     stopped: Stopped,
 }
@@ -137,11 +96,80 @@ enum Ended {
 }
 
 impl Stream {
+    /// The request's head, within its time; none where there is none to answer.
+    async fn read_head(
+        &mut self,
+        mut resolver: RequestResolver<Wire, Bytes>,
+    ) -> Option<(Request<()>, RequestStream<Both, Bytes>)> {
+        let began = Instant::now();
+        let mut timer = LazyTimer::default();
+        let until = began + self.shared.header_wait;
+        let frame = poll_fn(|cx| {
+            let polled = resolver.frame_stream.poll_next(cx).map(Some);
+            if polled.is_pending() && timer.poll_until(until, Instant::now(), cx) {
+                return Poll::Ready(None);
+            }
+            polled
+        })
+        .await;
+        let refused = match (frame, self.line.fault()) {
+            (None, _) => {
+                let detail = "a request's fields were not complete within limits.header_wait";
+                let refusal = Refusal::new(Reason::TimerHeaderWait, detail);
+                Err((refusal, Code::H3_REQUEST_CANCELLED))
+            }
+            (Some(_), Some(fault)) => {
+                let refusal = Refusal::new(Reason::H3Protocol, fault);
+                Err((refusal, Code::H3_MESSAGE_ERROR))
+            }
+            (Some(frame), None) => Ok(frame),
+        };
+        let frame = match refused {
+            Ok(frame) => frame,
+            Err((refusal, code)) => {
+                self.shared.tell(&refusal);
+                resolver.frame_stream.stream.stop_sending(code.value());
+                self.sending.reset(code);
+                return None;
+            }
+        };
+        let resolved = match resolver.accept_with_frame(frame) {
+            Ok(resolved) => resolved.resolve().await,
+            Err(error) => Err(error),
+        };
+        match resolved {
+            Ok(resolved) => Some(resolved),
+            Err(error) => {
+                self.shared.tell_stream_error(&error);
+                self.end_unread(&error).await;
+                None
+            }
+        }
+    }
+
+    /// Answers or resets a stream that no request could be made of.
+    async fn end_unread(&mut self, error: &StreamError) {
+        match error {
+            StreamError::HeaderTooBig { .. } => {
+                let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                let mut headers = http::HeaderMap::new();
+                multiplexed::complete(&mut headers, &Body::empty());
+                self.sending.put_head(status, &headers);
+                let written = poll_fn(|cx| self.sending.poll_written(cx));
+                // A client that does not take it goes without.
+                if matches!(tokio::time::timeout(LINGER, written).await, Ok(Ok(()))) {
+                    let _ = self.sending.finish();
+                }
+            }
+            StreamError::StreamError { code, .. } => self.sending.reset(*code),
+            _ => self.sending.reset(Code::H3_REQUEST_CANCELLED),
+        }
+    }
+
     /// Answers a request; whether a whole response was sent.
-    async fn answer(&mut self, request: Request<()>, half: Half, rest: &Arc<Rest>) -> bool {
-        let (mut parts, ()) = request.into_parts();
+    async fn answer(&mut self, mut request: Request<()>, half: Half, rest: &Arc<Rest>) -> bool {
         let edge = self.shared.thread.edge();
-        if let Some(fault) = malformed(&parts) {
+        if let Some(fault) = multiplexed::fault(&request) {
             drop(Content::new(
                 half,
                 None,
@@ -150,15 +178,12 @@ impl Stream {
                 Arc::clone(rest),
             ));
             self.shared.tell(&Refusal::new(Reason::H3Protocol, fault));
-            self.out.stop_stream(Code::H3_MESSAGE_ERROR);
+            self.sending.reset(Code::H3_MESSAGE_ERROR);
             return false;
         }
-        // Crumbs count as what they are: a hundred thousand of them are no one field.
-        if parts.headers.len() <= edge.limits.max_header_fields {
-            join_cookies(&mut parts.headers);
-        }
-        let length = parts.headers.get(CONTENT_LENGTH).and_then(length_of);
         let fields_max = edge.limits.max_header_fields;
+        multiplexed::join_cookies(request.headers_mut(), fields_max);
+        let length = multiplexed::content_length(&request);
         let line = Arc::clone(&self.line);
         let mut content = Content::new(half, length, fields_max, line, Arc::clone(rest));
         poll_fn(|cx| {
@@ -169,11 +194,10 @@ impl Stream {
         if rest.is_malformed() {
             return self.refuse_malformed();
         }
-        let expects = (parts.headers.get(http::header::EXPECT))
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let expects = multiplexed::expects_continue(&request);
         let in_flight = self.shared.in_flight.enter();
         let connection = &self.shared.connection;
-        let serving = if head_bytes(&parts) > edge.limits.max_request_bytes {
+        let serving = if head_bytes(&request) > edge.limits.max_request_bytes {
             let refusal = Refusal::new(
                 Reason::RequestLength,
                 "the request's fields are longer than limits.max_request_bytes",
@@ -186,7 +210,7 @@ impl Stream {
                 in_flight,
             ))
         } else {
-            let request = Request::from_parts(parts, content);
+            let request = request.map(|()| content);
             serve(&edge, connection, Protocol::Http3, request, in_flight)
         };
         let answer = match serving {
@@ -207,7 +231,7 @@ impl Stream {
             Reason::H3Protocol,
             "a request's content is not as long as its Content-Length says, or its trailers are none",
         ));
-        self.out.stop_stream(Code::H3_MESSAGE_ERROR);
+        self.sending.reset(Code::H3_MESSAGE_ERROR);
         false
     }
 
@@ -228,66 +252,48 @@ impl Stream {
             if let Some(answer) = answer {
                 return answer;
             }
-            let mut head = Response::new(());
-            *head.status_mut() = StatusCode::CONTINUE;
+            let none = http::HeaderMap::new();
+            self.sending.put_head(StatusCode::CONTINUE, &none);
             // A client that is gone by now is told nothing.
-            let _ = self.out.send_response(head).await;
+            let _ = poll_fn(|cx| self.sending.poll_written(cx)).await;
         }
     }
 
     /// Sends an answer; whether it was sent whole.
     async fn send(&mut self, answer: Answer) -> bool {
         let Answer::Response { response, .. } = answer else {
-            self.out.stop_stream(Code::H3_REQUEST_REJECTED);
+            self.sending.reset(Code::H3_REQUEST_REJECTED);
             return false;
         };
         let (mut head, mut body) = response.into_parts();
-        strip_connection_fields(&mut head.headers);
-        if let Entry::Vacant(place) = head.headers.entry(DATE) {
-            place.insert(date());
-        }
-        if !body.is_end_stream()
-            && let Some(length) = body.size_hint().exact()
-            && let Entry::Vacant(place) = head.headers.entry(CONTENT_LENGTH)
-        {
-            place.insert(HeaderValue::from(length));
-        }
-        let mut stall = SendStall::new(self.shared.min_send_rate);
-        let sent = self
-            .send_all(Response::from_parts(head, ()), &mut body, &mut stall)
-            .await;
-        match sent {
+        multiplexed::complete(&mut head.headers, &body);
+        self.sending.put_head(head.status, &head.headers);
+        drop(head);
+        match self.send_content(&mut body).await {
             Ok(()) => return true,
             Err(Ended::Gone) => {}
             Err(Ended::Slow(refusal)) => {
                 self.shared.tell(&refusal);
-                self.out.stop_stream(Code::H3_REQUEST_CANCELLED);
+                self.sending.reset(Code::H3_REQUEST_CANCELLED);
             }
-            Err(Ended::Broken) => self.out.stop_stream(Code::H3_INTERNAL_ERROR),
+            Err(Ended::Broken) => self.sending.reset(Code::H3_INTERNAL_ERROR),
         }
         false
     }
 
-    async fn send_all(
-        &mut self,
-        head: Response<()>,
-        body: &mut Body,
-        stall: &mut SendStall,
-    ) -> Result<(), Ended> {
-        let (shared, line) = (&*self.shared, &*self.line);
-        if body.full_len().is_some() {
-            line.gather();
-        }
-        watched(shared, line, stall, self.out.send_response(head)).await?;
+    /// Sends content, behind the head.
+    async fn send_content(&mut self, body: &mut Body) -> Result<(), Ended> {
+        let mut stall = SendStall::new(self.shared.min_send_rate);
         if let Some(content) = body.take_full() {
             if !content.is_empty() {
-                watched(shared, line, stall, self.out.send_data(content)).await?;
+                self.sending.put_data(content);
             }
+            self.written(&mut stall).await?;
         } else {
-            self.send_pieces(body, stall).await?;
+            self.written(&mut stall).await?;
+            self.send_pieces(body, &mut stall).await?;
         }
-        let (shared, line) = (&*self.shared, &*self.line);
-        watched(shared, line, stall, self.out.finish()).await
+        self.sending.finish().map_err(|Gone| Ended::Gone)
     }
 
     /// Sends content as it comes and as the client's windows take it.
@@ -308,22 +314,42 @@ impl Stream {
                     return Err(Ended::Broken);
                 }
             };
-            let (shared, line) = (&*self.shared, &*self.line);
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
-                    watched(shared, line, stall, self.out.send_data(data)).await?;
+                    self.sending.put_data(data);
+                    self.written(stall).await?;
                     stall.taken_all();
                 }
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
-                        watched(shared, line, stall, self.out.send_trailers(trailers)).await?;
-                        break;
+                        self.sending.put_trailers(&trailers);
+                        return self.written(stall).await;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Waits until the client's windows have taken what was put, and no longer than the client's least rate allows.
+    async fn written(&mut self, stall: &mut SendStall) -> Result<(), Ended> {
+        let mut before = self.line.taken();
+        poll_fn(|cx| match self.sending.poll_written(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(Gone)) => Poll::Ready(Err(Ended::Gone)),
+            Poll::Pending => {
+                let now = self.line.taken();
+                stall.taken(usize::try_from(now - before).unwrap_or(usize::MAX));
+                before = now;
+                // A slow line is shared by the streams on it: each owes its part of the least rate.
+                match stall.blocked(cx, self.shared.in_flight.count()) {
+                    Ok(()) => Poll::Pending,
+                    Err(refusal) => Poll::Ready(Err(Ended::Slow(refusal))),
+                }
+            }
+        })
+        .await
     }
 
     /// On a connection that is about to end, a response is at its end only when the client has it.
@@ -335,117 +361,16 @@ impl Stream {
     }
 }
 
-/// Waits until the client's windows have taken something, and no longer than the client's least rate allows.
-async fn watched(
-    shared: &Shared,
-    line: &Line,
-    stall: &mut SendStall,
-    sending: impl Future<Output = Result<(), StreamError>>,
-) -> Result<(), Ended> {
-    let mut sending = pin!(sending);
-    let mut before = line.taken();
-    poll_fn(|cx: &mut Context<'_>| match sending.as_mut().poll(cx) {
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(_)) => Poll::Ready(Err(Ended::Gone)),
-        Poll::Pending => {
-            let now = line.taken();
-            stall.taken(usize::try_from(now - before).unwrap_or(usize::MAX));
-            before = now;
-            // A slow line is shared by the streams on it: each owes its part of the least rate.
-            match stall.blocked(cx, shared.in_flight.count()) {
-                Ok(()) => Poll::Pending,
-                Err(refusal) => Poll::Ready(Err(Ended::Slow(refusal))),
-            }
-        }
-    })
-    .await
-}
-
-/// What the h3 crate lets pass, and an HTTP/1.1 reader behind us might read otherwise: fields that speak of an HTTP/1.1
-/// connection (RFC 9114 section 4.2), whitespace around a value (RFC 9110 section 5.5), a target without a path (RFC 9114
-/// section 4.3.1), and a length that is none (section 4.1.2).
-fn malformed(parts: &http::request::Parts) -> Option<&'static str> {
-    let headers = &parts.headers;
-    if (headers.keys()).any(|name| CONNECTION_FIELDS.contains(name)) {
-        return Some("a request has a field that speaks of an HTTP/1.1 connection");
-    }
-    if (headers.get(TE)).is_some_and(|te| te.as_bytes() != b"trailers") {
-        return Some("a request's TE says something else than trailers");
-    }
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let padded = |value: &HeaderValue| {
-        is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
-    };
-    if headers.values().any(padded) {
-        return Some("a request has whitespace around a field's value");
-    }
-    if (parts.uri.path_and_query()).is_some_and(|target| target.as_str().starts_with('?')) {
-        return Some("a request's target has no path");
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let first = lengths.next()?;
-    if length_of(first).is_none() || lengths.any(|other| other != first) {
-        return Some("a request's Content-Length is no length");
-    }
-    None
-}
-
-/// A Content-Length: digits, and nothing else (RFC 9110 section 8.6).
-fn length_of(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok()?;
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
 /// The size of a head, as SETTINGS_MAX_FIELD_SECTION_SIZE counts it (RFC 9114 section 4.2.2).
-fn head_bytes(parts: &http::request::Parts) -> usize {
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len())
-        + parts
-            .uri
-            .authority()
-            .map_or(0, |authority| authority.as_str().len());
-    let fields = (parts.headers.iter()).map(|(name, value)| name.as_str().len() + value.len());
-    let method = parts.method.as_str().len();
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = (uri.authority()).map_or(0, |authority| authority.as_str().len());
+    let target = path + authority;
+    let fields = (request.headers().iter()).map(|(name, value)| name.as_str().len() + value.len());
+    let method = request.method().as_str().len();
     fields.map(|bytes| bytes + FIELD_OVERHEAD).sum::<usize>() + target + method + PSEUDO_OVERHEAD
 }
-
-/// RFC 9114 section 4.2.1: a client may send cookies in several fields, for compression; everything behind HTTP/3 knows one.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(COOKIE).iter();
-    if crumbs.next().is_none() || crumbs.next().is_none() {
-        return;
-    }
-    let joined = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect::<Vec<_>>()
-        .join(&b"; "[..]);
-    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
-        headers.insert(COOKIE, joined);
-    }
-}
-
-/// Fields that speak of an HTTP/1.1 connection have no place in HTTP/3 (RFC 9114 section 4.2).
-fn strip_connection_fields(headers: &mut HeaderMap) {
-    if headers.keys().any(|name| CONNECTION_FIELDS.contains(name)) {
-        for name in &CONNECTION_FIELDS {
-            headers.remove(name);
-        }
-    }
-}
-
-static CONNECTION_FIELDS: [HeaderName; 5] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// What a field counts beside its name and value.
 const FIELD_OVERHEAD: usize = 32;

@@ -19,7 +19,7 @@ use quinn::{ConnectionError, ReadError, StoppedError, VarInt};
 use super::fields::{self, Section};
 use super::frames::{Frames, Seen};
 use super::meter::Gauge;
-use super::sending::{Line, Sending};
+use super::sending::{Control, Line, Sending, Unsent};
 
 /// A connection.
 pub(super) struct Wire {
@@ -41,6 +41,8 @@ type Opening =
 pub(super) struct Accepted {
     /// What passed.
     pub(super) line: Arc<Line>,
+    /// What the response goes on.
+    pub(super) sending: Sending,
     /// Ends when the client wants no more of the response, or has all of it.
     pub(super) stopped: Stopped,
 }
@@ -63,7 +65,7 @@ pub(super) struct Opener {
 
 /// Both directions of a request's stream.
 pub(super) struct Both {
-    sending: Sending,
+    unsent: Unsent,
     receiving: Receiving,
 }
 
@@ -118,14 +120,16 @@ impl quic::Connection<Bytes> for Wire {
     ) -> Poll<Result<Both, ConnectionErrorIncoming>> {
         let (send, receive) = ready!(next(&mut self.both_ways, cx))?;
         let line = Arc::<Line>::default();
+        let unsent = Unsent(stream_id(send.id()));
         self.gauge.accepted(Accepted {
             line: Arc::clone(&line),
             stopped: Box::pin(send.stopped()),
+            sending: Sending::new(send, Arc::clone(&line)),
         });
         let gauge = Arc::clone(&self.gauge);
         let frames = Frames::of_request();
         Poll::Ready(Ok(Both {
-            sending: Sending::new(send, Arc::clone(&line)),
+            unsent,
             receiving: Receiving::new(receive, frames, line, gauge),
         }))
     }
@@ -151,7 +155,7 @@ fn next<T>(
 
 impl OpenStreams<Bytes> for Wire {
     type BidiStream = Both;
-    type SendStream = Sending;
+    type SendStream = Control;
 
     fn poll_open_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<Both, StreamErrorIncoming>> {
         self.opener.poll_open_bidi(cx)
@@ -160,7 +164,7 @@ impl OpenStreams<Bytes> for Wire {
     fn poll_open_send(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Sending, StreamErrorIncoming>> {
+    ) -> Poll<Result<Control, StreamErrorIncoming>> {
         self.opener.poll_open_send(cx)
     }
 
@@ -171,7 +175,7 @@ impl OpenStreams<Bytes> for Wire {
 
 impl OpenStreams<Bytes> for Opener {
     type BidiStream = Both;
-    type SendStream = Sending;
+    type SendStream = Control;
 
     fn poll_open_bidi(&mut self, _: &mut Context<'_>) -> Poll<Result<Both, StreamErrorIncoming>> {
         // RFC 9114 section 6.1: a server opens none.
@@ -182,7 +186,7 @@ impl OpenStreams<Bytes> for Opener {
     fn poll_open_send(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Sending, StreamErrorIncoming>> {
+    ) -> Poll<Result<Control, StreamErrorIncoming>> {
         let quic = &self.quic;
         let opening = self.opening.get_or_insert_with(|| {
             let quic = quic.clone();
@@ -191,7 +195,7 @@ impl OpenStreams<Bytes> for Opener {
         let opened = ready!(opening.as_mut().poll(cx));
         self.opening = None;
         Poll::Ready(match opened {
-            Ok(stream) => Ok(Sending::new(stream, Arc::default())),
+            Ok(stream) => Ok(Control::new(stream)),
             Err(error) => Err(of_connection(lost(error))),
         })
     }
@@ -289,33 +293,33 @@ impl quic::RecvStream for Receiving {
 }
 
 impl BidiStream<Bytes> for Both {
-    type SendStream = Sending;
+    type SendStream = Unsent;
     type RecvStream = Receiving;
 
-    fn split(self) -> (Sending, Receiving) {
-        (self.sending, self.receiving)
+    fn split(self) -> (Unsent, Receiving) {
+        (self.unsent, self.receiving)
     }
 }
 
 impl quic::SendStream<Bytes> for Both {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        self.sending.poll_ready(cx)
+        self.unsent.poll_ready(cx)
     }
 
     fn send_data<D: Into<WriteBuf<Bytes>>>(&mut self, data: D) -> Result<(), StreamErrorIncoming> {
-        self.sending.send_data(data)
+        self.unsent.send_data(data)
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        self.sending.poll_finish(cx)
+        self.unsent.poll_finish(cx)
     }
 
     fn reset(&mut self, code: u64) {
-        self.sending.reset(code);
+        self.unsent.reset(code);
     }
 
     fn send_id(&self) -> StreamId {
-        self.sending.send_id()
+        self.unsent.send_id()
     }
 }
 
