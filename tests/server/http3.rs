@@ -1,6 +1,7 @@
 //! HTTP/3, asked by quinn and h3.
 
 mod aioquic;
+mod control;
 mod handshakes;
 mod life;
 mod rules;

@@ -78,7 +78,13 @@ impl Gauge {
 
     /// A stream was accepted; the h3 crate hands on only that there is one.
     pub(super) fn accepted(&self, accepted: Accepted) {
-        self.readings().accepted = Some(accepted);
+        let before = self.readings().accepted.replace(accepted);
+        before.into_iter().for_each(Accepted::reject);
+    }
+
+    /// The stream that was accepted last, h3 has rejected by itself.
+    pub(super) fn reject_accepted(&self) {
+        self.take_accepted().into_iter().for_each(Accepted::reject);
     }
 
     /// The stream that was accepted last.

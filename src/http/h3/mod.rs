@@ -230,6 +230,7 @@ impl Driver {
                     streams: &mut self.streams,
                     in_flight: &self.shared.in_flight,
                     ending: self.ending,
+                let rejects = self.rejects;
                     idle_since: &mut self.idle_since,
                     timer: &mut self.timer,
                     idle: self.idle,
@@ -254,6 +255,9 @@ impl Driver {
                 })
                 .await
             };
+                    if rejects {
+                        gauge.reject_accepted();
+                    }
             if let Event::Accepted(resolver) = event {
                 self.begin(resolver);
                 accepted += 1;
@@ -272,15 +276,14 @@ impl Driver {
         self.idle_since = None;
         let accepted = self.gauge.take_accepted();
         debug_assert!(accepted.is_some(), "h3 hands on what it was handed");
-        let Some(mut accepted) = accepted else {
+        let Some(accepted) = accepted else {
             return;
         };
         if self.rejects {
             // h3 itself takes the very stream that its GOAWAY names as the first that it does not take.
             let code = Code::H3_REQUEST_REJECTED;
             resolver.frame_stream.stream.stop_sending(code.value());
-            accepted.sending.reset(code);
-            return;
+            return accepted.reject();
         }
         self.begun = true;
         let shared = Arc::clone(&self.shared);

@@ -43,7 +43,8 @@ pub(super) async fn run(
     let Some((request, both)) = stream.read_head(resolver).await else {
         return;
     };
-    let (_, half) = both.split();
+    // While it is held, h3 knows that the request is not done with, and does not take the connection for finished.
+    let (_undone, half) = both.split();
     let rest = Arc::<Rest>::default();
     if stream.answer(request, half, &rest).await {
         finish_reading(&rest).await;

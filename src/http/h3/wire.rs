@@ -47,6 +47,13 @@ pub(super) struct Accepted {
     pub(super) stopped: Stopped,
 }
 
+impl Accepted {
+    /// Tells the client that its request was not looked at. To let go of the stream would be to finish it: an empty response.
+    pub(super) fn reject(mut self) {
+        self.sending.reset(Code::H3_REQUEST_REJECTED);
+    }
+}
+
 /// See [`Accepted::stopped`].
 pub(super) type Stopped =
     Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync>>;

@@ -115,15 +115,18 @@ fn h3_comes_and_goes_with_a_reload() {
     block_on(handshake(&server, "localhost", b"h3")).expect("a handshake");
 }
 
+/// What is held back.
+pub(super) const HELD: &[u8] = b"/held";
+
 /// An upstream that answers `/held` when the gate is open, and all else at once.
-struct Held {
-    upstream: Upstream,
-    gate: Arc<RwLock<()>>,
+pub(super) struct Held {
+    pub(super) upstream: Upstream,
+    pub(super) gate: Arc<RwLock<()>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Held {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let (gate, asked) = (Arc::<RwLock<()>>::default(), Arc::<AtomicUsize>::default());
         let (before, counted) = (Arc::clone(&gate), Arc::clone(&asked));
         let upstream = Upstream::start(move |talk| {
@@ -149,8 +152,14 @@ impl Held {
         let request = request.expect("a request");
         let mut stream = client.requests.send_request(request).await.expect("sent");
         stream.finish().await.expect("finished");
-        until("the request upstream", || self.asked.load(Relaxed) > before).await;
+        self.is_asked(before + 1).await;
         stream
+    }
+
+    /// Waits until it has been asked for so often.
+    pub(super) async fn is_asked(&self, times: usize) {
+        let asked = || self.asked.load(Relaxed) >= times;
+        until("the request upstream", asked).await;
     }
 }
 

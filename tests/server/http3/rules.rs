@@ -7,12 +7,12 @@ use super::*;
 use crate::support::quic::handshake;
 
 /// Frame types (RFC 9114 section 7.2).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const SETTINGS: u8 = 4;
 
 /// The head of a GET of `https://localhost/`, with nothing from a dynamic table (RFC 9204 section 4.5).
-const GET: &[u8] = b"\0\0\xd1\xd7\xc1\x50\x09localhost";
+pub(super) const GET: &[u8] = b"\0\0\xd1\xd7\xc1\x50\x09localhost";
 const POST: &[u8] = b"\0\0\xd4\xd7\xc1\x50\x09localhost";
 
 /// A field by a name of its own.
@@ -28,7 +28,7 @@ fn field(name: &str, value: &str) -> Vec<u8> {
     bytes
 }
 
-fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("short") | 0x4000;
     [&[kind][..], &length.to_be_bytes(), payload].concat()
 }
