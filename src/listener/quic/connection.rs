@@ -39,6 +39,11 @@ impl Arriving {
         let tell = |refusal: &Refusal| handshake.tell(&edge.report, self.client, refusal);
         let connecting = match incoming.accept_with(Arc::new(config)) {
             Ok(connecting) => connecting,
+            // Anybody can send noise under any address; the log is not theirs to fill (RFC 9001 section 5.2: it is discarded).
+            Err(error) if !handshake.has_begun() => {
+                tracing::debug!(%error, "a first packet that is none");
+                return None;
+            }
             Err(error) => {
                 handshake.refusal(&error).iter().for_each(tell);
                 return None;

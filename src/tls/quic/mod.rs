@@ -82,6 +82,11 @@ impl QuicHandshake {
         Arc::clone(&self.shared) as Arc<dyn crypto::ServerConfig>
     }
 
+    /// Whether anything of a ClientHello has come. Packets before are of nobody: whoever means to connect can encrypt them.
+    pub fn has_begun(&self) -> bool {
+        !self.shared.known().hello.is_empty()
+    }
+
     /// What a handshake that is done has settled; given once.
     pub fn take_facts(&self) -> Option<TlsFacts> {
         self.shared.known().facts.take()
