@@ -17,6 +17,7 @@ fn follow(bytes: &[u8], piece: usize, of_request: bool) -> All {
     let (mut heads, mut fields, mut wholes) = (Vec::new(), Vec::new(), 0);
     for piece in bytes.chunks(piece) {
         frames.follow(piece, |seen| match seen {
+            Seen::OneWay(kind) => heads.push(Frame { kind, length: 0 }),
             Seen::Frame(frame) => heads.push(frame),
             Seen::Fields { part, whole } => {
                 fields.extend_from_slice(part);

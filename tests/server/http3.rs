@@ -2,6 +2,7 @@
 
 mod aioquic;
 mod control;
+mod floods;
 mod handshakes;
 mod life;
 mod rules;

@@ -9,6 +9,9 @@ pub const HEADERS: u64 = 1;
 /// A stream type (RFC 9114 section 6.2.1).
 const CONTROL: u64 = 0;
 
+/// The type of a stream that only servers open (RFC 9114 section 6.2.2).
+pub const PUSH: u64 = 1;
+
 /// A frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -21,6 +24,8 @@ pub struct Frame {
 /// What is shown of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen<'a> {
+    /// The type of a stream that goes one way.
+    OneWay(u64),
     /// A frame's head.
     Frame(Frame),
     /// What is in a HEADERS frame, as much as has come; `whole`: there is no more of it.
@@ -92,6 +97,9 @@ impl Frames {
                     let byte = bytes[0];
                     bytes = &bytes[1..];
                     if let Some(number) = self.number.push(byte) {
+                        if at == At::StreamType {
+                            show(Seen::OneWay(number));
+                        }
                         self.at = match at {
                             At::StreamType if number == CONTROL => At::Kind,
                             At::StreamType => At::Unframed,
@@ -111,8 +119,9 @@ impl Frames {
     /// Whether the stream may end here.
     pub fn may_end(&self) -> bool {
         match self.at {
-            At::Kind | At::StreamType => self.number.have == 0,
-            At::Unframed => true,
+            At::Kind => self.number.have == 0,
+            // RFC 9114 section 6.2: a stream may end before it has said what it is.
+            At::StreamType | At::Unframed => true,
             At::Length(_) | At::Payload { .. } => false,
         }
     }

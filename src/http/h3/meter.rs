@@ -45,6 +45,7 @@ struct Spent {
     resets: u32,
     empty: u32,
     other: u32,
+    refused: u32,
 }
 
 impl Gauge {
@@ -112,7 +113,22 @@ impl Gauge {
         }
     }
 
-    /// The client has taken a request back; whether the connection goes on.
+    /// A stream that goes one way has said what it is; whether the connection goes on.
+    pub(super) fn opened(&self, kind: u64) -> bool {
+        if kind == frames::PUSH {
+            let detail = "a client pushes nothing (RFC 9114 section 6.2.2)";
+            let refusal = Refusal::new(Reason::H3Protocol, detail);
+            return self.end(refusal, Code::H3_STREAM_CREATION_ERROR);
+        }
+        self.spend(|spent| spent.other += 1)
+    }
+
+    /// A stream was refused of which no request could be made, or whose response was not taken.
+    pub(super) fn refused(&self) {
+        self.spend(|spent| spent.refused += 1);
+    }
+
+    /// The client has taken a request back, or does not want its response any more; whether the connection goes on.
     pub(super) fn reset(&self) -> bool {
         self.spend(|spent| spent.resets += 1)
     }
@@ -170,7 +186,11 @@ impl Spent {
             ),
             (
                 self.other > 500,
-                "more than 500 frames that carry no request came within 10 s",
+                "more than 500 frames and streams that carry no request came within 10 s",
+            ),
+            (
+                self.refused > 100,
+                "more than 100 streams had to be refused within 10 s",
             ),
         ]
         .into_iter()

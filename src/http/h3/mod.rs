@@ -53,6 +53,7 @@ pub async fn drive(
         min_send_rate: limits.min_send_rate,
         header_wait: limits.header_wait,
         ending: AtomicBool::new(false),
+        gauge: Arc::clone(&gauge),
         thread,
     });
     let mut builder = ::h3::server::builder();
@@ -113,6 +114,7 @@ struct Shared {
     header_wait: Duration,
     /// The connection takes no new request.
     ending: AtomicBool,
+    gauge: Arc<Gauge>,
 }
 
 impl Shared {
@@ -122,6 +124,8 @@ impl Shared {
 
     /// Tells the error log of what concerns the connection, or a stream that no request was made of.
     fn tell(&self, refusal: &Refusal) {
+        // Whatever it is, it costs us a line.
+        self.gauge.refused();
         self.thread.edge().report.refused(&Refused {
             status: refusal.status().map(|status| status.as_u16()),
             detail: Some(&refusal.detail),
@@ -226,11 +230,11 @@ impl Driver {
         loop {
             let event = {
                 let mut accepting = pin!(self.h3.accept());
+                let rejects = self.rejects;
                 let rest = &mut Waiting {
                     streams: &mut self.streams,
                     in_flight: &self.shared.in_flight,
                     ending: self.ending,
-                let rejects = self.rejects;
                     idle_since: &mut self.idle_since,
                     timer: &mut self.timer,
                     idle: self.idle,
@@ -251,13 +255,13 @@ impl Driver {
                             Err(error) => Event::Over(Some(error)),
                         });
                     }
+                    if rejects {
+                        gauge.reject_accepted();
+                    }
                     rest.poll(cx)
                 })
                 .await
             };
-                    if rejects {
-                        gauge.reject_accepted();
-                    }
             if let Event::Accepted(resolver) = event {
                 self.begin(resolver);
                 accepted += 1;

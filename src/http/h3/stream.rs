@@ -218,7 +218,10 @@ impl Stream {
             Serving::Now(answer) => answer,
             Serving::Later(work) => match self.wait(work, expects.then_some(rest)).await {
                 Some(answer) => answer,
-                None => return false,
+                None => {
+                    self.shared.gauge.reset();
+                    return false;
+                }
             },
         };
         if rest.is_malformed() {
@@ -272,7 +275,9 @@ impl Stream {
         drop(head);
         match self.send_content(&mut body).await {
             Ok(()) => return true,
-            Err(Ended::Gone) => {}
+            Err(Ended::Gone) => {
+                self.shared.gauge.reset();
+            }
             Err(Ended::Slow(refusal)) => {
                 self.shared.tell(&refusal);
                 self.sending.reset(Code::H3_REQUEST_CANCELLED);

@@ -230,6 +230,7 @@ impl Receiving {
         let (block, section) = (&mut self.block, &mut self.section);
         let (gauge, line) = (&self.gauge, &self.line);
         self.frames.follow(bytes, |seen| match seen {
+            Seen::OneWay(kind) => goes_on &= gauge.opened(kind),
             Seen::Frame(frame) => goes_on &= gauge.received(frame),
             // What is longer than a block may be has ended the connection.
             Seen::Fields { .. } if !goes_on => {}

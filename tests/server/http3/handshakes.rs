@@ -163,7 +163,7 @@ fn a_handshake_that_goes_silent_ends_in_its_time() {
 }
 
 /// The packets that a client begins its handshake with.
-async fn first_packets(server: &Server) -> Vec<Vec<u8>> {
+pub(super) async fn first_packets(server: &Server) -> Vec<Vec<u8>> {
     let sink = crate::support::quic::socket();
     let to = sink.local_addr().expect("bound");
     let config = crate::support::quic::config(server, b"h3");
