@@ -205,3 +205,26 @@ fn requests_that_are_none_are_reset_and_disturb_no_other() {
     let lines = server.wait_errors("H3_Protocol", heads.len());
     assert_eq!(lines.len(), heads.len());
 }
+
+#[test]
+fn each_that_does_not_come_to_speak_is_told_once_and_why() {
+    let server = Site::default().start();
+    let messages = [
+        ("02000001", "no ClientHello"),
+        ("01ffffff00", "longer than 16384 bytes"),
+        (
+            "010000020303",
+            "a length inside the ClientHello does not fit",
+        ),
+    ];
+    for (count, (message, why)) in messages.into_iter().enumerate() {
+        aioquic(&server, "misspoken", &[message]);
+        let lines = server.wait_all_errors(count + 1);
+        assert_eq!(lines.len(), count + 1, "{lines:?}");
+        let line = &lines[count];
+        assert_eq!(line["reason"], "Tls_Other", "{line}");
+        assert_eq!(line["protocol"], "quic", "{line}");
+        let detail = line["detail"].as_str().expect("a detail");
+        assert!(detail.contains(why), "{line}");
+    }
+}

@@ -162,6 +162,30 @@ fn a_handshake_that_goes_silent_ends_in_its_time() {
     told(&server, "Tls_Timeout");
 }
 
+#[test]
+fn a_connection_too_many_is_refused_and_told() {
+    let server = Site {
+        head: "[limits]\nmax_connections_per_ip = 1\n".into(),
+        ..Site::default()
+    }
+    .start();
+    block_on(async {
+        let _client = Http3::connect(&server, "localhost").await;
+        let refused = handshake(&server, "localhost", b"h3").await;
+        let error = refused.map(|_| ()).expect_err("no handshake");
+        let ConnectionError::ConnectionClosed(close) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            close.error_code,
+            quinn::TransportErrorCode::CONNECTION_REFUSED
+        );
+    });
+    let line = server.wait_error("ConnLimit");
+    assert_eq!(line["protocol"], "quic", "{line}");
+    assert_eq!(server.errors().len(), 1);
+}
+
 /// The packets that a client begins its handshake with.
 pub(super) async fn first_packets(server: &Server) -> Vec<Vec<u8>> {
     let sink = crate::support::quic::socket();

@@ -8,6 +8,8 @@ should have come of it is for tests/server/http3/aioquic.rs to say.
 
 import asyncio
 import json
+import os
+import socket
 import sys
 from copy import copy
 
@@ -16,7 +18,10 @@ from aioquic.h3.connection import H3Connection, encode_frame
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.events import ConnectionTerminated, StopSendingReceived, StreamReset
+from aioquic.quic.packet import QuicFrameType, QuicPacketType
+from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.tls import Epoch
 
 DATA, HEADERS = 0x0, 0x1
@@ -248,7 +253,30 @@ async def malformed(heads):
     return {"malformed": told, "good": await client.ask()}
 
 
-SCENARIOS = [ask, early, together, retried, negotiated, renewed, moving, resumed, greased, malformed]
+async def misspoken(*messages):
+    """First packets as they should be, with these bytes where a ClientHello belongs."""
+    loop, answered = asyncio.get_running_loop(), []
+    for message in map(bytes.fromhex, messages):
+        server_id, crypto = os.urandom(8), CryptoPair()
+        crypto.setup_initial(server_id, is_client=True, version=1)
+        builder = QuicPacketBuilder(
+            host_cid=os.urandom(8), peer_cid=server_id, version=1, is_client=True, max_datagram_size=1200
+        )
+        builder.start_packet(QuicPacketType.INITIAL, crypto)
+        frame = builder.start_frame(QuicFrameType.CRYPTO, capacity=len(message) + 8)
+        frame.push_uint_var(0)
+        frame.push_uint_var(len(message))
+        frame.push_bytes(message)
+        datagrams, _ = builder.flush()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+            line.setblocking(False)
+            line.connect(("127.0.0.1", PORT))
+            line.send(datagrams[0].ljust(1200, b"\0"))
+            answered.append(len(await loop.sock_recv(line, 2048)))
+    return answered
+
+
+SCENARIOS = [ask, early, together, retried, negotiated, renewed, moving, resumed, greased, malformed, misspoken]
 
 
 async def main():
