@@ -228,3 +228,14 @@ fn each_that_does_not_come_to_speak_is_told_once_and_why() {
         assert!(detail.contains(why), "{line}");
     }
 }
+
+#[test]
+fn a_handshake_that_breaks_a_rule_of_quic_is_told() {
+    let server = Site::default().start();
+    let told = aioquic(&server, "impossible", &[]);
+    assert!(told.is_string(), "{told}");
+    let line = server.wait_error("Quic_Handshake");
+    assert_eq!(line["protocol"], "quic", "{line}");
+    assert_eq!(line["sni"], "localhost", "{line}");
+    assert_eq!(server.errors().len(), 1);
+}

@@ -134,10 +134,12 @@ class Client(QuicConnectionProtocol):
         before.close()
 
 
-async def connect(name="localhost", keep_tickets=None, **configuration):
+async def connect(name="localhost", keep_tickets=None, change=None, **configuration):
     configuration = QuicConfiguration(is_client=True, alpn_protocols=["h3"], server_name=name, **configuration)
     configuration.load_verify_locations(CA)
     quic = QuicConnection(configuration=configuration, session_ticket_handler=keep_tickets)
+    if change:
+        change(quic)
     client, loop = Client(quic), asyncio.get_running_loop()
     await loop.create_datagram_endpoint(lambda: client, local_addr=("127.0.0.1", 0))
     client.connect(("127.0.0.1", PORT))
@@ -253,6 +255,18 @@ async def malformed(heads):
     return {"malformed": told, "good": await client.ask()}
 
 
+async def impossible():
+    """A handshake with a transport parameter that nobody may have (RFC 9000 section 18.2)."""
+
+    def change(quic):
+        quic._local_ack_delay_exponent = 21
+
+    try:
+        await connect(change=change)
+    except ConnectionError as error:
+        return str(error)
+
+
 async def misspoken(*messages):
     """First packets as they should be, with these bytes where a ClientHello belongs."""
     loop, answered = asyncio.get_running_loop(), []
@@ -276,7 +290,7 @@ async def misspoken(*messages):
     return answered
 
 
-SCENARIOS = [ask, early, together, retried, negotiated, renewed, moving, resumed, greased, malformed, misspoken]
+SCENARIOS = [ask, early, together, retried, negotiated, renewed, moving, resumed, greased, malformed, impossible, misspoken]
 
 
 async def main():
