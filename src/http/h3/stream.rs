@@ -7,16 +7,16 @@ use std::task::Poll;
 
 use ::h3::error::{Code, StreamError};
 use ::h3::quic::RecvStream as _;
-use ::h3::server::{RequestResolver, RequestStream};
+use ::h3::server::RequestStream;
 use bytes::{Buf, Bytes};
 use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::content::{Content, Half, Rest};
 use super::sending::{Gone, Line, Sending};
-use super::wire::{Accepted, Both, Stopped, Wire};
+use super::wire::{Accepted, Both, Stopped};
+use super::{Resolver, Shared};
 use crate::clock::LazyTimer;
 use crate::http::multiplexed;
 use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
@@ -24,11 +24,7 @@ use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Reason, Refusal};
 
 /// Serves a stream to its end.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    resolver: RequestResolver<Wire, Bytes>,
-    accepted: Accepted,
-) {
+pub(super) async fn run(shared: Arc<Shared>, resolver: Box<Resolver>, accepted: Accepted) {
     let Accepted {
         line,
         stopped,
@@ -43,7 +39,7 @@ pub(super) async fn run(
     let Some((request, both)) = stream.read_head(resolver).await else {
         return;
     };
-    let (_, half) = both.split();
+    let half = Box::new(both.split().1);
     let rest = Arc::<Rest>::default();
     if stream.answer(request, half, &rest).await {
         finish_reading(&rest).await;
@@ -99,7 +95,7 @@ impl Stream {
     /// The request's head, within its time; none where there is none to answer.
     async fn read_head(
         &mut self,
-        mut resolver: RequestResolver<Wire, Bytes>,
+        mut resolver: Box<Resolver>,
     ) -> Option<(Request<()>, RequestStream<Both, Bytes>)> {
         let began = Instant::now();
         let mut timer = LazyTimer::default();
