@@ -193,11 +193,8 @@ impl Stream {
         let expects = multiplexed::expects_continue(&request);
         let in_flight = self.shared.in_flight.enter();
         let connection = &self.shared.connection;
-        let serving = if head_bytes(&request) > edge.limits.max_request_bytes {
-            let refusal = Refusal::new(
-                Reason::RequestLength,
-                "the request's fields are longer than limits.max_request_bytes",
-            );
+        let serving = if multiplexed::head_bytes(&request) > edge.limits.max_request_bytes {
+            let refusal = multiplexed::too_long();
             Serving::Now(refuse_unread(
                 &edge,
                 connection,
@@ -356,23 +353,6 @@ impl Stream {
         }
     }
 }
-
-/// The size of a head, as SETTINGS_MAX_FIELD_SECTION_SIZE counts it (RFC 9114 section 4.2.2).
-fn head_bytes<B>(request: &Request<B>) -> usize {
-    let uri = request.uri();
-    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
-    let authority = (uri.authority()).map_or(0, |authority| authority.as_str().len());
-    let target = path + authority;
-    let fields = (request.headers().iter()).map(|(name, value)| name.as_str().len() + value.len());
-    let method = request.method().as_str().len();
-    fields.map(|bytes| bytes + FIELD_OVERHEAD).sum::<usize>() + target + method + PSEUDO_OVERHEAD
-}
-
-/// What a field counts beside its name and value.
-const FIELD_OVERHEAD: usize = 32;
-
-/// `:method`, `:scheme`, `:authority` and `:path`, with `https`.
-const PSEUDO_OVERHEAD: usize = 4 * FIELD_OVERHEAD + 7 + 7 + 5 + 10 + 5;
 
 /// How much, and for how long, is still read of a request that is answered.
 const UNREAD_BYTES_MAX: usize = 256 * 1024;
