@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use http_body::Body as _;
 
 use super::date::date;
-use crate::model::{Body, BodyError, Reason};
+use crate::model::{Body, BodyError, Reason, Refusal};
 
 /// What their crates let pass, and an HTTP/1.1 reader behind us might read otherwise: fields that speak of an HTTP/1.1
 /// connection (RFC 9113 section 8.2.2, RFC 9114 section 4.2), whitespace around a value (RFC 9113 section 8.2.1), a
@@ -36,6 +36,29 @@ pub(super) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
 
 fn has_no_path(uri: &Uri) -> bool {
     (uri.path_and_query()).is_some_and(|target| target.as_str().starts_with('?'))
+}
+
+/// The size of a head, as SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2) and SETTINGS_MAX_FIELD_SECTION_SIZE (RFC 9114
+/// section 4.2.2) count it.
+pub(super) fn head_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = (uri.authority()).map_or(0, |authority| authority.as_str().len());
+    let method = request.method().as_str().len();
+    let fields = (request.headers().iter()).map(|(name, value)| name.as_str().len() + value.len());
+    fields.map(|bytes| bytes + FIELD_OVERHEAD).sum::<usize>()
+        + path
+        + authority
+        + method
+        + PSEUDO_OVERHEAD
+}
+
+/// What a longer head is refused with.
+pub(super) fn too_long() -> Refusal {
+    Refusal::new(
+        Reason::RequestLength,
+        "the request's fields are longer than limits.max_request_bytes",
+    )
 }
 
 /// RFC 9113 section 8.2.3, RFC 9114 section 4.2.1: a client may send cookies in several fields, for compression; everything
@@ -113,3 +136,9 @@ pub(super) fn bounded_trailers(trailers: HeaderMap, max: usize) -> Result<Header
 }
 
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// What a field counts beside its name and value.
+const FIELD_OVERHEAD: usize = 32;
+
+/// `:method`, `:scheme`, `:authority` and `:path`, with `https`.
+const PSEUDO_OVERHEAD: usize = 4 * FIELD_OVERHEAD + 7 + 7 + 5 + 10 + 5;

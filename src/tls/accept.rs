@@ -9,13 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 
-use super::failure::classify;
+use super::failure::{classify, tell};
 use super::hello::{self, NotTls, Reading};
-use super::ja4;
 use super::records::{Records, TlsStream};
 use super::table::TlsTable;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
-use crate::report::{Refused, Report};
+use crate::report::Report;
 
 /// A connection on which a handshake is to be made.
 pub struct Handshake<'a> {
@@ -210,23 +209,8 @@ impl<'a> Handshake<'a> {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        let hello = match hello::read(&self.hello) {
-            Reading::Hello(hello) => Some(hello),
-            _ => None,
-        };
-        let alpn = hello.as_ref().map(hello::ClientHello::offered_alpn);
-        let versions = hello.as_ref().map(hello::ClientHello::offered_versions);
-        let ja4 = hello.as_ref().map(ja4::ja4);
-        self.report.refused(&Refused {
-            sni: hello
-                .as_ref()
-                .and_then(|hello| hello.server_name.as_deref()),
-            alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
-            tls_version: versions.as_deref(),
-            ja4: ja4.as_deref(),
-            detail: Some(&refusal.detail),
-            ..Refused::new(refusal.reason, self.client, self.local, Protocol::Tls)
-        });
+        let whence = (self.client, self.local, Protocol::Tls);
+        tell(self.report, hello::read(&self.hello), refusal, whence);
     }
 
     /// Whether the client has sent anything.

@@ -4,7 +4,38 @@ use std::io;
 
 use rustls::{Error, PeerIncompatible};
 
-use crate::model::{Reason, Refusal};
+use super::hello::{ClientHello, Reading};
+use super::ja4::{ja4, ja4_over_quic};
+use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal};
+use crate::report::{Refused, Report};
+
+/// Tells the error log of a failed handshake, with all that its ClientHello says, as far as that has come.
+pub(super) fn tell(
+    report: &Report,
+    hello: Reading,
+    refusal: &Refusal,
+    (client, local, protocol): (ClientAddr, LocalAddr, Protocol),
+) {
+    let hello = match hello {
+        Reading::Hello(hello) => Some(hello),
+        _ => None,
+    };
+    let hello = hello.as_ref();
+    let alpn = hello.map(ClientHello::offered_alpn);
+    let versions = hello.map(ClientHello::offered_versions);
+    let ja4 = hello.map(|hello| match protocol {
+        Protocol::Quic => ja4_over_quic(hello),
+        _ => ja4(hello),
+    });
+    report.refused(&Refused {
+        sni: hello.and_then(|hello| hello.server_name.as_deref()),
+        alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
+        tls_version: versions.as_deref(),
+        ja4: ja4.as_deref(),
+        detail: Some(&refusal.detail),
+        ..Refused::new(refusal.reason, client, local, protocol)
+    });
+}
 
 /// Classifies what rustls, or the socket under it, said.
 pub(super) fn classify(error: &io::Error) -> Refusal {

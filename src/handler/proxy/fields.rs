@@ -30,6 +30,17 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (asks && !is_http).then(|| asked.clone())
 }
 
+/// Whether the protocol that an upstream changes to is one of those that were asked for (RFC 9110 section 7.8).
+pub(super) fn is_asked(asked: &HeaderValue, answer: &HeaderMap) -> bool {
+    let asked = asked.to_str().unwrap_or_default();
+    let mut chosen = listed(answer, &UPGRADE).peekable();
+    chosen.peek().is_some()
+        && chosen.all(|name| {
+            let mut asked = asked.split(',').map(str::trim);
+            asked.any(|asked| asked.eq_ignore_ascii_case(name))
+        })
+}
+
 /// The members of a list field, in all its lines.
 fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers

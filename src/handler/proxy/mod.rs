@@ -63,7 +63,7 @@ impl Proxy {
             let index = first.wrapping_add(step) % upstreams;
             match self.try_upstream(index, &mut outbound).await {
                 Ok((link, response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    let switch = self.switch(index, link, response, outbound.upgrade);
+                    let switch = self.switch(index, link, response, outbound.upgrade.take());
                     return Box::pin(switch).await;
                 }
                 Ok((link, response)) => {
@@ -140,12 +140,11 @@ impl Proxy {
         index: usize,
         mut link: Box<Link>,
         response: Response<Incoming>,
-        asked: bool,
+        asked: Option<HeaderValue>,
     ) -> Outcome {
-        if !asked {
-            return Err(
-                self.protocol_broken(index, "it switches protocols, which nobody asked for")
-            );
+        if !asked.is_some_and(|asked| fields::is_asked(&asked, response.headers())) {
+            let fault = "it switches to a protocol that nobody asked for";
+            return Err(self.protocol_broken(index, fault));
         }
         let (mut parts, _) = response.into_parts();
         let protocol = parts.headers.get(UPGRADE).cloned();

@@ -21,8 +21,8 @@ pub(super) struct Outbound {
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
     pub(super) repeatable: bool,
     pub(super) method: Method,
-    /// Whether the client asks to leave HTTP.
-    pub(super) upgrade: bool,
+    /// What the client asks to leave HTTP for.
+    pub(super) upgrade: Option<HeaderValue>,
 }
 
 impl Outbound {
@@ -51,7 +51,7 @@ impl Outbound {
             repeatable: empty && upgrade.is_none() && is_idempotent(&method),
             progress,
             method,
-            upgrade: upgrade.is_some(),
+            upgrade,
         })
     }
 

@@ -17,8 +17,8 @@ use super::wire::Receiving;
 use crate::http::multiplexed;
 use crate::model::{BodyError, Reason};
 
-/// The half of a stream that a request comes on.
-pub(super) type Half = RequestStream<Receiving, Bytes>;
+/// The half of a stream that a request comes on. It is large, and moves from hand to hand: hence the box.
+pub(super) type Half = Box<RequestStream<Receiving, Bytes>>;
 
 /// A request's content.
 pub(super) struct Content {

@@ -165,6 +165,9 @@ impl Shared {
     }
 }
 
+/// A stream that was accepted, as h3 has it: large, and moved from hand to hand.
+type Resolver = RequestResolver<Wire, Bytes>;
+
 /// A stream that is served.
 type Streaming = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -195,12 +198,8 @@ enum Ending {
 }
 
 /// What there is to be done next.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly every event is a stream that was accepted, and a box for each would cost more than the move"
-)]
 enum Event {
-    Accepted(RequestResolver<Wire, Bytes>),
+    Accepted(Box<Resolver>),
     /// The connection is at its end.
     Over(Option<ConnectionError>),
     /// It breaks a rule, or costs too much.
@@ -250,7 +249,7 @@ impl Driver {
                     }
                     if let Poll::Ready(next) = accepting.as_mut().poll(cx) {
                         return Poll::Ready(match next {
-                            Ok(Some(resolver)) => Event::Accepted(resolver),
+                            Ok(Some(resolver)) => Event::Accepted(Box::new(resolver)),
                             Ok(None) => Event::Over(None),
                             Err(error) => Event::Over(Some(error)),
                         });
@@ -276,7 +275,7 @@ impl Driver {
         }
     }
 
-    fn begin(&mut self, mut resolver: RequestResolver<Wire, Bytes>) {
+    fn begin(&mut self, mut resolver: Box<Resolver>) {
         self.idle_since = None;
         let accepted = self.gauge.take_accepted();
         debug_assert!(accepted.is_some(), "h3 hands on what it was handed");

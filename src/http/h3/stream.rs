@@ -7,16 +7,16 @@ use std::task::Poll;
 
 use ::h3::error::{Code, StreamError};
 use ::h3::quic::RecvStream as _;
-use ::h3::server::{RequestResolver, RequestStream};
+use ::h3::server::RequestStream;
 use bytes::{Buf, Bytes};
 use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::content::{Content, Half, Rest};
 use super::sending::{Gone, Line, Sending};
-use super::wire::{Accepted, Both, Stopped, Wire};
+use super::wire::{Accepted, Both, Stopped};
+use super::{Resolver, Shared};
 use crate::clock::LazyTimer;
 use crate::http::multiplexed;
 use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
@@ -24,11 +24,7 @@ use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Reason, Refusal};
 
 /// Serves a stream to its end.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    resolver: RequestResolver<Wire, Bytes>,
-    accepted: Accepted,
-) {
+pub(super) async fn run(shared: Arc<Shared>, resolver: Box<Resolver>, accepted: Accepted) {
     let Accepted {
         line,
         stopped,
@@ -45,6 +41,7 @@ pub(super) async fn run(
     };
     // While it is held, h3 knows that the request is not done with, and does not take the connection for finished.
     let (_undone, half) = both.split();
+    let half = Box::new(half);
     let rest = Arc::<Rest>::default();
     if stream.answer(request, half, &rest).await {
         finish_reading(&rest).await;
@@ -100,7 +97,7 @@ impl Stream {
     /// The request's head, within its time; none where there is none to answer.
     async fn read_head(
         &mut self,
-        mut resolver: RequestResolver<Wire, Bytes>,
+        mut resolver: Box<Resolver>,
     ) -> Option<(Request<()>, RequestStream<Both, Bytes>)> {
         let began = Instant::now();
         let mut timer = LazyTimer::default();
@@ -198,11 +195,8 @@ impl Stream {
         let expects = multiplexed::expects_continue(&request);
         let in_flight = self.shared.in_flight.enter();
         let connection = &self.shared.connection;
-        let serving = if head_bytes(&request) > edge.limits.max_request_bytes {
-            let refusal = Refusal::new(
-                Reason::RequestLength,
-                "the request's fields are longer than limits.max_request_bytes",
-            );
+        let serving = if multiplexed::head_bytes(&request) > edge.limits.max_request_bytes {
+            let refusal = multiplexed::too_long();
             Serving::Now(refuse_unread(
                 &edge,
                 connection,
@@ -366,23 +360,6 @@ impl Stream {
         }
     }
 }
-
-/// The size of a head, as SETTINGS_MAX_FIELD_SECTION_SIZE counts it (RFC 9114 section 4.2.2).
-fn head_bytes<B>(request: &Request<B>) -> usize {
-    let uri = request.uri();
-    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
-    let authority = (uri.authority()).map_or(0, |authority| authority.as_str().len());
-    let target = path + authority;
-    let fields = (request.headers().iter()).map(|(name, value)| name.as_str().len() + value.len());
-    let method = request.method().as_str().len();
-    fields.map(|bytes| bytes + FIELD_OVERHEAD).sum::<usize>() + target + method + PSEUDO_OVERHEAD
-}
-
-/// What a field counts beside its name and value.
-const FIELD_OVERHEAD: usize = 32;
-
-/// `:method`, `:scheme`, `:authority` and `:path`, with `https`.
-const PSEUDO_OVERHEAD: usize = 4 * FIELD_OVERHEAD + 7 + 7 + 5 + 10 + 5;
 
 /// How much, and for how long, is still read of a request that is answered.
 const UNREAD_BYTES_MAX: usize = 256 * 1024;

@@ -14,12 +14,11 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use self::session::Session;
-use super::failure::classify_tls;
-use super::hello::{self, Reading};
-use super::ja4;
+use super::failure::{classify_tls, tell};
+use super::hello;
 use super::table::TlsTable;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
-use crate::report::{Refused, Report};
+use crate::report::Report;
 
 /// The keys of first packets, which anybody can derive (RFC 9001 section 5.2): no certificate has a part in them.
 #[derive(Clone)]
@@ -113,23 +112,9 @@ impl QuicHandshake {
 
     /// Tells the error log of a failed handshake, with all that its ClientHello says.
     pub fn tell(&self, report: &Report, client: ClientAddr, refusal: &Refusal) {
-        let hello = match hello::read_message(&self.shared.known().hello) {
-            Reading::Hello(hello) => Some(hello),
-            _ => None,
-        };
-        let alpn = hello.as_ref().map(hello::ClientHello::offered_alpn);
-        let versions = hello.as_ref().map(hello::ClientHello::offered_versions);
-        let ja4 = hello.as_ref().map(ja4::ja4_over_quic);
-        report.refused(&Refused {
-            sni: hello
-                .as_ref()
-                .and_then(|hello| hello.server_name.as_deref()),
-            alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
-            tls_version: versions.as_deref(),
-            ja4: ja4.as_deref(),
-            detail: Some(&refusal.detail),
-            ..Refused::new(refusal.reason, client, self.shared.local, Protocol::Quic)
-        });
+        let hello = hello::read_message(&self.shared.known().hello);
+        let whence = (client, self.shared.local, Protocol::Quic);
+        tell(report, hello, refusal, whence);
     }
 }
 

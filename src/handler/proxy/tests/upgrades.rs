@@ -72,6 +72,27 @@ async fn an_upstream_may_decline() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_switches_to_something_else_is_not_followed() {
+    for (asked, answer) in [
+        ("websocket", "Upgrade: h2c\r\n"),
+        ("websocket, tcp", "Upgrade: tcp, h2c\r\n"),
+        ("websocket", ""),
+    ] {
+        let upstream = Upstream::start().await;
+        let proxy = proxy([upstream.config()]);
+        let answer =
+            format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{answer}\r\n");
+        let (outcome, _peer) = tokio::join!(ask(&proxy, upgrade(asked)), upstream.answer(&answer));
+        let refusal = outcome.expect_err("a refusal");
+        assert_eq!(
+            refusal.reason,
+            Reason::UpstreamProtocol,
+            "{asked}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_goes_over_a_kept_connection_and_is_not_repeated() {
     let upstream = Upstream::start().await;
     let proxy = proxy([upstream.config()]);
