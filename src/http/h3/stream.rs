@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use ::h3::error::{Code, StreamError};
 use ::h3::quic::RecvStream as _;
 use ::h3::server::RequestStream;
 use bytes::{Buf, Bytes};
+use futures_util::FutureExt as _;
 use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::time::Instant;
@@ -24,6 +25,9 @@ use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Reason, Refusal};
 
 /// Serves a stream to its end.
+///
+/// A future is as large as the largest of its parts, and is moved whole into its box: what most requests do without is in a box
+/// of its own.
 pub(super) async fn run(shared: Arc<Shared>, resolver: Box<Resolver>, accepted: Accepted) {
     let Accepted {
         line,
@@ -43,23 +47,28 @@ pub(super) async fn run(shared: Arc<Shared>, resolver: Box<Resolver>, accepted: 
     let (_undone, half) = both.split();
     let half = Box::new(half);
     let rest = Arc::<Rest>::default();
-    if stream.answer(request, half, &rest).await {
-        finish_reading(&rest).await;
+    let sent = match stream.begin(request, half, &rest) {
+        Some((serving, expects)) => stream.answer(serving, expects, &rest).await,
+        None => false,
+    };
+    if sent {
+        if let Some(unread) = rest.take_unread() {
+            Box::pin(finish_reading(unread)).await;
+        }
     } else if let Some(mut unread) = rest.take_unread() {
         unread.stop_sending(match rest.is_malformed() {
             true => Code::H3_MESSAGE_ERROR,
             false => Code::H3_REQUEST_CANCELLED,
         });
     }
-    stream.finish_sending().await;
+    if stream.shared.is_ending() {
+        Box::pin(stream.finish_sending()).await;
+    }
 }
 
 /// Reads what a client still sends of a request that is answered. To refuse it would be counted as an error by many
 /// clients; beyond a bound it is refused with the code that says that there is none.
-async fn finish_reading(rest: &Rest) {
-    let Some(mut unread) = rest.take_unread() else {
-        return;
-    };
+async fn finish_reading(mut unread: Half) {
     let drained = async {
         let mut left = UNREAD_BYTES_MAX;
         while left > 0 {
@@ -131,15 +140,14 @@ impl Stream {
                 return None;
             }
         };
-        let resolved = match resolver.accept_with_frame(frame) {
-            Ok(resolved) => resolved.resolve().await,
-            Err(error) => Err(error),
-        };
+        // It would wait only to send something, and it has nothing to send on.
+        let resolved = (resolver.accept_with_frame(frame))
+            .and_then(|resolved| resolved.resolve().now_or_never().transpose());
         match resolved {
-            Ok(resolved) => Some(resolved),
+            Ok(resolved) => resolved,
             Err(error) => {
                 self.shared.tell_stream_error(&error);
-                self.end_unread(&error).await;
+                Box::pin(self.end_unread(&error)).await;
                 None
             }
         }
@@ -164,8 +172,14 @@ impl Stream {
         }
     }
 
-    /// Answers a request; whether a whole response was sent.
-    async fn answer(&mut self, mut request: Request<()>, half: Half, rest: &Arc<Rest>) -> bool {
+    /// Has a request answered, as far as that needs no waiting; and whether its client waits for 100 (Continue). None where
+    /// it is refused as malformed.
+    fn begin(
+        &mut self,
+        mut request: Request<()>,
+        half: Half,
+        rest: &Arc<Rest>,
+    ) -> Option<(Serving, bool)> {
         let edge = self.shared.thread.edge();
         if let Some(fault) = multiplexed::fault(&request) {
             drop(Content::new(
@@ -177,20 +191,18 @@ impl Stream {
             ));
             self.shared.tell(&Refusal::new(Reason::H3Protocol, fault));
             self.sending.reset(Code::H3_MESSAGE_ERROR);
-            return false;
+            return None;
         }
         let fields_max = edge.limits.max_header_fields;
         multiplexed::join_cookies(request.headers_mut(), fields_max);
         let length = multiplexed::content_length(&request);
         let line = Arc::clone(&self.line);
         let mut content = Content::new(half, length, fields_max, line, Arc::clone(rest));
-        poll_fn(|cx| {
-            content.peek(cx);
-            Poll::Ready(())
-        })
-        .await;
+        // Nobody is to be woken: whoever wants more of it will ask again.
+        content.peek(&mut Context::from_waker(Waker::noop()));
         if rest.is_malformed() {
-            return self.refuse_malformed();
+            self.refuse_malformed();
+            return None;
         }
         let expects = multiplexed::expects_continue(&request);
         let in_flight = self.shared.in_flight.enter();
@@ -208,6 +220,11 @@ impl Stream {
             let request = request.map(|()| content);
             serve(&edge, connection, Protocol::Http3, request, in_flight)
         };
+        Some((serving, expects))
+    }
+
+    /// Sends what a request is answered with; whether a whole response was sent.
+    async fn answer(&mut self, serving: Serving, expects: bool, rest: &Arc<Rest>) -> bool {
         let answer = match serving {
             Serving::Now(answer) => answer,
             Serving::Later(work) => match self.wait(work, expects.then_some(rest)).await {
@@ -219,18 +236,18 @@ impl Stream {
             },
         };
         if rest.is_malformed() {
-            return self.refuse_malformed();
+            self.refuse_malformed();
+            return false;
         }
         self.send(answer).await
     }
 
-    fn refuse_malformed(&mut self) -> bool {
+    fn refuse_malformed(&mut self) {
         self.shared.tell(&Refusal::new(
             Reason::H3Protocol,
             "a request's content is not as long as its Content-Length says, or its trailers are none",
         ));
         self.sending.reset(Code::H3_MESSAGE_ERROR);
-        false
     }
 
     /// Waits for the answer; none where the client wants it no more.
@@ -291,7 +308,7 @@ impl Stream {
             self.written(&mut stall).await?;
         } else {
             self.written(&mut stall).await?;
-            self.send_pieces(body, &mut stall).await?;
+            Box::pin(self.send_pieces(body, &mut stall)).await?;
         }
         self.sending.finish().map_err(|Gone| Ended::Gone)
     }
@@ -354,10 +371,8 @@ impl Stream {
 
     /// On a connection that is about to end, a response is at its end only when the client has it.
     async fn finish_sending(self) {
-        if self.shared.is_ending() {
-            // However it ends, the connection does not wait longer.
-            let _ = tokio::time::timeout(LINGER, self.stopped).await;
-        }
+        // However it ends, the connection does not wait longer.
+        let _ = tokio::time::timeout(LINGER, self.stopped).await;
     }
 }
 
