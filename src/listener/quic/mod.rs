@@ -192,8 +192,13 @@ impl Listener {
             if let Some((connection, facts)) = arriving.handshake(incoming).await {
                 drop((handshake, unvalidated));
                 arriving.serve(connection, facts).await;
+                drop(place);
+            } else if unvalidated.is_some() {
+                drop((arriving, handshake, place));
+                // It has had its line in the error log, under an address that may be anybody's.
+                tokio::time::sleep(FAILED_REST).await;
+                drop(unvalidated);
             }
-            drop(place);
         });
     }
 
@@ -254,6 +259,10 @@ const ONE_WAY_STREAMS_MAX: u32 = 8;
 
 /// Sent and not yet acknowledged, of all streams of a connection: 160 Mbit/s over a line of 100 ms.
 const SEND_WINDOW: u64 = 2 << 20;
+
+/// How long a handshake that failed goes on to count as one with a client that has not shown its address: otherwise a flood of
+/// those that fail at once would never come to be asked for it, and fill the log with addresses that are made up.
+const FAILED_REST: Duration = Duration::from_secs(10);
 
 const IDLE_GRACE: Duration = Duration::from_secs(5);
 

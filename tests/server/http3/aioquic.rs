@@ -239,3 +239,18 @@ fn a_handshake_that_breaks_a_rule_of_quic_is_told() {
     assert_eq!(line["sni"], "localhost", "{line}");
     assert_eq!(server.errors().len(), 1);
 }
+
+#[test]
+fn handshakes_that_fail_under_any_address_fill_no_log() {
+    let server = Site {
+        head: "[server]\nthreads = 1\n".into(),
+        ..Site::default()
+    }
+    .start();
+    // Each has a port of its own, and none shows that it is there.
+    aioquic(&server, "misspoken", &["02000001"; 300]);
+    let told = aioquic(&server, "retried", &[]);
+    assert_eq!(told["retries"], 1, "{told}");
+    assert_served(&told["response"], "Hello, World!");
+    assert_eq!(server.wait_all_errors(128).len(), 128);
+}

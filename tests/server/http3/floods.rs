@@ -311,7 +311,7 @@ fn an_address_that_is_not_shown_gets_three_times_what_came_from_it_and_at_most_t
         packets.push(length);
     }
     let received: usize = packets.iter().sum();
-    // quinn sends a packet whole that begins within the bound (its issue 1082).
+    // quinn sends a packet whole that begins within the bound (quinn-rs/quinn#1082).
     assert!(received < 3 * sent + 1200, "{packets:?} for {sent}");
     assert!(
         received > 2 * sent,
