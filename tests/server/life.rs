@@ -23,20 +23,31 @@ fn slow(head: &str, delay: &str) -> Site {
     }
 }
 
-/// A connection whose request is with the slow handler: once it is, another request finds the pool full. The one thread
-/// takes events in their order, so that the other can never come first.
+/// A connection whose request is with the slow handler: of two that ask at once, the one that is not told that the pool is full.
 fn in_flight(server: &Server) -> TcpStream {
-    let mut stream = raw::connect(server.http);
-    assert_eq!(raw::get(&mut stream, "/").0, 200);
-    let mut other = raw::connect(server.http);
+    let (mut one, mut other) = (raw::connect(server.http), raw::connect(server.http));
     loop {
-        raw::ask(&mut stream, "/slow");
-        if raw::get(&mut other, "/slow").0 == 503 {
-            return stream;
+        raw::ask(&mut one, "/slow");
+        raw::ask(&mut other, "/slow");
+        if !is_first_to_hear(&one, &other) {
+            std::mem::swap(&mut one, &mut other);
         }
-        // We were held up for so long that the request had ended before the other came.
-        raw::read_response(&mut stream);
+        if raw::read_response(&mut one).0.starts_with("HTTP/1.1 503 ") {
+            return other;
+        }
+        // We were held up for so long that the request had ended before we looked.
+        raw::read_response(&mut other);
     }
+}
+
+/// Waits until either is answered; whether it is `one`.
+fn is_first_to_hear(one: &TcpStream, other: &TcpStream) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let mut both = [one, other].map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN));
+    let patience = PollTimeout::try_from(PATIENCE).expect("a time that poll takes");
+    poll(&mut both, patience).expect("an answer");
+    both[0].any() == Some(true)
 }
 
 fn refuses_connections(port: u16) {
