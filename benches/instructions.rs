@@ -170,7 +170,7 @@ fn pipe_http1() -> Pipe {
     pipe(SMALL, false)
 }
 
-#[library_benchmark(config = at_most(1_600_000))]
+#[library_benchmark(config = at_most(1_450_000))]
 #[bench::http1(setup = pipe_http1)]
 fn hundred_requests(mut pipe: Pipe) -> Pipe {
     let Pipe {
