@@ -1,8 +1,9 @@
-//! Counting the requests of a connection whose response is not sent yet.
+//! Counting what is under way on a connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counts requests in flight: each holds an [`InFlight`], and leaves the count when that is dropped.
+/// Counts requests whose response is not sent yet: each holds an [`InFlight`], and leaves the count when that is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct FlightCount(Arc<()>);
 
@@ -24,4 +25,11 @@ impl FlightCount {
             _one: Arc::clone(&self.0),
         }
     }
+}
+
+/// Counts one more, and says how many that makes. One thread writes, so this need not be one step.
+pub(super) fn one_more(count: &AtomicU64) -> u64 {
+    let more = count.load(Relaxed) + 1;
+    count.store(more, Relaxed);
+    more
 }

@@ -5,6 +5,7 @@
 mod advertise;
 mod authority;
 mod body;
+mod budget;
 mod date;
 mod drain;
 mod edge;
@@ -24,5 +25,6 @@ pub use advertise::AltSvc;
 pub use drain::Drain;
 pub use edge::{BoundTo, Edge, Published, Thread, ThreadEdge};
 pub(crate) use in_flight::{FlightCount, InFlight};
+pub use multiplexed::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS_MAX};
 pub use serve::method_is_taken;
 pub use transport::{Transport, linger, turn_away};

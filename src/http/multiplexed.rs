@@ -1,5 +1,8 @@
 //! What requests and responses of HTTP/2 and HTTP/3 have alike, once their frames are read.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, Entry, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -7,7 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use http_body::Body as _;
 
 use super::date::date;
-use crate::model::{Body, BodyError, Reason, Refusal};
+use super::serve::{self, Serving, refuse_unread};
+use super::{InFlight, ThreadEdge};
+use crate::model::{Body, BodyError, Connection, Protocol, Reason, Refusal};
 
 /// What their crates let pass, and an HTTP/1.1 reader behind us might read otherwise: fields that speak of an HTTP/1.1
 /// connection (RFC 9113 section 8.2.2, RFC 9114 section 4.2), whitespace around a value (RFC 9113 section 8.2.1), a
@@ -38,9 +43,29 @@ fn has_no_path(uri: &Uri) -> bool {
     (uri.path_and_query()).is_some_and(|target| target.as_str().starts_with('?'))
 }
 
+/// Serves a request, if its head is no longer than it may be. Their crates let a somewhat longer one through, so that the
+/// answer is ours: h2 resets the stream behind its own, which loses it.
+pub(super) fn serve<B>(
+    edge: &ThreadEdge,
+    connection: &Arc<Connection>,
+    protocol: Protocol,
+    request: Request<B>,
+    in_flight: InFlight,
+) -> Serving
+where
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+{
+    if head_bytes(&request) > edge.limits.max_request_bytes {
+        let refusal = too_long();
+        let answer = refuse_unread(edge, connection, protocol, &refusal, in_flight);
+        return Serving::Now(answer);
+    }
+    serve::serve(edge, connection, protocol, request, in_flight)
+}
+
 /// The size of a head, as SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2) and SETTINGS_MAX_FIELD_SECTION_SIZE (RFC 9114
 /// section 4.2.2) count it.
-pub(super) fn head_bytes<B>(request: &Request<B>) -> usize {
+fn head_bytes<B>(request: &Request<B>) -> usize {
     let uri = request.uri();
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
     let authority = (uri.authority()).map_or(0, |authority| authority.as_str().len());
@@ -142,3 +167,13 @@ const FIELD_OVERHEAD: usize = 32;
 
 /// `:method`, `:scheme`, `:authority` and `:path`, with `https`.
 const PSEUDO_OVERHEAD: usize = 4 * FIELD_OVERHEAD + 7 + 7 + 5 + 10 + 5;
+
+/// Streams at once. As nginx allows; the RFC advises no less than 100.
+pub const STREAMS_MAX: u32 = 128;
+
+/// What a client may send on a stream before a handler has read it: enough for an upload over a long line, and a bound on
+/// memory.
+pub const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The same of all streams of a connection.
+pub const CONNECTION_WINDOW: u32 = 1024 * 1024;

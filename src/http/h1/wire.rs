@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use crate::handler::upgrade::Tunnel;
+use crate::http::in_flight::one_more;
 use crate::http::{FlightCount, InFlight};
 use crate::model::Refusal;
 
@@ -165,11 +166,4 @@ impl Wire {
     fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Counts one more, and says how many that makes. One thread writes, so this need not be one step.
-fn one_more(count: &AtomicU64) -> u64 {
-    let more = count.load(Relaxed) + 1;
-    count.store(more, Relaxed);
-    more
 }

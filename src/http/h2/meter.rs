@@ -7,13 +7,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::frames::{self, Frame, Frames};
+use crate::http::budget::{self, Budget};
+use crate::http::in_flight::one_more;
+use crate::http::multiplexed;
 use crate::http::stall::SendStall;
 use crate::model::{Reason, Refusal};
 
@@ -59,8 +61,7 @@ struct News {
 
 #[derive(Debug)]
 struct Readings {
-    window_began: Instant,
-    spent: Spent,
+    budget: Budget<Spent>,
     /// Whether frames of a header block are still to come.
     block_open: bool,
     /// Whether a header block has begun since the last read.
@@ -166,10 +167,7 @@ impl Gauge {
     fn wrote(&self, frame: Frame) {
         match frame.kind {
             frames::HEADERS if was_due(&self.headers_due) => {}
-            frames::HEADERS => self.by_h2(Refusal::new(
-                Reason::RequestLength,
-                "the request's fields are longer than limits.max_request_bytes",
-            )),
+            frames::HEADERS => self.by_h2(multiplexed::too_long()),
             frames::RST_STREAM if frame.code == 7 && !was_due(&self.refusals_due) => {
                 self.by_h2(Refusal::new(
                     Reason::H2Protocol,
@@ -189,10 +187,6 @@ impl Gauge {
     }
 }
 
-fn one_more(due: &AtomicU64) {
-    due.store(due.load(Relaxed) + 1, Relaxed);
-}
-
 /// Something is written; whether it is one that the driver asked for.
 fn was_due(due: &AtomicU64) -> bool {
     let count = due.load(Relaxed);
@@ -203,7 +197,7 @@ fn was_due(due: &AtomicU64) -> bool {
 impl Readings {
     fn received(&mut self, frame: Frame, gauge: &Gauge) {
         self.keep_rules(frame, gauge);
-        let spent = &mut self.spent;
+        let spent = &mut self.budget.spent;
         match frame.kind {
             frames::RST_STREAM => spent.resets += 1,
             frames::SETTINGS if frame.flags & frames::ACK == 0 => spent.settings += 1,
@@ -222,8 +216,8 @@ impl Readings {
             }
             _ => spent.other += 1,
         }
-        if let Some(what) = self.spent.over() {
-            self.next_window_or(what, gauge);
+        if let Some(what) = self.budget.overdrawn() {
+            gauge.end(Reason::H2Abuse, what, h2::Reason::ENHANCE_YOUR_CALM);
         }
     }
 
@@ -266,21 +260,9 @@ impl Readings {
             gauge.end(Reason::H2Protocol, detail, h2::Reason::FRAME_SIZE_ERROR);
         }
     }
-
-    /// The budgets are for [`WINDOW`]; only when one is overdrawn is the clock looked at.
-    fn next_window_or(&mut self, what: &'static str, gauge: &Gauge) {
-        let now = Instant::now();
-        if now - self.window_began >= WINDOW {
-            self.window_began = now;
-            self.spent = Spent::default();
-        } else {
-            gauge.end(Reason::H2Abuse, what, h2::Reason::ENHANCE_YOUR_CALM);
-        }
-    }
 }
 
-impl Spent {
-    /// Which budget is overdrawn. docs/limits.md has the reason of each.
+impl budget::Spent for Spent {
     fn over(&self) -> Option<&'static str> {
         [
             (
@@ -328,8 +310,7 @@ impl<I> Meter<I> {
             gathered: BytesMut::new(),
             stall: SendStall::new(min_send_rate),
             readings: Readings {
-                window_began: Instant::now(),
-                spent: Spent::default(),
+                budget: Budget::new(),
                 block_open: false,
                 block_is_new: false,
                 awaits_block: false,
@@ -340,7 +321,7 @@ impl<I> Meter<I> {
     }
 
     fn wrote(&mut self, slices: &[io::IoSlice<'_>], mut written: usize) {
-        self.readings.spent.sent_bytes += written as u64;
+        self.readings.budget.spent.sent_bytes += written as u64;
         for slice in slices {
             let step = slice.len().min(written);
             self.outgoing
@@ -469,9 +450,6 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
-
-/// What every budget is for.
-const WINDOW: Duration = Duration::from_secs(10);
 
 /// `PRI * HTTP/2.0` and what follows it (RFC 9113 section 3.4).
 pub(super) const PREFACE_BYTES: usize = 24;

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use self::meter::{Gauge, Meter};
 use super::drain::DrainWatch;
+use super::multiplexed::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS_MAX};
 use super::{FlightCount, Thread, ThreadEdge, Transport};
 use crate::clock::LazyTimer;
 use crate::config::Limits;
@@ -72,7 +73,6 @@ pub async fn drive<I: Transport>(
 }
 
 fn builder(limits: &Limits) -> h2::server::Builder {
-    // What is a little too long is answered by us: h2's own answer knows no host, and its reset behind it loses that answer.
     let head_bytes_max = limits.max_request_bytes * HEAD_SLACK;
     let mut builder = h2::server::Builder::new();
     builder
@@ -367,13 +367,6 @@ impl<I: Transport> Driver<I> {
         Poll::Pending
     }
 }
-
-/// As nginx allows; the RFC advises no less than 100.
-const STREAMS_MAX: u32 = 128;
-
-/// What a client may send before a handler has read it: enough for an upload over a long line, and a bound on memory.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// A head so many times over its limit is answered by us; one that is longer, by h2.
 const HEAD_SLACK: usize = 2;

@@ -13,7 +13,7 @@ use http_body::Body as _;
 
 use super::content::Content;
 use super::{Shared, Streaming};
-use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
+use crate::http::serve::{Answer, Serving, Work};
 use crate::http::stall::SendStall;
 use crate::http::{ThreadEdge, multiplexed};
 use crate::model::{Body, Protocol, Refusal};
@@ -45,19 +45,7 @@ pub(super) fn begin(
         Content::new(stream, length, wanted.clone(), fields_max)
     });
     let connection = &shared.connection;
-    let serving = if multiplexed::head_bytes(&request) > edge.limits.max_request_bytes {
-        let refusal = multiplexed::too_long();
-        Serving::Now(refuse_unread(
-            edge,
-            connection,
-            Protocol::Http2,
-            &refusal,
-            in_flight,
-        ))
-    } else {
-        serve(edge, connection, Protocol::Http2, request, in_flight)
-    };
-    match serving {
+    match multiplexed::serve(edge, connection, Protocol::Http2, request, in_flight) {
         Serving::Now(answer) => {
             let (stream, body) = send_head(shared, respond, answer, unread)?;
             Some(Box::pin(send_rest(Arc::clone(shared), stream, body)))

@@ -58,6 +58,12 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    /// Leaves what was not read to the stream's own future.
+    pub(super) fn leave(&self, half: Half) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        *unread = Some(half);
+    }
+
     pub(super) fn take_unread(&self) -> Option<Half> {
         let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         unread.take()
@@ -222,12 +228,7 @@ impl http_body::Body for Content {
 impl Drop for Content {
     fn drop(&mut self) {
         if let Some(half) = self.half.take() {
-            let mut unread = self
-                .rest
-                .unread
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *unread = Some(half);
+            self.rest.leave(half);
         }
     }
 }

@@ -3,14 +3,13 @@
 //! h3 gathers a frame until it is whole, of whatever length it says it is; here that has an end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ::h3::error::Code;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::frames::{self, Frame};
 use super::wire::Accepted;
+use crate::http::budget::{self, Budget};
 use crate::model::{Reason, Refusal};
 
 /// What the streams of one connection and its driver tell each other.
@@ -23,8 +22,7 @@ pub(super) struct Gauge {
 
 #[derive(Debug)]
 struct Readings {
-    window_began: Instant,
-    spent: Spent,
+    budget: Budget<Spent>,
     verdict: Option<Verdict>,
     /// Whether there has been a verdict; there is one at most.
     judged: bool,
@@ -52,8 +50,7 @@ impl Gauge {
     pub(super) fn new(frame_bytes_max: u64) -> Arc<Self> {
         Arc::new(Self {
             readings: Mutex::new(Readings {
-                window_began: Instant::now(),
-                spent: Spent::default(),
+                budget: Budget::new(),
                 verdict: None,
                 judged: false,
                 accepted: None,
@@ -142,19 +139,12 @@ impl Gauge {
         );
     }
 
-    /// The budgets are for [`WINDOW`]; only when one is overdrawn is the clock looked at.
     fn spend(&self, on: impl FnOnce(&mut Spent)) -> bool {
         let mut readings = self.readings();
-        on(&mut readings.spent);
-        let Some(what) = readings.spent.over() else {
+        on(&mut readings.budget.spent);
+        let Some(what) = readings.budget.overdrawn() else {
             return true;
         };
-        let now = Instant::now();
-        if now - readings.window_began >= WINDOW {
-            readings.window_began = now;
-            readings.spent = Spent::default();
-            return true;
-        }
         drop(readings);
         self.end(
             Refusal::new(Reason::H3Protocol, what),
@@ -172,8 +162,8 @@ impl Gauge {
     }
 }
 
-impl Spent {
-    /// Which budget is overdrawn; those of HTTP/2, where they have a twin. docs/limits.md has the reason of each.
+/// Those of HTTP/2, where they have a twin.
+impl budget::Spent for Spent {
     fn over(&self) -> Option<&'static str> {
         [
             (
@@ -197,6 +187,3 @@ impl Spent {
         .find_map(|(over, what)| over.then_some(what))
     }
 }
-
-/// What every budget is for.
-const WINDOW: Duration = Duration::from_secs(10);

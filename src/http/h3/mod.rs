@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use self::meter::{Gauge, Verdict};
 use self::wire::Wire;
-use super::{FlightCount, Thread};
+use super::{FlightCount, Thread, multiplexed};
 use crate::clock::LazyTimer;
 use crate::model::{Connection, Protocol, Reason, Refusal};
 use crate::report::Refused;
@@ -150,10 +150,7 @@ impl Shared {
     /// Tells why no request could be made of a stream.
     fn tell_stream_error(&self, error: &StreamError) {
         let refusal = match error {
-            StreamError::HeaderTooBig { .. } => Refusal::new(
-                Reason::RequestLength,
-                "the request's fields are longer than limits.max_request_bytes",
-            ),
+            StreamError::HeaderTooBig { .. } => multiplexed::too_long(),
             StreamError::StreamError { code, reason, .. } => Refusal::new(
                 Reason::H3Protocol,
                 format!("a stream was reset: {reason} ({code})"),

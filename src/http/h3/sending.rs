@@ -65,6 +65,11 @@ impl Sending {
         }
     }
 
+    /// What this half tells the others, and they tell it.
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
     /// Puts a head before what is sent next.
     pub(super) fn put_head(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.put_fields(|to| qpack::write_head(status, headers, to));

@@ -15,12 +15,12 @@ use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::content::{Content, Half, Rest};
-use super::sending::{Gone, Line, Sending};
+use super::sending::{Gone, Sending};
 use super::wire::{Accepted, Both, Stopped};
 use super::{Resolver, Shared};
 use crate::clock::LazyTimer;
 use crate::http::multiplexed;
-use crate::http::serve::{Answer, Serving, Work, refuse_unread, serve};
+use crate::http::serve::{Answer, Serving, Work};
 use crate::http::stall::SendStall;
 use crate::model::{Body, Protocol, Reason, Refusal};
 
@@ -29,15 +29,10 @@ use crate::model::{Body, Protocol, Reason, Refusal};
 /// A future is as large as the largest of its parts, and is moved whole into its box: what most requests do without is in a box
 /// of its own.
 pub(super) async fn run(shared: Arc<Shared>, resolver: Box<Resolver>, accepted: Accepted) {
-    let Accepted {
-        line,
-        stopped,
-        sending,
-    } = accepted;
+    let Accepted { stopped, sending } = accepted;
     let mut stream = Stream {
         shared,
         sending,
-        line,
         stopped,
     };
     let Some((request, both)) = stream.read_head(resolver).await else {
@@ -88,7 +83,6 @@ async fn finish_reading(mut unread: Half) {
 struct Stream {
     shared: Arc<Shared>,
     sending: Sending,
-    line: Arc<Line>,
     stopped: Stopped,
 }
 
@@ -119,27 +113,24 @@ impl Stream {
             polled
         })
         .await;
-        let refused = match (frame, self.line.fault()) {
+        let refused = match (&frame, self.sending.line().fault()) {
             (None, _) => {
                 let detail = "a request's fields were not complete within limits.header_wait";
                 let refusal = Refusal::new(Reason::TimerHeaderWait, detail);
-                Err((refusal, Code::H3_REQUEST_CANCELLED))
+                Some((refusal, Code::H3_REQUEST_CANCELLED))
             }
-            (Some(_), Some(fault)) => {
+            (Some(_), fault) => fault.map(|fault| {
                 let refusal = Refusal::new(Reason::H3Protocol, fault);
-                Err((refusal, Code::H3_MESSAGE_ERROR))
-            }
-            (Some(frame), None) => Ok(frame),
+                (refusal, Code::H3_MESSAGE_ERROR)
+            }),
         };
-        let frame = match refused {
-            Ok(frame) => frame,
-            Err((refusal, code)) => {
-                self.shared.tell(&refusal);
-                resolver.frame_stream.stream.stop_sending(code.value());
-                self.sending.reset(code);
-                return None;
-            }
-        };
+        if let Some((refusal, code)) = refused {
+            self.shared.tell(&refusal);
+            resolver.frame_stream.stream.stop_sending(code.value());
+            self.sending.reset(code);
+            return None;
+        }
+        let frame = frame?;
         // It would wait only to send something, and it has nothing to send on.
         let resolved = (resolver.accept_with_frame(frame))
             .and_then(|resolved| resolved.resolve().now_or_never().transpose());
@@ -182,13 +173,7 @@ impl Stream {
     ) -> Option<(Serving, bool)> {
         let edge = self.shared.thread.edge();
         if let Some(fault) = multiplexed::fault(&request) {
-            drop(Content::new(
-                half,
-                None,
-                0,
-                Arc::clone(&self.line),
-                Arc::clone(rest),
-            ));
+            rest.leave(half);
             self.shared.tell(&Refusal::new(Reason::H3Protocol, fault));
             self.sending.reset(Code::H3_MESSAGE_ERROR);
             return None;
@@ -196,7 +181,7 @@ impl Stream {
         let fields_max = edge.limits.max_header_fields;
         multiplexed::join_cookies(request.headers_mut(), fields_max);
         let length = multiplexed::content_length(&request);
-        let line = Arc::clone(&self.line);
+        let line = Arc::clone(self.sending.line());
         let mut content = Content::new(half, length, fields_max, line, Arc::clone(rest));
         // Nobody is to be woken: whoever wants more of it will ask again.
         content.peek(&mut Context::from_waker(Waker::noop()));
@@ -207,19 +192,8 @@ impl Stream {
         let expects = multiplexed::expects_continue(&request);
         let in_flight = self.shared.in_flight.enter();
         let connection = &self.shared.connection;
-        let serving = if multiplexed::head_bytes(&request) > edge.limits.max_request_bytes {
-            let refusal = multiplexed::too_long();
-            Serving::Now(refuse_unread(
-                &edge,
-                connection,
-                Protocol::Http3,
-                &refusal,
-                in_flight,
-            ))
-        } else {
-            let request = request.map(|()| content);
-            serve(&edge, connection, Protocol::Http3, request, in_flight)
-        };
+        let request = request.map(|()| content);
+        let serving = multiplexed::serve(&edge, connection, Protocol::Http3, request, in_flight);
         Some((serving, expects))
     }
 
@@ -351,12 +325,12 @@ impl Stream {
 
     /// Waits until the client's windows have taken what was put, and no longer than the client's least rate allows.
     async fn written(&mut self, stall: &mut SendStall) -> Result<(), Ended> {
-        let mut before = self.line.taken();
+        let mut before = self.sending.line().taken();
         poll_fn(|cx| match self.sending.poll_written(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(Gone)) => Poll::Ready(Err(Ended::Gone)),
             Poll::Pending => {
-                let now = self.line.taken();
+                let now = self.sending.line().taken();
                 stall.taken(usize::try_from(now - before).unwrap_or(usize::MAX));
                 before = now;
                 // A slow line is shared by the streams on it: each owes its part of the least rate.

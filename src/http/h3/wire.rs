@@ -39,8 +39,6 @@ type Opening =
 
 /// What the driver knows of a stream that was accepted, beside what h3 does.
 pub(super) struct Accepted {
-    /// What passed.
-    pub(super) line: Arc<Line>,
     /// What the response goes on.
     pub(super) sending: Sending,
     /// Ends when the client wants no more of the response, or has all of it.
@@ -129,7 +127,6 @@ impl quic::Connection<Bytes> for Wire {
         let line = Arc::<Line>::default();
         let unsent = Unsent(stream_id(send.id()));
         self.gauge.accepted(Accepted {
-            line: Arc::clone(&line),
             stopped: Box::pin(send.stopped()),
             sending: Sending::new(send, Arc::clone(&line)),
         });

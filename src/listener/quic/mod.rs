@@ -24,7 +24,7 @@ use super::datagrams::{Group, RECEIVE_BUFFER_BYTES, make_room};
 use super::limits::Full;
 use super::worker::Worker;
 use crate::config::Limits;
-use crate::http::h3;
+use crate::http::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS_MAX, h3};
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, thread_index};
 use crate::report::Refused;
 use crate::tls::QuicKeys;
@@ -248,11 +248,6 @@ const INCOMING_BYTES_MAX: u64 = 8 << 20;
 
 /// QUIC version 1 (RFC 9000); what came before it were drafts.
 const VERSION_1: u32 = 1;
-
-/// As HTTP/2 has them here.
-const STREAMS_MAX: u32 = 128;
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// A client has three: control, and the two of QPACK. The rest is for those that make sure that unknown ones are ignored.
 const ONE_WAY_STREAMS_MAX: u32 = 8;
