@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::fail;
+use crate::certificate::dev;
 use crate::config::{self, CertificateSource};
-use crate::tls::dev;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

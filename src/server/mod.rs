@@ -20,6 +20,7 @@ pub use build::LibraryHandlers;
 pub use life::{RunError, run};
 pub use prepare::{check, prepare};
 
+use crate::certificate::Certificates;
 use crate::config::{Config, LogTarget};
 use crate::http::{Edge, Published, Thread};
 use crate::listener::{
@@ -27,7 +28,7 @@ use crate::listener::{
     Worker, inherit,
 };
 use crate::report::{Report, ReportError};
-use crate::tls::{Certificates, TlsTable};
+use crate::tls::TlsTable;
 use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;

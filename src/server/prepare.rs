@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::build::{self, Context, LibraryHandlers};
+use crate::certificate::{Certificates, Finding, dev};
 use crate::config::{self, Config, Diagnostic, Loaded};
 use crate::report::Report;
-use crate::tls::{self, Certificates, Finding};
 
 /// What a server is started with, or everything that is wrong with it.
 pub struct Prepared {
@@ -44,7 +44,7 @@ fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
     let mut findings = Vec::new();
     let mut certificates = Certificates::load(config);
     if may_make {
-        match tls::dev::make_missing(config, &certificates) {
+        match dev::make_missing(config, &certificates) {
             Ok(made) => {
                 for made in &made {
                     tracing::info!(

@@ -7,8 +7,7 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::SingleCertAndKey;
 
-use super::certificate::Certificate;
-use super::folder::Folder;
+use crate::certificate::{Certificate, Source};
 use crate::config::{AlpnProtocol, TlsVersion};
 use crate::model::{BindingKey, HostName};
 
@@ -38,15 +37,6 @@ enum Over {
     Quic,
 }
 
-/// Where a policy's certificate comes from.
-#[derive(Clone)]
-pub enum Source {
-    /// Always this one.
-    Named(Arc<Certificate>),
-    /// By name.
-    Folder(Arc<Folder>),
-}
-
 impl Policy {
     /// A binding's policy; `old` is what the same binding had before.
     pub fn new(
@@ -73,12 +63,7 @@ impl Policy {
 
     /// The certificate for a client that asked for `name`, or for none and arrived at that address.
     pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
-        match &self.source {
-            Source::Named(certificate) => Some(certificate),
-            Source::Folder(folder) => folder
-                .find(name)
-                .or_else(|| if named { None } else { folder.default() }),
-        }
+        self.source.find(name, named)
     }
 
     /// Whether the binding speaks HTTP/1.1, which a client without ALPN does.

@@ -1,15 +1,12 @@
 //! Every https binding's policy, and which of them a ClientHello is for.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::certificate::{Certificate, CertificateError};
-use super::findings::{self, Finding};
-use super::folder::Folder;
-use super::policy::{Policy, Source};
+use super::policy::Policy;
 use crate::binding::{Endpoint, Table};
-use crate::config::{BindingTls, CertificateSource, Config};
+use crate::certificate::{Certificate, Certificates};
+use crate::config::Config;
 use crate::model::{BindingKey, HostName, LocalAddr, Reason, Refusal};
 
 /// The TLS side of a running configuration.
@@ -17,14 +14,6 @@ pub struct TlsTable {
     table: Table,
     /// By the index of the binding; none for http.
     policies: Vec<Option<Arc<Policy>>>,
-}
-
-/// The certificates of a configuration, each read once, and what is to be said of them.
-pub struct Certificates {
-    named: Vec<Result<Arc<Certificate>, CertificateError>>,
-    folders: HashMap<PathBuf, Arc<Folder>>,
-    /// What was found, in the order of the bindings.
-    pub findings: Vec<Finding>,
 }
 
 /// What a ClientHello is answered with.
@@ -35,70 +24,6 @@ pub struct Chosen<'a> {
     pub certificate: &'a Arc<Certificate>,
     /// The binding, where the client is for one.
     pub binding: Option<&'a Arc<BindingKey>>,
-}
-
-impl Certificates {
-    /// Reads every certificate that the configuration's bindings may show.
-    pub fn load(config: &Config) -> Self {
-        let named = config
-            .certificates
-            .iter()
-            .map(|named| Certificate::load(&named.chain, &named.key).map(Arc::new))
-            .collect();
-        let mut certificates = Self {
-            named,
-            folders: HashMap::new(),
-            findings: Vec::new(),
-        };
-        for (index, binding) in config.bindings.iter().enumerate() {
-            if let Some(tls) = &binding.tls {
-                certificates.load_folder(tls, index);
-            }
-        }
-        certificates
-            .findings
-            .extend(findings::of(config, &certificates));
-        certificates
-    }
-
-    fn load_folder(&mut self, tls: &BindingTls, binding: usize) {
-        let CertificateSource::Folder(path) = &tls.certificate else {
-            return;
-        };
-        if self.folders.contains_key(path) {
-            return;
-        }
-        match Folder::load(path) {
-            Ok(folder) => {
-                self.folders.insert(path.clone(), Arc::new(folder));
-            }
-            Err(source) => {
-                let error = CertificateError::Unreadable {
-                    file: path.clone(),
-                    source,
-                };
-                self.findings
-                    .push(Finding::error(binding, error.code(), error.to_string()));
-            }
-        }
-    }
-
-    /// A named certificate.
-    pub fn named(&self, index: usize) -> Result<&Arc<Certificate>, &CertificateError> {
-        self.named[index].as_ref()
-    }
-
-    /// The folder of a binding.
-    pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
-        self.folders.get(path)
-    }
-
-    fn source(&self, tls: &BindingTls) -> Option<Source> {
-        match &tls.certificate {
-            CertificateSource::Named(index) => self.named(*index).ok().cloned().map(Source::Named),
-            CertificateSource::Folder(path) => self.folder(path).cloned().map(Source::Folder),
-        }
-    }
 }
 
 impl TlsTable {

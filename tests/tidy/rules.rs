@@ -3,9 +3,21 @@
 use crate::source::{Source, close_of, head_end, is_word, words};
 
 /// The rooms from the one that knows nobody to the one that nobody knows: a room may import those before it.
-const RANKS: [&str; 13] = [
-    "model", "clock", "config", "report", "handler", "pool", "site", "binding", "http", "tls",
-    "listener", "server", "cli",
+const RANKS: [&str; 14] = [
+    "model",
+    "clock",
+    "config",
+    "report",
+    "certificate",
+    "handler",
+    "pool",
+    "site",
+    "binding",
+    "http",
+    "tls",
+    "listener",
+    "server",
+    "cli",
 ];
 
 /// What the binding table may not touch: it is pure, so that it can be tested against a naive one and moved anywhere.

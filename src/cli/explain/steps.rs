@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use super::words::{handler, name, out_of_play, protocols};
 use super::{Arguments, Explanation, Lost, Refused, Step};
 use crate::binding::{Endpoint, Table, Verdict};
+use crate::certificate::Certificates;
 use crate::config::{AlpnProtocol, Binding, Config};
 use crate::http::{BoundTo, method_is_taken};
 use crate::model::{
@@ -15,7 +16,7 @@ use crate::model::{
     split_authority,
 };
 use crate::site::{RouteVerdict, Site, https_redirect_target};
-use crate::tls::{Certificates, TlsTable};
+use crate::tls::TlsTable;
 
 /// Follows a request through a configuration. An error is a URL that no client could send.
 pub(super) fn explain(

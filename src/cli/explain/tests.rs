@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::tls::dev;
+use crate::certificate::dev;
 
 const FILE: &str = r#"[tls]
 certificates = "certs"

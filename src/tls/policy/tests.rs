@@ -1,8 +1,8 @@
 //! Ticket keys: whose they are, and how long they live.
 
 use super::*;
+use crate::certificate::{Folder, dev};
 use crate::model::{HostPattern, Scheme};
-use crate::tls::dev;
 
 const BOTH: &[AlpnProtocol] = &[AlpnProtocol::H2, AlpnProtocol::Http1];
 

@@ -13,7 +13,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::table::Certificates;
+use super::set::Certificates;
 use crate::config::{CertificateSource, Config};
 use crate::model::{HostName, HostPattern};
 

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use super::certificate::{Certificate, CertificateError, ChainFault};
 use super::dev::is_local;
 use super::folder::Folder;
-use super::table::Certificates;
+use super::pair::{Certificate, CertificateError, ChainFault};
+use super::set::Certificates;
 use crate::config::{Binding, CertificateSource, Config};
 use crate::model::{HostName, HostPattern};
 

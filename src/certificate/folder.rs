@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::certificate::{Certificate, CertificateError};
+use super::pair::{Certificate, CertificateError};
 use crate::model::HostName;
 
 /// What a certificate folder holds.
