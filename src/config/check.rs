@@ -1,6 +1,7 @@
 //! From raw to checked: names become indices, defaults fill the gaps, and what one table alone cannot know is found.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use http::Method;
 
@@ -8,10 +9,9 @@ use super::conflicts;
 use super::keys::nearest;
 use super::raw::{Raw, RawBinding, RawRoute, RawSite};
 use super::reader::{At, Reader, Table};
-use super::settings::Tls;
+use super::tls::TlsKeys;
 use super::{
-    AlpnProtocol, Binding, BindingTls, CertificateSource, Config, NamedCertificate, Pool, Route,
-    Site,
+    AlpnProtocol, Binding, CertificateSource, Config, NamedCertificate, Pool, Route, Site, defaults,
 };
 use crate::model::{HostPattern, Scheme};
 
@@ -76,7 +76,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
                 place: raw.table.place(),
             })
             .collect(),
-        certificate_folder: raw.tls.certificates,
+        certificate_folder: certificate_folder(&raw.tls, reader),
         server: raw.server,
         limits: raw.limits,
         log: raw.log,
@@ -192,7 +192,7 @@ impl<'t> Names<'t> {
 
 fn binding(
     raw: &RawBinding<'_>,
-    tls: &Tls,
+    tls: &TlsKeys<'_>,
     sites: &mut Names<'_>,
     certificates: &mut Names<'_>,
 ) -> Binding {
@@ -220,56 +220,47 @@ fn binding(
             Some(protocols) => protocols.value.iter().map(|at| at.value).collect(),
             None => default_protocols,
         },
-        tls: (raw.scheme == Scheme::Https).then(|| BindingTls {
-            min_version: raw
-                .min_version
-                .as_ref()
-                .map_or(tls.min_version, |v| v.value),
-            certificate: named,
-            alt_svc_max_age: raw
-                .alt_svc_max_age
-                .as_ref()
-                .map_or(tls.alt_svc_max_age, |age| age.value),
-        }),
+        tls: (raw.scheme == Scheme::Https).then(|| raw.tls.settle(tls, named)),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }
 }
 
-fn certificates_of(raw: &RawBinding<'_>, tls: &Tls, names: &mut Names<'_>) -> CertificateSource {
+fn certificates_of(
+    raw: &RawBinding<'_>,
+    tls: &TlsKeys<'_>,
+    names: &mut Names<'_>,
+) -> CertificateSource {
     let reader = raw.table.reader;
-    if let (Some(named), Some(folder)) = (&raw.certificate, &raw.certificates) {
+    if let (Some(named), Some(folder)) = (&raw.certificate, &raw.tls.certificates) {
         let message = "`certificate` and `certificates` are both set, and a binding has one source";
         let found = reader.error("conflicting-keys", &folder.span, message);
         let found = found.related(reader.place(&named.span), "the other of them");
         reader.report(found.help("remove one of the two"));
     }
-    match (&raw.certificate, &raw.certificates) {
-        (None, None) => CertificateSource::Folder(tls.certificates.clone()),
+    match (&raw.certificate, &raw.tls.certificates) {
+        (None, None) => CertificateSource::Folder(certificate_folder(tls, reader)),
         (None, Some(folder)) => CertificateSource::Folder(reader.source.resolve(folder.value)),
         (named, _) => CertificateSource::Named(names.resolve(named)),
     }
+}
+
+fn certificate_folder(tls: &TlsKeys<'_>, reader: &Reader<'_>) -> PathBuf {
+    let folder = tls.certificates.as_ref();
+    reader
+        .source
+        .resolve(folder.map_or(defaults::CERTIFICATES, |at| at.value))
 }
 
 /// An http binding has no TLS, and a key of it there is a misunderstanding that must not pass in silence. It may not leave
 /// HTTP/1.1 out either: without TLS nothing tells a client beforehand.
 fn refuse_tls_keys(raw: &RawBinding<'_>) {
     let reader = raw.table.reader;
-    let spans = [
-        ("certificate", raw.certificate.as_ref().map(|at| &at.span)),
-        ("certificates", raw.certificates.as_ref().map(|at| &at.span)),
-        ("min_version", raw.min_version.as_ref().map(|at| &at.span)),
-        (
-            "alt_svc_max_age",
-            raw.alt_svc_max_age.as_ref().map(|at| &at.span),
-        ),
-    ];
-    for (key, span) in spans {
-        if let Some(span) = span {
-            let message = format!("`{key}` is for https, and this binding is http");
-            let found = reader.error("http-with-tls", span, message);
-            reader.report(found.help("remove it, or write `protocol = \"https\"`"));
-        }
+    let named = raw.certificate.iter().map(|at| ("certificate", &at.span));
+    for (key, span) in named.chain(raw.tls.written()) {
+        let message = format!("`{key}` is for https, and this binding is http");
+        let found = reader.error("http-with-tls", span, message);
+        reader.report(found.help("remove it, or write `protocol = \"https\"`"));
     }
     let http3 = raw
         .protocols

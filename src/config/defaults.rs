@@ -12,6 +12,8 @@ pub(super) const THREADS: usize = 0;
 pub(super) const USER: &str = "";
 /// The user's own group.
 pub(super) const GROUP: &str = "";
+/// Beside the folder that the file stands in, as the certificates.
+pub(super) const STATE_DIR: &str = "../state";
 /// A stop that takes longer is killed by most supervisors (systemd waits 90 s, Kubernetes 30 s).
 pub(super) const DRAIN_TIMEOUT: Duration = seconds(30);
 /// The name without a version: a version tells attackers more than it tells anybody else.

@@ -40,6 +40,7 @@ pub(super) static SERVER: Section = Section {
         "threads",
         "user",
         "group",
+        "state_dir",
         "drain_timeout",
         "server_header",
         "verbosity",

@@ -18,6 +18,7 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstream;
 mod values;
 mod wrong;
@@ -86,6 +87,8 @@ pub struct Server {
     pub user: String,
     /// Run as this group once the sockets are bound; empty: the user's own.
     pub group: String,
+    /// Where what must outlive a restart is kept: accounts, orders and certificates of ACME, staples.
+    pub state_dir: PathBuf,
     /// How long a stop waits for requests in flight.
     pub drain_timeout: Duration,
     /// The Server field; empty: none.

@@ -7,11 +7,11 @@ use http::Method;
 
 use super::hostname;
 use super::reader::{At, Table};
-use super::settings::{self, Tls, WAIT};
+use super::settings::{self, WAIT};
+use super::tls::TlsKeys;
 use super::wrong::{self, Wrong};
 use super::{
-    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, TlsVersion, defaults,
-    handlers, keys,
+    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, defaults, handlers, keys,
 };
 use crate::model::{HostPattern, Scheme};
 
@@ -20,7 +20,7 @@ pub(super) struct Raw<'t> {
     pub(super) server: Server,
     pub(super) limits: Limits,
     pub(super) log: Log,
-    pub(super) tls: Tls,
+    pub(super) tls: TlsKeys<'t>,
     pub(super) certificates: Vec<RawCertificate<'t>>,
     pub(super) bindings: Vec<RawBinding<'t>>,
     /// Whether the file has a `binding`, right or wrong.
@@ -44,9 +44,7 @@ pub(super) struct RawBinding<'t> {
     pub(super) hostname: Option<At<HostPattern>>,
     pub(super) certificate: Option<At<&'t str>>,
     pub(super) protocols: Option<At<Vec<At<AlpnProtocol>>>>,
-    pub(super) min_version: Option<At<TlsVersion>>,
-    pub(super) certificates: Option<At<&'t str>>,
-    pub(super) alt_svc_max_age: Option<At<Duration>>,
+    pub(super) tls: TlsKeys<'t>,
     pub(super) site: Option<At<&'t str>>,
     /// Whether protocol, ip, port and hostname are what was written: none of them was refused.
     pub(super) sound: bool,
@@ -85,7 +83,9 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
         server: settings::server(file),
         limits: settings::limits(file),
         log: settings::log(file),
-        tls: settings::tls(file),
+        tls: file
+            .table("tls", &keys::TLS)
+            .map_or_else(TlsKeys::default, |table| TlsKeys::read(&table)),
         certificates: tables("certificate", &keys::CERTIFICATE)
             .map(certificate)
             .collect(),
@@ -130,9 +130,7 @@ fn binding(table: Table<'_>) -> RawBinding<'_> {
         hostname,
         certificate: table.text("certificate"),
         protocols: protocols(&table),
-        min_version: settings::min_version(&table),
-        certificates: table.text("certificates"),
-        alt_svc_max_age: settings::alt_svc_max_age(&table),
+        tls: TlsKeys::read(&table),
         site: table.required("site", "\"the name of a [[site]]\""),
         table,
     }

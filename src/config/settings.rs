@@ -1,4 +1,4 @@
-//! The tables that are there once: `[server]`, `[limits]`, `[log]` and `[tls]`.
+//! The tables that are there once: `[server]`, `[limits]` and `[log]`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -9,11 +9,10 @@ use tracing_subscriber::filter::Targets;
 use super::reader::Table;
 use super::wrong::{Wrong, either};
 use super::{
-    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, TlsVersion, Verbosity, defaults, keys,
-    wrong,
+    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, Verbosity, defaults, keys, wrong,
 };
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// A wait that there must be; longer than a day is no limit any more.
 pub(super) const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
@@ -35,6 +34,7 @@ pub(super) fn server(file: &Table<'_>) -> Server {
         threads: defaults::THREADS,
         user: defaults::USER.to_owned(),
         group: defaults::GROUP.to_owned(),
+        state_dir: state_dir(file),
         drain_timeout: defaults::DRAIN_TIMEOUT,
         server_header: defaults::SERVER_HEADER.to_owned(),
         verbosity: Verbosity::Limited,
@@ -50,6 +50,9 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     if let Some(group) = table.string("group") {
         server.group = group.value.to_owned();
     }
+    if let Some(folder) = table.text("state_dir") {
+        server.state_dir = file.reader.source.resolve(folder.value);
+    }
     server.drain_timeout = table.duration("drain_timeout", WAIT_OR_NONE, defaults::DRAIN_TIMEOUT);
     if let Some(header) = field_value(&table, "server_header") {
         server.server_header = header;
@@ -60,6 +63,16 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     );
     server.verbosity = verbosity.map_or(server.verbosity, |at| at.value);
     server
+}
+
+/// Where systemd made a folder for it (`StateDirectory=`, the first of several), it is that; else it lies beside the folder
+/// of the file.
+fn state_dir(file: &Table<'_>) -> PathBuf {
+    let made = std::env::var("STATE_DIRECTORY").unwrap_or_default();
+    match made.split(':').next() {
+        Some(first) if !first.is_empty() => first.into(),
+        _ => file.reader.source.resolve(defaults::STATE_DIR),
+    }
 }
 
 /// A string that is sent as a field's value.
@@ -227,38 +240,4 @@ fn target(table: &Table<'_>, key: &str, stream: (&str, LogTarget)) -> Option<Log
         }))
     });
     target.map(|at| at.value)
-}
-
-/// What `[tls]` says for every https binding.
-pub(super) struct Tls {
-    pub(super) min_version: TlsVersion,
-    pub(super) certificates: PathBuf,
-    pub(super) alt_svc_max_age: Duration,
-}
-
-pub(super) fn tls(file: &Table<'_>) -> Tls {
-    let table = file.table("tls", &keys::TLS);
-    let version = table.as_ref().and_then(min_version);
-    let folder = table.as_ref().and_then(|table| table.text("certificates"));
-    let folder = folder.map_or(defaults::CERTIFICATES, |folder| folder.value);
-    Tls {
-        min_version: version.map_or(defaults::MIN_VERSION, |version| version.value),
-        certificates: file.reader.source.resolve(folder),
-        alt_svc_max_age: (table.as_ref().and_then(alt_svc_max_age))
-            .map_or(defaults::ALT_SVC_MAX_AGE, |age| age.value),
-    }
-}
-
-pub(super) fn alt_svc_max_age(table: &Table<'_>) -> Option<super::reader::At<Duration>> {
-    let year = DAY * 365;
-    table.read("alt_svc_max_age", |value| {
-        wrong::duration("alt_svc_max_age", value, &(Duration::ZERO..=year))
-    })
-}
-
-pub(super) fn min_version(table: &Table<'_>) -> Option<super::reader::At<TlsVersion>> {
-    table.one_of(
-        "min_version",
-        &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)],
-    )
 }

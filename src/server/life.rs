@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::control::{Asked, Asks};
 use super::prepare::{Prepared, prepare};
 use super::{Drained, LibraryHandlers, Server, ServerError};
+use crate::certificate::Certificates;
 use crate::report::own_log::{self, OwnLog, OwnLogError};
 
 /// Why a run ended otherwise than by a clean stop.
@@ -38,7 +39,7 @@ pub fn run(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
 
 async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     // Before anything else: a signal that comes during the start must find somebody.
-    let mut signals = Signals::new()?;
+    let (mut asks, _control) = Asks::new()?;
     let first_look = crate::config::load(file);
     let own_log = match &first_look.config {
         Some(config) => own_log::start(&config.log)?,
@@ -60,7 +61,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     let mut watchdog = watchdog();
     loop {
         let asked = tokio::select! {
-            asked = signals.next() => asked,
+            asked = asks.next() => asked,
             _ = watchdog.tick() => {
                 if server.is_healthy() {
                     notify(&[NotifyState::Watchdog]);
@@ -72,11 +73,12 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         };
         match asked {
             Asked::Reload => reload(&mut server, &own_log),
+            Asked::Certificates => look_at_certificates(&mut server),
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
             ),
             Asked::Stop => {
-                drain(&server, &mut signals).await;
+                drain(&server, &mut asks).await;
                 break;
             }
             Asked::StopNow => {
@@ -90,14 +92,14 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     Ok(())
 }
 
-async fn drain(server: &Server, signals: &mut Signals) {
+async fn drain(server: &Server, asks: &mut Asks) {
     notify(&[NotifyState::Stopping]);
     let timeout = server.drain_timeout();
     tracing::info!(drain_timeout = %humantime::format_duration(timeout), "stopping: requests in flight may finish");
     let until = async {
         tokio::select! {
             () = tokio::time::sleep(timeout) => {}
-            () = signals.stop_again() => {}
+            () = asks.stop_again() => {}
         }
     };
     if let Drained::Cut(connections) = server.drain(until).await {
@@ -123,6 +125,20 @@ fn reload(server: &mut Server, own_log: &OwnLog) {
     notify(&[NotifyState::Ready]);
 }
 
+/// Shows what lies in the certificate files now, if it is not worse than what is shown.
+fn look_at_certificates(server: &mut Server) {
+    let certificates = Certificates::load(server.config());
+    if let Some(error) = certificates.findings.iter().find(|found| found.is_error) {
+        let why = &error.message;
+        tracing::error!(code = error.code, %why, "the certificates were not taken; those that were shown go on being shown");
+        return;
+    }
+    match server.take_certificates(&certificates) {
+        Ok(()) => tracing::info!("certificates taken"),
+        Err(error) => tracing::error!(%error, "the certificates were not taken"),
+    }
+}
+
 fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<(), RunError> {
     let mut prepared: Prepared = prepare(file, server.library());
     tell(&prepared.loaded.render(io::stderr().is_terminal()));
@@ -134,57 +150,6 @@ fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<(), 
         tracing::warn!(%error, "the level of this log stays as it was");
     }
     Ok(())
-}
-
-/// What a signal asks for.
-enum Asked {
-    Reload,
-    Upgrade,
-    Stop,
-    StopNow,
-}
-
-struct Signals {
-    hangup: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    terminate: Signal,
-    user2: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            terminate: signal(SignalKind::terminate())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            biased;
-            _ = self.quit.recv() => Asked::StopNow,
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload,
-            _ = self.user2.recv() => Asked::Upgrade,
-        }
-    }
-
-    /// Somebody who asks again to stop does not want to wait.
-    async fn stop_again(&mut self) {
-        loop {
-            match self.next().await {
-                Asked::Stop | Asked::StopNow => return,
-                Asked::Reload | Asked::Upgrade => {
-                    tracing::warn!("the server is stopping; the signal is ignored")
-                }
-            }
-        }
-    }
 }
 
 /// Findings go to a person, whole and as they are, on stderr.

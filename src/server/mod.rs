@@ -3,6 +3,7 @@
 //! What runs is one value, built whole beside the old one and then published. A reload that fails anywhere changes nothing.
 
 mod build;
+mod control;
 mod life;
 mod ports;
 mod prepare;
@@ -286,6 +287,17 @@ impl Server {
         Ok(())
     }
 
+    /// Shows other certificates to new connections; all else stays, and so do connections that stand.
+    pub fn take_certificates(&mut self, certificates: &Certificates) -> Result<(), ServerError> {
+        let settled = self.ports.settle(&self.config, &Opened::default());
+        let keys = build::keys(&self.edge);
+        let old = Some(&*self.tls_table);
+        let tls_table = Arc::new(TlsTable::build(&settled, &keys, certificates, old)?);
+        self.tls_table = Arc::clone(&tls_table);
+        self.tls.store(tls_table);
+        Ok(())
+    }
+
     /// Accepts no more, lets every request finish, and closes idle connections at once. Ends when the last connection does,
     /// or when `until` has come.
     pub async fn drain(&self, until: impl Future<Output = ()>) -> Drained {
@@ -314,6 +326,11 @@ impl Server {
     /// Handlers of the program's own.
     pub fn library(&self) -> &LibraryHandlers {
         &self.library
+    }
+
+    /// The configuration that runs.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The configuration file.
