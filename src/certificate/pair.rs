@@ -12,10 +12,12 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::details::Details;
+use super::pem;
 use crate::model::{HostName, certificate_name_covers};
 
 /// A certificate that can be shown.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Certificate {
     /// The chain and its key, as rustls signs with them.
     pub key: Arc<CertifiedKey>,
@@ -78,6 +80,14 @@ pub enum CertificateError {
         /// What is wrong with it.
         what: String,
     },
+    /// The key is of a kind that is not spoken.
+    #[error("the key in {} cannot be used: {what}", file.display())]
+    WeakKey {
+        /// The file.
+        file: PathBuf,
+        /// What kind it is.
+        what: String,
+    },
     /// The key belongs to another certificate.
     #[error("the key in {} is not the key of the certificate in {}", key.display(), chain.display())]
     KeyMismatch {
@@ -96,6 +106,7 @@ impl CertificateError {
             Self::Unreadable { .. } => "certificate-unreadable",
             Self::NoCertificate(_) | Self::Broken { .. } => "certificate-broken",
             Self::NoKey(_) | Self::KeyMissing { .. } => "certificate-no-key",
+            Self::WeakKey { .. } => "certificate-weak-key",
             Self::KeyMismatch { .. } => "certificate-key-mismatch",
         }
     }
@@ -136,9 +147,12 @@ impl Certificate {
         };
         let signing =
             rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
-                CertificateError::Broken {
-                    file: key_file.into(),
-                    what: error.to_string(),
+                match weakness(&certificates) {
+                    Some(what) => CertificateError::WeakKey {
+                        file: key_file.into(),
+                        what,
+                    },
+                    None => broken_key(key_file, &error),
                 }
             })?;
         let certified = CertifiedKey::new(certificates, signing);
@@ -193,16 +207,52 @@ fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cer
         .collect::<Result<_, _>>()
         .map_err(|error| CertificateError::Broken {
             file: file.into(),
-            what: error.to_string(),
+            what: pem::fault(pem).map_or_else(|| error.to_string(), |fault| fault.to_string()),
         })?;
     if chain.is_empty() {
-        return Err(CertificateError::NoCertificate(file.into()));
+        return Err(no_certificate(file, pem));
+    }
+    for (number, der) in chain.iter().enumerate() {
+        if let Err(error) = Details::of(der) {
+            let line = pem::line_of_certificate(pem, number).unwrap_or_default();
+            return Err(CertificateError::Broken {
+                file: file.into(),
+                what: format!("the certificate that begins on line {line} cannot be read: {error}"),
+            });
+        }
     }
     Ok(chain)
 }
 
+/// What is said of a file without a certificate: what it holds instead is mostly another file by mistake.
+fn no_certificate(file: &Path, pem: &[u8]) -> CertificateError {
+    let what = match (pem::fault(pem), &*pem::labels(pem)) {
+        (Some(fault), _) => fault.to_string(),
+        (None, []) => return CertificateError::NoCertificate(file.into()),
+        (None, labels) => format!("it holds no certificate but {}", labels.join(", ")),
+    };
+    CertificateError::Broken {
+        file: file.into(),
+        what,
+    }
+}
+
 fn key_of(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
     rustls_pemfile::private_key(&mut &*pem).ok().flatten()
+}
+
+/// What is odd in the key of the first certificate.
+fn weakness(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let leaf = Details::of(chain.first()?).ok()?;
+    let fault = leaf.key.fault()?;
+    Some(format!("it is {}, and {fault}", leaf.key))
+}
+
+fn broken_key(file: &Path, error: &rustls::Error) -> CertificateError {
+    CertificateError::Broken {
+        file: file.into(),
+        what: format!("the private key in it cannot be read: {error}"),
+    }
 }
 
 fn parse_chain<'a>(

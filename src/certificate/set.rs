@@ -1,12 +1,14 @@
 //! Every certificate that a configuration's bindings may show.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::chain::{Chain, Chains};
 use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::pair::{Certificate, CertificateError};
+use super::trust::Trust;
 use crate::config::{BindingTls, CertificateSource, Config};
 use crate::model::HostName;
 
@@ -14,6 +16,7 @@ use crate::model::HostName;
 pub struct Certificates {
     named: Vec<Result<Arc<Certificate>, CertificateError>>,
     folders: HashMap<PathBuf, Arc<Folder>>,
+    chains: Chains,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -38,6 +41,7 @@ impl Certificates {
         let mut certificates = Self {
             named,
             folders: HashMap::new(),
+            chains: Chains::new(Trust::load(&config.trust)),
             findings: Vec::new(),
         };
         for (index, binding) in config.bindings.iter().enumerate() {
@@ -45,10 +49,29 @@ impl Certificates {
                 certificates.load_folder(tls, index);
             }
         }
+        certificates.arrange();
         certificates
             .findings
             .extend(findings::of(config, &certificates));
         certificates
+    }
+
+    /// Puts every chain in order, and completes it.
+    fn arrange(&mut self) {
+        for named in self.named.iter_mut().flatten() {
+            let folder = named.file.parent().unwrap_or(Path::new(".")).to_owned();
+            self.chains.arrange(&folder, named);
+        }
+        for folder in self.folders.values_mut() {
+            // Nobody else has it yet.
+            let Some(folder) = Arc::get_mut(folder) else {
+                continue;
+            };
+            let path = folder.path.clone();
+            for certificate in folder.certificates_mut() {
+                self.chains.arrange(&path, certificate);
+            }
+        }
     }
 
     fn load_folder(&mut self, tls: &BindingTls, binding: usize) {
@@ -81,6 +104,23 @@ impl Certificates {
     /// The folder of a binding.
     pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
         self.folders.get(path)
+    }
+
+    /// What came of a certificate's chain.
+    pub fn chain(&self, certificate: &Certificate) -> &Chain {
+        self.chains.of(certificate)
+    }
+
+    /// Whom clients are taken to trust.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.chains.trust
+    }
+
+    /// Every folder, in the order of their paths.
+    pub fn folders(&self) -> impl Iterator<Item = &Arc<Folder>> {
+        let mut all: Vec<_> = self.folders.values().collect();
+        all.sort_unstable_by_key(|folder| &folder.path);
+        all.into_iter()
     }
 
     /// Where a binding's certificate comes from; none where nothing of it can be used.

@@ -70,8 +70,10 @@ pub(super) static LOG: Section = section(
     &["format", "level", "access", "access_format", "errors"],
 );
 
-pub(super) static TLS: Section =
-    section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
+pub(super) static TLS: Section = section(
+    "[tls]",
+    &["min_version", "certificates", "trust", "alt_svc_max_age"],
+);
 
 pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
 

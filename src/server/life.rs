@@ -128,7 +128,7 @@ fn reload(server: &mut Server, own_log: &OwnLog) {
 /// Shows what lies in the certificate files now, if it is not worse than what is shown.
 fn look_at_certificates(server: &mut Server) {
     let certificates = Certificates::load(server.config());
-    if let Some(error) = certificates.findings.iter().find(|found| found.is_error) {
+    if let Some(error) = certificates.findings.iter().find(|found| found.is_error()) {
         let why = &error.message;
         tracing::error!(code = error.code, %why, "the certificates were not taken; those that were shown go on being shown");
         return;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::build::{self, Context, LibraryHandlers};
-use crate::certificate::{Certificates, Finding, dev};
+use crate::certificate::{Certificates, Finding, Inventory, dev};
 use crate::config::{self, Config, Diagnostic, Loaded};
 use crate::report::Report;
 
@@ -13,6 +13,8 @@ pub struct Prepared {
     pub loaded: Loaded,
     /// The certificates; none where the configuration itself has errors.
     pub certificates: Option<Certificates>,
+    /// What they are; none where the configuration itself has errors.
+    pub inventory: Option<Inventory>,
 }
 
 impl Prepared {
@@ -39,6 +41,7 @@ fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
         return Prepared {
             loaded,
             certificates: None,
+            inventory: None,
         };
     };
     let mut findings = Vec::new();
@@ -69,19 +72,18 @@ fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
             .map(|finding| diagnostic(finding, config)),
     );
     findings.extend(handler_findings(config, library));
+    let inventory = Inventory::of(config, &certificates);
     loaded.add(findings);
     Prepared {
         loaded,
         certificates: Some(certificates),
+        inventory: Some(inventory),
     }
 }
 
 fn diagnostic(finding: &Finding, config: &Config) -> Diagnostic {
-    let found = match finding.is_error {
-        true => Diagnostic::error(finding.code, &finding.message),
-        false => Diagnostic::warning(finding.code, &finding.message),
-    };
-    let found = found.at(config.bindings[finding.binding].place);
+    let found = Diagnostic::new(finding.severity, finding.code, &finding.message)
+        .at(config.bindings[finding.binding].place);
     match &finding.help {
         Some(help) => found.help(help.clone()),
         None => found,

@@ -1,6 +1,7 @@
 //! A certificate authority of a test's own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -83,13 +84,19 @@ impl Authority {
     }
 }
 
+/// Writes a file that only its owner may read.
+pub fn secret(file: &Path, content: &str) {
+    fs::write(file, content).expect("a file");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("its mode");
+}
+
 impl Issued {
     /// Writes `NAME.pem` and `NAME.key` into a folder. Where the chain is.
     pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
         fs::create_dir_all(folder).expect("the folder");
         let chain = folder.join(format!("{name}.pem"));
         fs::write(&chain, &self.chain).expect("the chain");
-        fs::write(folder.join(format!("{name}.key")), &self.key).expect("the key");
+        secret(&folder.join(format!("{name}.key")), &self.key);
         chain
     }
 }
