@@ -110,7 +110,7 @@ fn begin(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, scheme: Sc
         return;
     };
     let local = LocalAddr::new(local);
-    match worker.limits.enter(client.ip()) {
+    match worker.enter(client) {
         Ok(place) => {
             let connected = Connected {
                 worker: Arc::clone(worker),

@@ -9,6 +9,7 @@ mod ports;
 mod prepare;
 mod privileges;
 mod probe;
+mod rehearsal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use crate::tls::TlsTable;
 use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
+use rehearsal::{Rehearsals, Stage};
 
 /// A server that runs.
 pub struct Server {
@@ -47,6 +49,7 @@ pub struct Server {
     inherited: Inherited,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
+    rehearsals: Rehearsals,
 }
 
 /// Why a server could not be started, or a configuration not be taken.
@@ -159,10 +162,23 @@ impl Server {
             inherited,
             threads: Vec::new(),
             library,
+            rehearsals: Rehearsals::default(),
         };
         server.start_threads(threads)?;
         server.listen(opened);
+        server.rehearse(&settled, certificates);
         Ok(server)
+    }
+
+    /// Looks at every https binding as a client does.
+    fn rehearse(&self, settled: &Config, certificates: &Certificates) {
+        self.rehearsals.begin(&Stage {
+            config: settled,
+            addresses: self.ports.addresses_of_bindings(&self.config),
+            table: &self.tls_table,
+            certificates,
+            report: &self.report,
+        });
     }
 
     fn start_threads(&mut self, threads: usize) -> Result<(), ServerError> {
@@ -284,6 +300,7 @@ impl Server {
         self.unlisten(&config);
         warn_of_what_needs_a_restart(&self.config, &config);
         self.config = config;
+        self.rehearse(&settled, certificates);
         Ok(())
     }
 
@@ -295,6 +312,7 @@ impl Server {
         let tls_table = Arc::new(TlsTable::build(&settled, &keys, certificates, old)?);
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
+        self.rehearse(&settled, certificates);
         Ok(())
     }
 

@@ -166,7 +166,7 @@ impl Listener {
                 return;
             }
         }
-        let place = match worker.limits.enter(client.ip()) {
+        let place = match worker.enter(client) {
             Ok(place) => place,
             Err(Full::Total) => {
                 return self.refuse(incoming, client, local, "limits.max_connections are open");
