@@ -190,7 +190,7 @@ impl Call {
         let connection = connecting.await?;
         connection.close(H3_NO_ERROR, b"");
         // The other side is to hear of it; that it does not answer changes nothing.
-        let _ = timeout(FAREWELL, endpoint.wait_idle()).await;
+        let _ = timeout(QUIC_FAREWELL, endpoint.wait_idle()).await;
         Ok(("TLSv1.3", "h3".to_owned()))
     }
 
@@ -411,4 +411,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the other side's last words are waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Long enough for the last packet to leave; what follows is the other side's wait for packets that are late.
+const QUIC_FAREWELL: Duration = Duration::from_millis(50);
 const FAREWELL_BYTES_MAX: u64 = 64 << 10;
