@@ -9,7 +9,8 @@ use tracing_subscriber::filter::Targets;
 use super::reader::Table;
 use super::wrong::{Wrong, either};
 use super::{
-    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, Verbosity, defaults, keys, wrong,
+    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, Verbosity, admin, defaults, keys,
+    wrong,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -32,6 +33,7 @@ fn limit_count(value: usize) -> Option<usize> {
 pub(super) fn server(file: &Table<'_>) -> Server {
     let mut server = Server {
         threads: defaults::THREADS,
+        admin: admin::default(file.reader.source),
         user: defaults::USER.to_owned(),
         group: defaults::GROUP.to_owned(),
         state_dir: state_dir(file),
@@ -44,6 +46,10 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     };
     // More threads than this are a slip of the pen: each has its own sockets and its own upstream connections.
     server.threads = table.count("threads", 0..=1024, defaults::THREADS as u64);
+    let admin = table.read("admin", |value| admin::read(value, file.reader.source));
+    if let Some(admin) = admin {
+        server.admin = admin.value;
+    }
     if let Some(user) = table.string("user") {
         server.user = user.value.to_owned();
     }
