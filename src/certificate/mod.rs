@@ -7,6 +7,7 @@ mod findings;
 mod folder;
 mod pair;
 mod set;
+mod staple;
 
 pub use findings::Finding;
 pub use folder::Folder;

@@ -53,6 +53,9 @@ pub(super) const LOG_LEVEL: &str = "info";
 pub(super) const MIN_VERSION: super::TlsVersion = super::TlsVersion::V1_2;
 /// Short: a client that has noted it and then cannot reach the UDP port waits before it tries TCP again.
 pub(super) const ALT_SVC_MAX_AGE: Duration = seconds(3600);
+/// It asks nobody but the CA that a certificate itself names, never waits and never fails; without it clients ask that CA, and
+/// tell it whom they visit.
+pub(super) const OCSP_STAPLING: bool = true;
 /// Beside the folder that the file stands in, out of reach of a `files` handler.
 pub(super) const CERTIFICATES: &str = "../certs";
 

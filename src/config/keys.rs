@@ -64,8 +64,15 @@ pub(super) static LOG: Section = section(
     &["format", "level", "access", "access_format", "errors"],
 );
 
-pub(super) static TLS: Section =
-    section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
+pub(super) static TLS: Section = section(
+    "[tls]",
+    &[
+        "min_version",
+        "certificates",
+        "alt_svc_max_age",
+        "ocsp_stapling",
+    ],
+);
 
 pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
 
@@ -81,6 +88,7 @@ pub(super) static BINDING: Section = section(
         "min_version",
         "certificates",
         "alt_svc_max_age",
+        "ocsp_stapling",
         "site",
     ],
 );

@@ -238,6 +238,8 @@ pub struct BindingTls {
     pub certificate: CertificateSource,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
+    /// Whether the OCSP responses of its certificates are fetched and stapled.
+    pub ocsp_stapling: bool,
 }
 
 /// Where a binding's certificate comes from.
