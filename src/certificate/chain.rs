@@ -3,12 +3,12 @@
 //! Clients are sent nothing that they would have to sort or to fetch. The leaf stays what it is; no root is added, since
 //! clients take none from a server.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
@@ -116,62 +116,56 @@ fn is_of_certificates(file: &Path) -> bool {
     kind.is_some_and(|kind| KINDS.contains(&kind))
 }
 
-/// The chains of a configuration's certificates.
-pub(super) struct Chains {
-    /// Whom clients are taken to trust.
-    pub(super) trust: Arc<Trust>,
-    issuers: HashMap<PathBuf, Issuers>,
-    /// By the file of the certificate.
-    done: HashMap<PathBuf, Chain>,
-    unknown: Chain,
-}
+/// The chain of a certificate as it is shown; none until somebody has looked at it.
+#[derive(Debug, Default)]
+pub(super) struct Arranged(ArcSwapOption<(Chain, Arc<CertifiedKey>)>);
 
-impl Chains {
-    /// None yet.
-    pub(super) fn new(trust: Trust) -> Self {
-        Self {
-            trust: Arc::new(trust),
-            issuers: HashMap::new(),
-            done: HashMap::new(),
-            unknown: Chain::default(),
+impl Certificate {
+    /// The chain and its key as they are shown, whatever is stapled to them.
+    pub fn arranged(&self) -> Arc<CertifiedKey> {
+        match &*self.chain.0.load() {
+            Some(arranged) => Arc::clone(&arranged.1),
+            None => Arc::clone(&self.key),
         }
     }
 
-    /// Puts a certificate's chain in order, and completes it with what lies in this folder.
-    pub(super) fn arrange(&mut self, folder: &Path, certificate: &mut Arc<Certificate>) {
-        let issuers = (self.issuers.entry(folder.into())).or_insert_with(|| Issuers::of(folder));
-        let (arranged, done) = arranged(certificate, issuers, &self.trust);
-        if let Some(arranged) = arranged {
-            *certificate = Arc::new(arranged);
+    /// What came of the chain.
+    pub fn chain(&self) -> Chain {
+        let arranged = self.chain.0.load();
+        arranged
+            .as_ref()
+            .map_or_else(Chain::default, |arranged| arranged.0.clone())
+    }
+
+    /// Puts the chain in order, and completes it. One that was completed stays so, though the issuer be taken away from beside it:
+    /// what is shown never becomes worse.
+    pub(super) fn arrange(&self, issuers: &Issuers, trust: &Trust) {
+        let old = self.arranged();
+        let before = self.chain.0.load().as_ref().map(|before| before.0.clone());
+        let verdict = judge(&old.cert, issuers, trust);
+        let (chain, done) = match before {
+            Some(before) if verdict.is_good() => (old.cert.clone(), Chain { verdict, ..before }),
+            before => {
+                let new = arrange(&self.key.cert, issuers, trust);
+                match before.filter(|before| !before.added.is_empty()) {
+                    Some(before) if !new.1.verdict.is_good() => {
+                        (old.cert.clone(), Chain { verdict, ..before })
+                    }
+                    _ => new,
+                }
+            }
+        };
+        let is_new = chain != old.cert;
+        let key = CertifiedKey {
+            cert: chain,
+            key: Arc::clone(&self.key.key),
+            ocsp: None,
+        };
+        self.chain.0.store(Some(Arc::new((done, Arc::new(key)))));
+        if is_new {
+            self.restaple();
         }
-        self.done.insert(certificate.file.clone(), done);
     }
-
-    /// What came of a certificate's chain.
-    pub(super) fn of(&self, certificate: &Certificate) -> &Chain {
-        self.done.get(&certificate.file).unwrap_or(&self.unknown)
-    }
-}
-
-/// A certificate with its chain as it is to be shown, if that is another than the file has.
-pub(super) fn arranged(
-    certificate: &Certificate,
-    issuers: &Issuers,
-    trust: &Trust,
-) -> (Option<Certificate>, Chain) {
-    let old = &certificate.key;
-    let (chain, done) = arrange(&old.cert, issuers, trust);
-    if chain == old.cert {
-        return (None, done);
-    }
-    let key = CertifiedKey {
-        cert: chain,
-        key: Arc::clone(&old.key),
-        ocsp: old.ocsp.clone(),
-    };
-    let mut certificate = certificate.clone();
-    certificate.key = Arc::new(key);
-    (Some(certificate), done)
 }
 
 /// The chain as it is to be shown.
@@ -182,12 +176,7 @@ fn arrange(
 ) -> (Vec<CertificateDer<'static>>, Chain) {
     let (mut chain, reordered) = in_order(file);
     let mut added = Vec::new();
-    let judge = |chain: &[CertificateDer<'_>]| match trust.judge(chain) {
-        verdict if verdict.is_good() => verdict,
-        _ if leads_to(issuers.roots(), chain) => Verdict::Private,
-        verdict => verdict,
-    };
-    let mut verdict = judge(&chain);
+    let mut verdict = judge(&chain, issuers, trust);
     while needs_more(&verdict) && added.len() < ADDED_MAX {
         let Some((der, details, file)) = issuer_of(&chain, issuers) else {
             break;
@@ -199,7 +188,7 @@ fn arrange(
             subject: details.subject.clone(),
             file: file.clone(),
         });
-        verdict = judge(&chain);
+        verdict = judge(&chain, issuers, trust);
     }
     let done = Chain {
         reordered,
@@ -207,6 +196,14 @@ fn arrange(
         verdict,
     };
     (chain, done)
+}
+
+fn judge(chain: &[CertificateDer<'_>], issuers: &Issuers, trust: &Trust) -> Verdict {
+    match trust.judge(chain) {
+        verdict if verdict.is_good() => verdict,
+        _ if leads_to(issuers.roots(), chain) => Verdict::Private,
+        verdict => verdict,
+    }
 }
 
 /// With nothing to judge by, what lies there is taken to be needed.

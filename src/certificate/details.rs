@@ -29,8 +29,8 @@ pub struct Details {
     pub is_ca: bool,
     /// Whether it may be shown by a server: serverAuth is among its extended key usages, or it has none.
     pub for_servers: bool,
-    /// Whether clients are to refuse it without a stapled OCSP response (RFC 7633).
-    pub must_staple: bool,
+    /// Whether it says who answers for it by OCSP (RFC 6960 section 3.1).
+    pub has_responder: bool,
     /// Whether it says where its issuer is fetched, as those of public CAs do (RFC 5280 section 4.2.2.1).
     pub says_where: bool,
     /// Names as they stand in it: comparing their text would take two writings for one.
@@ -78,7 +78,7 @@ impl Details {
             signature: Signature::of(&certificate.signature_algorithm.algorithm.to_id_string()),
             is_ca: certificate.is_ca(),
             for_servers: purposes.is_none_or(|purposes| purposes.value.server_auth),
-            must_staple: false,
+            has_responder: false,
             says_where: false,
             subject_raw: certificate.subject().as_raw().to_vec(),
             issuer_raw: certificate.issuer().as_raw().to_vec(),
@@ -88,16 +88,15 @@ impl Details {
         for extension in certificate.extensions() {
             match extension.parsed_extension() {
                 ParsedExtension::AuthorityInfoAccess(access) => {
-                    let mut places = access.accessdescs.iter();
-                    read.says_where =
-                        places.any(|place| place.access_method.to_id_string() == CA_ISSUERS);
+                    let methods = access.accessdescs.iter().map(|place| &place.access_method);
+                    for method in methods.map(|method| method.to_id_string()) {
+                        read.says_where |= method == CA_ISSUERS;
+                        read.has_responder |= method == OCSP;
+                    }
                 }
                 ParsedExtension::SubjectKeyIdentifier(id) => read.key_id = Some(id.0.to_vec()),
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
                     read.issuer_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
-                }
-                _ if extension.oid.to_id_string() == TLS_FEATURE => {
-                    read.must_staple = extension.value == STATUS_REQUEST;
                 }
                 _ => {}
             }
@@ -218,6 +217,5 @@ const RSA_BITS_MIN: usize = 2048;
 /// id-ad-caIssuers (RFC 5280 section 4.2.2.1).
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
 
-/// id-pe-tlsfeature (RFC 7633), and its one value that is in use: SEQUENCE { INTEGER 5 }, status_request.
-const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
-const STATUS_REQUEST: &[u8] = &[0x30, 3, 2, 1, 5];
+/// id-ad-ocsp, there as well.
+const OCSP: &str = "1.3.6.1.5.5.7.48.1";

@@ -94,11 +94,6 @@ impl Folder {
         self.faults.get(DEFAULT)
     }
 
-    /// Every certificate that can be used, to be shown with another chain.
-    pub(super) fn certificates_mut(&mut self) -> impl Iterator<Item = &mut Arc<Certificate>> {
-        self.certificates.values_mut()
-    }
-
     /// Every certificate that can be used, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Certificate>)> {
         let mut all: Vec<_> = self

@@ -207,7 +207,7 @@ fn entry(
 }
 
 fn shown(certificate: &Certificate) -> Option<Shown> {
-    let chain = &certificate.key.cert;
+    let chain = &certificate.arranged().cert;
     let leaf = Details::of(chain.first()?).ok()?;
     Some(Shown {
         covers: certificate

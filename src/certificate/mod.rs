@@ -12,6 +12,7 @@ mod inventory;
 mod pair;
 mod pem;
 mod set;
+mod staple;
 mod trust;
 
 pub use chain::{Added, Chain};

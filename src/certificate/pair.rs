@@ -12,12 +12,14 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::Arranged;
 use super::details::Details;
 use super::pem;
+use super::staple::Staple;
 use crate::model::{HostName, certificate_name_covers};
 
 /// A certificate that can be shown.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Certificate {
     /// The chain and its key, as rustls signs with them.
     pub key: Arc<CertifiedKey>,
@@ -33,6 +35,9 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// What is wrong with the chain, if anything.
     pub chain_fault: Option<ChainFault>,
+    /// What it is shown with.
+    pub(super) staple: Staple,
+    pub(super) chain: Arranged,
 }
 
 /// What is wrong with a chain that can be served all the same.
@@ -176,6 +181,8 @@ impl Certificate {
             not_after: time(leaf.validity().not_after.timestamp()),
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
+            staple: Staple::default(),
+            chain: Arranged::default(),
         })
     }
 

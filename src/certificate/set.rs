@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::chain::{Chain, Chains};
+use super::chain::Issuers;
 use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::pair::{Certificate, CertificateError};
@@ -16,7 +16,7 @@ use crate::model::HostName;
 pub struct Certificates {
     named: Vec<Result<Arc<Certificate>, CertificateError>>,
     folders: HashMap<PathBuf, Arc<Folder>>,
-    chains: Chains,
+    trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -41,7 +41,7 @@ impl Certificates {
         let mut certificates = Self {
             named,
             folders: HashMap::new(),
-            chains: Chains::new(Trust::load(&config.trust)),
+            trust: Arc::new(Trust::load(&config.trust)),
             findings: Vec::new(),
         };
         for (index, binding) in config.bindings.iter().enumerate() {
@@ -56,21 +56,17 @@ impl Certificates {
         certificates
     }
 
-    /// Puts every chain in order, and completes it.
-    fn arrange(&mut self) {
-        for named in self.named.iter_mut().flatten() {
-            let folder = named.file.parent().unwrap_or(Path::new(".")).to_owned();
-            self.chains.arrange(&folder, named);
-        }
-        for folder in self.folders.values_mut() {
-            // Nobody else has it yet.
-            let Some(folder) = Arc::get_mut(folder) else {
-                continue;
-            };
-            let path = folder.path.clone();
-            for certificate in folder.certificates_mut() {
-                self.chains.arrange(&path, certificate);
-            }
+    /// Puts every chain in order, and completes it with what lies beside it.
+    fn arrange(&self) {
+        let mut issuers: HashMap<PathBuf, Issuers> = HashMap::new();
+        let named = self.named.iter().flatten();
+        let folders = self.folders.values().flat_map(|folder| folder.iter());
+        for certificate in named.chain(folders.map(|(_, certificate)| certificate)) {
+            let folder = certificate.file.parent().unwrap_or(Path::new("."));
+            let issuers = issuers
+                .entry(folder.into())
+                .or_insert_with(|| Issuers::of(folder));
+            certificate.arrange(issuers, &self.trust);
         }
     }
 
@@ -106,14 +102,9 @@ impl Certificates {
         self.folders.get(path)
     }
 
-    /// What came of a certificate's chain.
-    pub fn chain(&self, certificate: &Certificate) -> &Chain {
-        self.chains.of(certificate)
-    }
-
     /// Whom clients are taken to trust.
     pub fn trust(&self) -> &Arc<Trust> {
-        &self.chains.trust
+        &self.trust
     }
 
     /// Every folder, in the order of their paths.

@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 
 use super::datagrams::Group;
 use super::handshakes::{HANDSHAKES_MAX, Handshakes, UNVALIDATED_MAX};
-use super::limits::{ConnectionLimits, Full, Place};
+use super::limits::ConnectionLimits;
 use super::{SocketKey, accept, quic};
 use crate::http::Thread;
-use crate::model::{ClientAddr, Scheme, enter_data_thread};
+use crate::model::{Scheme, enter_data_thread};
 use crate::tls::TlsTable;
 
 /// What the connections of one data thread share.
@@ -85,14 +85,6 @@ impl Worker {
             warned: AtomicU64::new(0),
             started: Instant::now(),
         })
-    }
-
-    /// A place for one more connection; none is needed for those that the server makes to itself.
-    pub(super) fn enter(&self, client: ClientAddr) -> Result<Option<Place>, Full> {
-        if self.thread.edge().report.is_own(client) {
-            return Ok(None);
-        }
-        self.limits.enter(client.ip()).map(Some)
     }
 
     /// Tells of a failing accept, once in a while.

@@ -14,14 +14,14 @@ use crate::config::Severity;
 pub(super) fn of(
     binding: usize,
     certificate: &Certificate,
-    chain: &Chain,
     is_sound: bool,
     now: SystemTime,
 ) -> Vec<Finding> {
     let file = certificate.file.display().to_string();
-    let mut findings = done(binding, &file, chain);
+    let chain = certificate.chain();
+    let mut findings = done(binding, &file, &chain);
     let read: Vec<_> = certificate
-        .key
+        .arranged()
         .cert
         .iter()
         .filter_map(|der| Details::of(der).ok())

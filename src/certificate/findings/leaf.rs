@@ -48,17 +48,33 @@ pub(super) fn of(binding: usize, certificate: &Certificate, now: SystemTime) -> 
             .with_help("clients will refuse it; request a certificate for a server"),
         );
     }
-    if leaf.must_staple && certificate.key.ocsp.is_none() {
-        findings.push(
-            Finding::warning(
-                binding,
-                "certificate-must-staple",
-                format!("{file} is to be refused without a stapled OCSP response (RFC 7633), and there is none for it"),
-            )
-            .with_help("request a certificate without must-staple: CAs have stopped issuing those"),
-        );
-    }
     findings
+}
+
+/// That clients are to refuse the certificate without a stapled OCSP response, and will never get one. Whether it comes in time,
+/// where it may come, is said by who fetches it.
+pub(super) fn staple(binding: usize, certificate: &Certificate, staples: bool) -> Option<Finding> {
+    if !certificate.requires_staple() {
+        return None;
+    }
+    let leaf = Details::of(certificate.key.cert.first()?).ok()?;
+    let (why, help) = match (staples, leaf.has_responder) {
+        (true, true) => return None,
+        (false, true) => (
+            "`ocsp_stapling` is off",
+            "write `ocsp_stapling = true`, or use a certificate without must-staple",
+        ),
+        (_, false) => (
+            "it names no responder to fetch one from",
+            "request a certificate without must-staple: CAs that answer by OCSP have become few",
+        ),
+    };
+    let message = format!(
+        "{} is refused by clients that see no stapled OCSP response (must-staple, RFC 7633), and {why}",
+        certificate.file.display()
+    );
+    let finding = Finding::warning(binding, "certificate-must-staple", message);
+    Some(finding.with_help(help).about(&certificate.file))
 }
 
 /// What is weak in the key or the signature of a certificate.

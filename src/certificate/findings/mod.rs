@@ -122,9 +122,10 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
         };
         for certificate in shown {
             findings.extend(names::of_names(index, binding, certificate));
+            findings.extend(leaf::staple(index, certificate, tls.ocsp_stapling));
             if looked_at.insert(certificate.file.as_path()) {
                 let key = key_file(config, &tls.certificate, certificate);
-                let found = of_certificate(index, certificate, certificates, now)
+                let found = of_certificate(index, certificate, now)
                     .into_iter()
                     .chain(files::of(index, &certificate.file, &key, reader.as_ref()));
                 findings.extend(found.map(|finding| finding.about(&certificate.file)));
@@ -135,17 +136,11 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
 }
 
 /// What is to be said of one certificate, whichever bindings show it.
-fn of_certificate(
-    binding: usize,
-    certificate: &Certificate,
-    certificates: &Certificates,
-    now: SystemTime,
-) -> Vec<Finding> {
+fn of_certificate(binding: usize, certificate: &Certificate, now: SystemTime) -> Vec<Finding> {
     let mut findings = leaf::of(binding, certificate, now);
     // A path that no client would follow because of the leaf itself is nothing to say of its chain.
     let is_sound = (findings.iter()).all(|found| !leaf::SPOILS_ITS_CHAIN.contains(&found.code));
-    let chain = certificates.chain(certificate);
-    findings.extend(chain::of(binding, certificate, &chain, is_sound, now));
+    findings.extend(chain::of(binding, certificate, is_sound, now));
     findings
 }
 

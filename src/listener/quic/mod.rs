@@ -166,8 +166,11 @@ impl Listener {
                 return;
             }
         }
-        let place = match worker.enter(client) {
-            Ok(place) => place,
+        // What the server says to itself takes nobody's place.
+        let is_own = worker.thread.edge().report.is_own(client);
+        let place = match worker.limits.enter(client.ip()) {
+            Ok(place) => Some(place),
+            Err(_) if is_own => None,
             Err(Full::Total) => {
                 return self.refuse(incoming, client, local, "limits.max_connections are open");
             }

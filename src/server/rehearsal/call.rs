@@ -37,6 +37,8 @@ pub(super) struct Call {
     pub expected: Arc<Certificate>,
     /// What clients make of its chain.
     pub verdict: Verdict,
+    /// Whether clients refuse it without a staple, and none is ever fetched.
+    pub must_staple: bool,
 }
 
 /// What carries a handshake.
@@ -224,7 +226,7 @@ impl Seen {
             };
         };
         let mut found = Vec::new();
-        let is_expected = self.chain == call.expected.key.cert;
+        let is_expected = self.chain == call.expected.arranged().cert;
         if !is_expected {
             found.push(Problem {
                 what: format!(
@@ -248,7 +250,7 @@ impl Seen {
                 remedy: "use a certificate that names the host",
             });
         }
-        if leaf.must_staple && !self.is_stapled {
+        if call.must_staple && !self.is_stapled {
             found.push(Problem {
                 what: "the certificate is to be refused without a stapled OCSP response, and none comes".to_owned(),
                 remedy: "request a certificate without must-staple",

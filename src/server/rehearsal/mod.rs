@@ -216,6 +216,7 @@ impl Stage<'_> {
             (Over::Tcp, !tcp.is_empty()),
             (Over::Quic, binding.protocols.contains(&AlpnProtocol::H3)),
         ];
+        let staples = binding.tls.as_ref().is_some_and(|tls| tls.ocsp_stapling);
         let call = |over| Call {
             binding: key.to_string(),
             at,
@@ -223,7 +224,8 @@ impl Stage<'_> {
             over,
             protocols: tcp.clone(),
             expected: Arc::clone(chosen.certificate),
-            verdict: self.certificates.chain(chosen.certificate).verdict.clone(),
+            must_staple: !staples && chosen.certificate.requires_staple(),
+            verdict: chosen.certificate.chain().verdict,
         };
         let wanted = over.into_iter().filter(|(_, wanted)| *wanted);
         wanted.map(|(over, _)| call(over)).collect()
