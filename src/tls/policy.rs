@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::SingleCertAndKey;
 
-use crate::certificate::{Certificate, Source};
+use crate::certificate::{Certificate, Choice, Source};
 use crate::config::{AlpnProtocol, TlsVersion};
 use crate::model::{BindingKey, HostName};
 
@@ -61,8 +61,8 @@ impl Policy {
         })
     }
 
-    /// The certificate for a client that asked for `name`, or for none and arrived at that address.
-    pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
+    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
+    pub fn certificates(&self, name: &HostName, named: bool) -> Option<&Choice> {
         self.source.find(name, named)
     }
 
