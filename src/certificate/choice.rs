@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::server::ClientHello;
 use rustls::{CipherSuite, SignatureAlgorithm, SignatureScheme};
 
 use super::pair::Certificate;
@@ -69,7 +70,15 @@ impl From<Arc<Certificate>> for Choice {
     }
 }
 
-impl Offered<'_> {
+impl<'a> Offered<'a> {
+    /// What a client says.
+    pub fn of(hello: &'a ClientHello<'_>) -> Self {
+        Self {
+            signatures: hello.signature_schemes(),
+            suites: hello.cipher_suites(),
+        }
+    }
+
     fn can_check(&self, certificate: &Certificate) -> bool {
         let key = &certificate.key.key;
         let signs = key.choose_scheme(self.signatures).is_some();

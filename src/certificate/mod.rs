@@ -10,9 +10,9 @@ mod findings;
 mod folder;
 mod kept;
 mod pair;
-#[cfg(test)]
-mod samples;
 mod set;
+#[cfg(test)]
+mod tests;
 
 pub use choice::{Choice, Offered};
 pub use error::CertificateError;

@@ -74,10 +74,7 @@ impl<'a> Handshake<'a> {
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
         let without_alpn = hello.alpn().is_none();
         let table = self.table;
-        let offered = Offered {
-            signatures: hello.signature_schemes(),
-            suites: hello.cipher_suites(),
-        };
+        let offered = Offered::of(&hello);
         let chosen = match table.choose(self.local, sni.as_deref(), Some(&offered)) {
             Ok(chosen) => chosen,
             Err(refusal) => {

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use proptest::prelude::*;
 
-use super::super::samples::{SAMPLES, hour, matches, worth};
+use super::super::tests::{SAMPLES, hour, matches, worth};
 use super::*;
 
 #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::samples::{SAMPLES, certificate, hour, matches, worth};
+use super::super::tests::{SAMPLES, certificate, hour, matches, worth};
 use super::*;
 
 /// Half of what lies in the files: of a sample whole, or cut off in the middle; or nothing.

@@ -105,10 +105,7 @@ impl Session {
         let sni = hello
             .server_name()
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
-        let offered = Offered {
-            signatures: hello.signature_schemes(),
-            suites: hello.cipher_suites(),
-        };
+        let offered = Offered::of(&hello);
         let shared = &self.shared;
         let chosen = (shared.table)
             .choose(shared.local, sni.as_deref(), Some(&offered))
