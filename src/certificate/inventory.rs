@@ -9,9 +9,11 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
+use super::choice::Choice;
 use super::details::Details;
-use super::findings::{Finding, file_of_error, remedy};
-use super::pair::{Certificate, CertificateError};
+use super::error::CertificateError;
+use super::findings::{self, Finding, file_of_error, remedy};
+use super::pair::Certificate;
 use super::set::Certificates;
 use crate::config::{Binding, CertificateSource, Config, Severity};
 use crate::model::{BindingKey, HostPattern};
@@ -82,6 +84,7 @@ pub struct Fault {
 impl Inventory {
     /// What there is now.
     pub fn of(config: &Config, certificates: &Certificates) -> Self {
+        let findings = findings::of(config, certificates);
         let mut all = Vec::new();
         for (index, named) in config.certificates.iter().enumerate() {
             let source = CertificateSource::Named(index);
@@ -92,12 +95,16 @@ impl Inventory {
                     .is_some_and(|tls| tls.certificate == source)
             });
             let name = named.name.clone();
-            all.push(match certificates.named(index) {
-                Ok(certificate) => entry(name, certificate, used_by, certificates),
-                Err(error) => unusable(name, error, used_by),
-            });
+            if let Err(error) = certificates.named(index) {
+                all.push(unusable(name.clone(), error, used_by.clone()));
+            }
+            for certificate in certificates.kinds(index) {
+                all.push(entry(name.clone(), certificate, used_by.clone(), &findings));
+            }
         }
-        for folder in certificates.folders() {
+        let mut folders: Vec<_> = certificates.folders().collect();
+        folders.sort_unstable_by_key(|folder| &folder.path);
+        for folder in folders {
             let here: Vec<_> = config
                 .bindings
                 .iter()
@@ -109,7 +116,7 @@ impl Inventory {
                         && shows(binding, name, certificate, folder)
                 };
                 let used_by = used_by(config, shows);
-                all.push(entry(written(name), certificate, used_by, certificates));
+                all.push(entry(written(name), certificate, used_by, &findings));
             }
             for error in folder.faults() {
                 let file = file_of_error(error);
@@ -143,20 +150,19 @@ fn shows(
     certificate: &Arc<Certificate>,
     folder: &super::Folder,
 ) -> bool {
-    let is_it = |found: Option<&Arc<Certificate>>| {
-        found.is_some_and(|found| Arc::ptr_eq(found, certificate))
+    let is_in = |found: Option<&Choice>| {
+        found.is_some_and(|found| found.all().any(|found| Arc::ptr_eq(found, certificate)))
     };
     match &binding.hostname {
-        HostPattern::Exact(host) => is_it(
-            folder
-                .find(host)
-                .or(host.ip().and_then(|_| folder.default())),
-        ),
+        HostPattern::Exact(host) => {
+            let default = host.ip().and_then(|_| folder.default_choice());
+            is_in(folder.choice(host).or(default))
+        }
         HostPattern::Wildcard(parent) => {
             let below = name
                 .split_once('.')
                 .is_some_and(|(_, above)| above == parent.as_str());
-            below || is_it(folder.find_wildcard(parent))
+            below || is_in(folder.wildcard_choice(parent))
         }
         HostPattern::Strong | HostPattern::Any => true,
     }
@@ -180,11 +186,11 @@ fn entry(
     name: String,
     certificate: &Certificate,
     used_by: Vec<String>,
-    certificates: &Certificates,
+    findings: &[Finding],
 ) -> Entry {
     let about = |finding: &&Finding| finding.file.as_ref() == Some(&certificate.file);
     let mut faults: Vec<Fault> = Vec::new();
-    for finding in certificates.findings.iter().filter(about) {
+    for finding in findings.iter().filter(about) {
         let fault = Fault {
             severity: finding.severity,
             code: finding.code,

@@ -11,6 +11,7 @@ mod prepare;
 mod privileges;
 mod probe;
 mod rehearsal;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ use rehearsal::{Rehearsals, Stage};
 /// A server that runs.
 pub struct Server {
     config: Config,
+    certificates: Arc<Certificates>,
     edge: Arc<Edge>,
     tls_table: Arc<TlsTable>,
     published: Arc<Published>,
@@ -115,7 +117,7 @@ impl Server {
     /// Opens the sockets, gives privileges up, and starts the data threads.
     pub fn start(
         config: Config,
-        certificates: &Certificates,
+        certificates: Arc<Certificates>,
         library: LibraryHandlers,
     ) -> Result<Self, ServerError> {
         // Before the first thread: it is each thread's own, and handed on to those that it starts.
@@ -145,10 +147,11 @@ impl Server {
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &build::keys(&edge),
-            certificates,
+            &certificates,
             None,
         )?);
         let mut server = Self {
+            certificates,
             published: Published::new(Arc::clone(&edge)),
             tls: Arc::new(ArcSwap::new(Arc::clone(&tls_table))),
             limits: ConnectionLimits::new(
@@ -167,17 +170,17 @@ impl Server {
         };
         server.start_threads(threads)?;
         server.listen(opened);
-        server.rehearse(&settled, certificates);
+        server.rehearse(&settled);
         Ok(server)
     }
 
     /// Looks at every https binding as a client does.
-    fn rehearse(&self, settled: &Config, certificates: &Certificates) {
+    fn rehearse(&self, settled: &Config) {
         self.rehearsals.begin(&Stage {
             config: settled,
             addresses: self.ports.addresses_of_bindings(&self.config),
             table: &self.tls_table,
-            certificates,
+            certificates: &self.certificates,
             report: &self.report,
         });
     }
@@ -259,7 +262,7 @@ impl Server {
     pub fn reload(
         &mut self,
         config: Config,
-        certificates: &Certificates,
+        certificates: Arc<Certificates>,
     ) -> Result<(), ServerError> {
         let threads = self.threads.len();
         let opened = self
@@ -279,13 +282,14 @@ impl Server {
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &keys,
-            certificates,
+            &certificates,
             Some(&self.tls_table),
         )?);
         self.report.reopen(&config.log)?;
 
         // Nothing fails from here on.
         built.settle();
+        self.certificates = certificates;
         self.edge = Arc::clone(&built.edge);
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
@@ -301,19 +305,27 @@ impl Server {
         self.unlisten(&config);
         warn_of_what_needs_a_restart(&self.config, &config);
         self.config = config;
-        self.rehearse(&settled, certificates);
+        self.rehearse(&settled);
         Ok(())
     }
 
     /// Shows other certificates to new connections; all else stays, and so do connections that stand.
-    pub fn take_certificates(&mut self, certificates: &Certificates) -> Result<(), ServerError> {
+    pub fn take_certificates(
+        &mut self,
+        certificates: Arc<Certificates>,
+    ) -> Result<(), ServerError> {
+        if certificates.show_as(&self.certificates) {
+            self.certificates = certificates;
+            return Ok(());
+        }
         let settled = self.ports.settle(&self.config, &Opened::default());
         let keys = build::keys(&self.edge);
         let old = Some(&*self.tls_table);
-        let tls_table = Arc::new(TlsTable::build(&settled, &keys, certificates, old)?);
+        let tls_table = Arc::new(TlsTable::build(&settled, &keys, &certificates, old)?);
+        self.certificates = certificates;
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
-        self.rehearse(&settled, certificates);
+        self.rehearse(&settled);
         Ok(())
     }
 
@@ -350,6 +362,11 @@ impl Server {
     /// The configuration that runs.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The certificates that are shown, and what is known of their files.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     /// The configuration file.

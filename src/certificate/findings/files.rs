@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Finding;
 use crate::certificate::access::Reader;
-use crate::certificate::pair::CertificateError;
+use crate::certificate::error::CertificateError;
 
 /// Whether the server can read a certificate again when it is no longer root, and nobody else its key.
 ///

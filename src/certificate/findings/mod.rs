@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::access::Reader;
-use super::pair::{Certificate, CertificateError};
+use super::error::CertificateError;
+use super::pair::Certificate;
 use super::set::Certificates;
 use super::trust::TrustFault;
 use crate::config::{CertificateSource, Config, Severity, TrustSource};
@@ -99,7 +100,7 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
         let Some(tls) = &binding.tls else { continue };
         let shown = match &tls.certificate {
             CertificateSource::Named(named) => match certificates.named(*named) {
-                Ok(certificate) => vec![&**certificate],
+                Ok(_) => certificates.kinds(*named).map(|shown| &**shown).collect(),
                 Err(error) => {
                     findings.push(unusable(index, error));
                     continue;

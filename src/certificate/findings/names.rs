@@ -1,6 +1,7 @@
 //! Which certificate a name is shown, and whether that one covers it.
 
 use super::{Finding, unusable, warning_of};
+use crate::certificate::choice::Choice;
 use crate::certificate::dev::is_local;
 use crate::certificate::folder::Folder;
 use crate::certificate::pair::Certificate;
@@ -16,19 +17,19 @@ pub(super) fn of_folder<'a>(
 ) -> Vec<&'a Certificate> {
     let found = match &binding.hostname {
         HostPattern::Exact(host) => {
-            let default = host.ip().and_then(|_| folder.default());
+            let default = host.ip().and_then(|_| folder.default_choice());
             if let Some(fault) = folder.fault(host) {
                 findings.push(unusable(index, fault));
                 return Vec::new();
             }
-            folder.find(host).or(default)
+            folder.choice(host).or(default)
         }
         HostPattern::Wildcard(parent) => {
             if let Some(fault) = folder.wildcard_fault(parent) {
                 findings.push(unusable(index, fault));
                 return Vec::new();
             }
-            folder.find_wildcard(parent)
+            folder.wildcard_choice(parent)
         }
         HostPattern::Strong | HostPattern::Any => {
             // A CA's certificate that chains are completed with needs no key.
@@ -45,11 +46,11 @@ pub(super) fn of_folder<'a>(
         }
     };
     match found {
-        Some(certificate) => {
+        Some(choice) => {
             if let HostPattern::Exact(host) = &binding.hostname {
-                findings.extend(rivals(index, host, certificate, folder));
+                findings.extend(rivals(index, host, choice, folder));
             }
-            vec![certificate]
+            choice.all().map(|certificate| &**certificate).collect()
         }
         // Hosts under a wildcard may each have a certificate of their own.
         None if matches!(&binding.hostname, HostPattern::Wildcard(parent) if folder.iter().any(|(name, _)| is_below(name, parent))) => {
@@ -63,11 +64,12 @@ pub(super) fn of_folder<'a>(
 }
 
 /// Other certificates of the folder for the same name, and which of them is shown.
-fn rivals(index: usize, host: &HostName, shown: &Certificate, folder: &Folder) -> Option<Finding> {
+fn rivals(index: usize, host: &HostName, shown: &Choice, folder: &Folder) -> Option<Finding> {
     let mut others: Vec<_> = folder
         .iter()
-        .filter(|(_, other)| other.covers(host) && !other.is_same(shown))
+        .filter(|(_, other)| other.covers(host) && !shown.all().any(|shown| shown.is_same(other)))
         .collect();
+    let shown = shown.preferred();
     if others.is_empty() {
         return None;
     }

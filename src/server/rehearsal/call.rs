@@ -33,6 +33,8 @@ pub(super) struct Call {
     pub over: Over,
     /// What is offered over TCP.
     pub protocols: Vec<AlpnProtocol>,
+    /// The signatures that are said to be checked, so that this certificate is shown; none: all.
+    pub signatures: &'static [SignatureScheme],
     /// The certificate that should be shown.
     pub expected: Arc<Certificate>,
     /// What clients make of its chain.
@@ -107,7 +109,10 @@ pub(super) struct Problems {
 impl Call {
     /// Makes it. Our own end's address is made known before.
     pub(super) async fn make(&self, report: &Report) -> Result<Seen, Ended> {
-        let eyes = Arc::new(Eyes::default());
+        let eyes = Arc::new(Eyes {
+            signatures: self.signatures,
+            shown: Mutex::default(),
+        });
         let made = async {
             match self.over {
                 Over::Tcp => self.make_over_tcp(report, &eyes).await,
@@ -301,8 +306,12 @@ fn problem_of(verdict: &Verdict) -> Option<Problem> {
 }
 
 /// Takes whatever is shown, and keeps it.
-#[derive(Debug, Default)]
-struct Eyes(Mutex<Shown>);
+#[derive(Debug)]
+struct Eyes {
+    /// What it says that it checks; none: all that it can.
+    signatures: &'static [SignatureScheme],
+    shown: Mutex<Shown>,
+}
 
 #[derive(Debug, Default)]
 struct Shown {
@@ -325,12 +334,12 @@ impl Eyes {
     }
 
     fn was_asked(&self) -> bool {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.was_asked && !shown.chain.is_empty()
     }
 
     fn seen(&self, version: &'static str, protocol: &str) -> Seen {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         Seen {
             version,
             protocol: protocol.to_owned(),
@@ -350,7 +359,7 @@ impl ServerCertVerifier for Eyes {
         staple: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let all = std::iter::once(leaf).chain(rest);
         shown.chain = all.map(|der| der.clone().into_owned()).collect();
         shown.is_stapled = !staple.is_empty();
@@ -378,6 +387,9 @@ impl ServerCertVerifier for Eyes {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        if !self.signatures.is_empty() {
+            return self.signatures.to_vec();
+        }
         provider()
             .signature_verification_algorithms
             .supported_schemes()
@@ -391,7 +403,7 @@ impl ResolvesClientCert for Eyes {
         _: &[&[u8]],
         _: &[SignatureScheme],
     ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.was_asked = true;
         None
     }
@@ -404,6 +416,22 @@ impl ResolvesClientCert for Eyes {
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
+
+/// What a client offers that checks ECDSA (and its like) only, and one that checks RSA only.
+pub(super) const OF_ECDSA: &[SignatureScheme] = &[
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+];
+pub(super) const OF_RSA: &[SignatureScheme] = &[
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+];
 
 /// RFC 9114 section 8.1.
 const H3_NO_ERROR: quinn::VarInt = quinn::VarInt::from_u32(0x100);

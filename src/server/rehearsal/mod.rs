@@ -10,9 +10,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustls::{CipherSuite, SignatureScheme};
+
 use self::call::{Call, Ended, Over, Seen};
 use super::probe::reachable;
-use crate::certificate::{Certificates, Source, Trust};
+use crate::certificate::{Certificate, Certificates, Offered, Source, Trust};
 use crate::config::{AlpnProtocol, Binding, Config};
 use crate::model::{BindingKey, HostName, HostPattern, LocalAddr};
 use crate::report::Report;
@@ -201,13 +203,27 @@ impl Stage<'_> {
             port: binding.port,
             hostname: binding.hostname.clone(),
         };
-        let Ok(chosen) = self.table.choose(LocalAddr::new(at), sni) else {
-            return Vec::new();
-        };
-        // Another binding's name is rehearsed with that binding.
-        if chosen.binding.is_some_and(|chosen| **chosen != key) {
-            return Vec::new();
+        let mut shown: Vec<(Arc<Certificate>, &'static [SignatureScheme])> = Vec::new();
+        for signatures in [call::OF_ECDSA, call::OF_RSA] {
+            let offered = Offered {
+                signatures,
+                suites: &[CipherSuite::TLS13_AES_128_GCM_SHA256],
+            };
+            let Ok(chosen) = (self.table).choose(LocalAddr::new(at), sni, Some(&offered)) else {
+                return Vec::new();
+            };
+            // Another binding's name is rehearsed with that binding.
+            if chosen.binding.is_some_and(|chosen| **chosen != key) {
+                return Vec::new();
+            }
+            if !shown
+                .iter()
+                .any(|(known, _)| Arc::ptr_eq(known, chosen.certificate))
+            {
+                shown.push((Arc::clone(chosen.certificate), signatures));
+            }
         }
+        let is_only = shown.len() == 1;
         let tcp: Vec<_> = [AlpnProtocol::H2, AlpnProtocol::Http1]
             .into_iter()
             .filter(|protocol| binding.protocols.contains(protocol))
@@ -217,18 +233,28 @@ impl Stage<'_> {
             (Over::Quic, binding.protocols.contains(&AlpnProtocol::H3)),
         ];
         let staples = binding.tls.as_ref().is_some_and(|tls| tls.ocsp_stapling);
-        let call = |over| Call {
-            binding: key.to_string(),
-            at,
-            name: name.clone(),
-            over,
-            protocols: tcp.clone(),
-            expected: Arc::clone(chosen.certificate),
-            must_staple: !staples && chosen.certificate.requires_staple(),
-            verdict: chosen.certificate.chain().verdict,
-        };
-        let wanted = over.into_iter().filter(|(_, wanted)| *wanted);
-        wanted.map(|(over, _)| call(over)).collect()
+        let mut calls = Vec::new();
+        for (certificate, signatures) in shown {
+            // With a single one, whatever can be checked is offered.
+            let signatures = match is_only {
+                true => &[],
+                false => signatures,
+            };
+            for (over, _) in over.into_iter().filter(|(_, wanted)| *wanted) {
+                calls.push(Call {
+                    binding: key.to_string(),
+                    at,
+                    name: name.clone(),
+                    over,
+                    protocols: tcp.clone(),
+                    signatures,
+                    must_staple: !staples && certificate.requires_staple(),
+                    verdict: certificate.chain().verdict,
+                    expected: Arc::clone(&certificate),
+                });
+            }
+        }
+        calls
     }
 }
 
@@ -247,12 +273,13 @@ fn names(hostname: &HostPattern, source: &Source) -> Vec<Option<HostName>> {
                 HostName::parse(name).ok().filter(|_| is_below)
             });
             let wildcard = folder
-                .find_wildcard(parent)
+                .wildcard_choice(parent)
                 .and_then(|_| invented(parent.as_str()));
             wildcard.into_iter().chain(below).map(Some).collect()
         }
-        (HostPattern::Any | HostPattern::Strong, Source::Named(certificate)) => {
-            let covered = certificate
+        (HostPattern::Any | HostPattern::Strong, Source::Named(choice)) => {
+            let covered = choice
+                .preferred()
                 .covers
                 .iter()
                 .find_map(|name| of_certificate(name));
