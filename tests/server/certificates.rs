@@ -11,6 +11,10 @@ use time::{Duration, OffsetDateTime};
 
 use crate::support::{Authority, folder, secret};
 
+mod chains;
+mod preflight;
+mod rehearsal;
+
 /// One binding of this host whose certificate comes from the folder, or from where `keys` says.
 fn config(hostname: &str, keys: &str) -> String {
     format!(

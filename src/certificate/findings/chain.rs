@@ -67,7 +67,9 @@ fn done(binding: usize, file: &str, chain: &Chain) -> Vec<Finding> {
         );
         findings.push(
             Finding::warning(binding, "certificate-chain-completed", message)
-                .with_help(format!("append {} to {file}", added.file.display())),
+                .with_help(format!(
+                    "append that certificate to {file}: other programs send what stands there and no more"
+                )),
         );
     }
     findings

@@ -36,7 +36,17 @@ impl Authority {
 
     /// An intermediate below this one.
     pub fn intermediate(&self, name: &str) -> Self {
-        let (params, key) = Self::params(name);
+        self.intermediate_with(name, |_| {})
+    }
+
+    /// The same, changed before it is signed.
+    pub fn intermediate_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let (mut params, key) = Self::params(name);
+        change(&mut params);
         let own = params.signed_by(&key, &self.issuer).expect("a CA");
         Self {
             pem: own.pem(),
