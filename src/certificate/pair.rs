@@ -92,10 +92,7 @@ impl Certificate {
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
-                return Err(CertificateError::KeyMismatch {
-                    chain: chain.into(),
-                    key: key_file.into(),
-                });
+                return Err(mismatch(chain, key_file, &certified));
             }
             Err(error) => return Err(broken(error.to_string())),
         }
@@ -177,6 +174,22 @@ fn no_certificate(file: &Path, pem: &[u8]) -> CertificateError {
 
 fn key_of(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
     rustls_pemfile::private_key(&mut &*pem).ok().flatten()
+}
+
+/// The key is not the first certificate's: is it that of another one in the file?
+fn mismatch(chain: &Path, key: &Path, pair: &CertifiedKey) -> CertificateError {
+    let is_of = |der: &CertificateDer<'static>| {
+        let one = CertifiedKey::new(vec![der.clone()], Arc::clone(&pair.key));
+        one.keys_match().is_ok()
+    };
+    let (chain, key) = (chain.into(), key.into());
+    match pair.cert.iter().position(is_of) {
+        Some(place) => CertificateError::LeafNotFirst {
+            chain,
+            place: place + 1,
+        },
+        None => CertificateError::KeyMismatch { chain, key },
+    }
 }
 
 /// What is odd in the key of the first certificate.

@@ -29,13 +29,11 @@ pub(super) fn fault(text: &[u8]) -> Option<Fault> {
             match open.take() {
                 Some((_, begun)) if begun == label => {}
                 Some((at, begun)) => {
-                    let what = format!(
-                        "-----END {label}----- ends what line {at} begins with -----BEGIN {begun}-----"
-                    );
+                    let what = format!("END {label} ends what line {at} begins with BEGIN {begun}");
                     return Some(Fault { line, what });
                 }
                 None => {
-                    let what = format!("-----END {label}----- has no beginning");
+                    let what = format!("END {label} has no BEGIN");
                     return Some(Fault { line, what });
                 }
             }
@@ -98,7 +96,7 @@ fn odd(line: &[u8]) -> Option<char> {
 }
 
 fn unended(line: usize, label: &str) -> Fault {
-    let what = format!("-----BEGIN {label}----- has no end");
+    let what = format!("BEGIN {label} has no END");
     Fault { line, what }
 }
 
@@ -127,11 +125,11 @@ mod tests {
         for (text, expected) in [
             (
                 "-----BEGIN CERTIFICATE-----\nAAAA\n",
-                "line 1: -----BEGIN CERTIFICATE----- has no end",
+                "line 1: BEGIN CERTIFICATE has no END",
             ),
             (
                 "\n-----END CERTIFICATE-----\n",
-                "line 2: -----END CERTIFICATE----- has no beginning",
+                "line 2: END CERTIFICATE has no BEGIN",
             ),
             (
                 "-----BEGIN CERTIFICATE-----\nAA!A\n-----END CERTIFICATE-----\n",
@@ -139,11 +137,11 @@ mod tests {
             ),
             (
                 "-----BEGIN A-----\nAAAA\n-----END B-----\n",
-                "line 3: -----END B----- ends what line 1 begins with -----BEGIN A-----",
+                "line 3: END B ends what line 1 begins with BEGIN A",
             ),
             (
                 "-----BEGIN A-----\nAAAA\n-----BEGIN A-----\n",
-                "line 1: -----BEGIN A----- has no end",
+                "line 1: BEGIN A has no END",
             ),
             (
                 "----- BEGIN A -----\n",

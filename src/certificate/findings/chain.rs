@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::Finding;
-use super::leaf::{date, is_for_this_machine, span, weak};
+use super::leaf::{SPOILS_A_PATH, date, is_for_this_machine, span, weak};
 use crate::certificate::chain::Chain;
 use crate::certificate::details::Details;
 use crate::certificate::pair::Certificate;
@@ -38,10 +38,13 @@ pub(super) fn of(
         }
         findings.extend(weak(binding, &what, issuer));
     }
-    let of_issuer_weak = findings
-        .iter()
-        .any(|found| found.code.starts_with("certificate-weak"));
-    if is_sound && !of_issuer_weak {
+    // A path that no client follows because of what is said already is nothing more to say.
+    let is_said = matches!(chain.verdict, Verdict::Invalid(_))
+        && (!is_sound
+            || findings
+                .iter()
+                .any(|found| SPOILS_A_PATH.contains(&found.code)));
+    if !is_said {
         findings.extend(of_verdict(binding, &file, certificate, &chain.verdict));
     }
     findings.extend(extra(binding, &file, &read));

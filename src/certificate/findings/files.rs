@@ -72,10 +72,12 @@ pub(in crate::certificate) fn remedy(error: &CertificateError) -> String {
             "make a new key, ECDSA P-256 or RSA of 2048 bits or more, and request a certificate for it"
                 .to_owned()
         }
-        CertificateError::KeyMismatch { chain, .. } => format!(
-            "put chain and key of one certificate there; the leaf must come first in {}",
-            chain.display()
-        ),
+        CertificateError::LeafNotFirst { .. } => {
+            "write the leaf first, and then each certificate's issuer".to_owned()
+        }
+        CertificateError::KeyMismatch { .. } => {
+            "put chain and key of one certificate there".to_owned()
+        }
     }
 }
 
@@ -89,6 +91,7 @@ pub(in crate::certificate) fn of_error(error: &CertificateError) -> &Path {
         | CertificateError::Broken { file, .. }
         | CertificateError::WeakKey { file, .. } => file,
         CertificateError::KeyMissing { chain, .. }
+        | CertificateError::LeafNotFirst { chain, .. }
         | CertificateError::KeyMismatch { chain, .. } => chain,
     }
 }

@@ -9,10 +9,9 @@ use crate::certificate::pair::Certificate;
 use crate::config::Severity;
 use crate::model::HostName;
 
-/// What is wrong with a leaf by itself makes every path from it wrong.
-pub(super) const SPOILS_ITS_CHAIN: [&str; 4] = [
+/// What is wrong with one certificate, and makes every path through it wrong.
+pub(super) const SPOILS_A_PATH: [&str; 3] = [
     "certificate-purpose",
-    "certificate-self-signed",
     "certificate-weak-key",
     "certificate-weak-signature",
 ];

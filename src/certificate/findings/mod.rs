@@ -139,8 +139,7 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
 /// What is to be said of one certificate, whichever bindings show it.
 fn of_certificate(binding: usize, certificate: &Certificate, now: SystemTime) -> Vec<Finding> {
     let mut findings = leaf::of(binding, certificate, now);
-    // A path that no client would follow because of the leaf itself is nothing to say of its chain.
-    let is_sound = (findings.iter()).all(|found| !leaf::SPOILS_ITS_CHAIN.contains(&found.code));
+    let is_sound = (findings.iter()).all(|found| !leaf::SPOILS_A_PATH.contains(&found.code));
     findings.extend(chain::of(binding, certificate, is_sound, now));
     findings
 }
@@ -201,3 +200,6 @@ fn unusable(index: usize, error: &CertificateError) -> Finding {
         .with_help(remedy(error))
         .about(files::of_error(error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,6 +196,8 @@ fn what_else_may_be_wrong_with_a_chain() {
         format!("{}{}{}", chain.leaf, chain.middle.pem, stranger.pem)
     };
     assert_eq!(with(stranger), ["note certificate-chain-extra"]);
+    let upside_down = |chain: &Chain| format!("{}{}", chain.middle.pem, chain.leaf);
+    assert_eq!(with(upside_down), ["error certificate-chain-order"]);
     let twice = |chain: &Chain| format!("{}{}{}", chain.leaf, chain.middle.pem, chain.middle.pem);
     assert_eq!(with(twice), ["note certificate-chain-extra"]);
 }

@@ -187,7 +187,7 @@ fn the_line_of_what_is_broken() {
     spoilt[3] = "not base64 at all!";
     assert!(message(spoilt.join("\n")).contains("line 4: ' '"));
     let cut = lines[..lines.len() - 1].join("\n");
-    assert!(message(cut).contains("line 1: -----BEGIN CERTIFICATE----- has no end"));
+    assert!(message(cut).contains("line 1: BEGIN CERTIFICATE has no END"));
     let second = format!("{good}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let line = lines.len() + 1;
     assert!(message(second).contains(&format!(
