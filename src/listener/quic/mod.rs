@@ -167,10 +167,12 @@ impl Listener {
             }
         }
         // What the server says to itself takes nobody's place.
-        let is_own = worker.thread.edge().report.is_own(client);
-        let place = match worker.limits.enter(client.ip()) {
-            Ok(place) => Some(place),
-            Err(_) if is_own => None,
+        let place = match worker.thread.edge().report.is_own(client) {
+            true => Ok(None),
+            false => worker.limits.enter(client.ip()).map(Some),
+        };
+        let place = match place {
+            Ok(place) => place,
             Err(Full::Total) => {
                 return self.refuse(incoming, client, local, "limits.max_connections are open");
             }

@@ -1,7 +1,7 @@
 //! One handshake with ourselves, and what it shows.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -181,7 +181,14 @@ impl Call {
         report: &Report,
         eyes: &Arc<Eyes>,
     ) -> io::Result<(&'static str, String)> {
-        let mut endpoint = quinn::Endpoint::client(SocketAddr::new(self.at.ip(), 0))?;
+        let socket = UdpSocket::bind(SocketAddr::new(self.at.ip(), 0))?;
+        let mut config = quinn::EndpointConfig::default();
+        // What one read may fill is room for 2048 of the largest packets: 134 MB of what nobody sends us.
+        config
+            .max_udp_payload_size(UDP_PAYLOAD_BYTES)
+            .map_err(io::Error::other)?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let mut endpoint = quinn::Endpoint::new(config, None, socket, runtime)?;
         report.is_making(ClientAddr::new(endpoint.local_addr()?));
         let config = eyes
             .config(vec![b"h3".to_vec()])
@@ -328,6 +335,8 @@ impl Eyes {
             .with_custom_certificate_verifier(Arc::clone(self) as Arc<dyn ServerCertVerifier>)
             .with_client_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesClientCert>);
         config.alpn_protocols = protocols;
+        // Compressing a chain costs megabytes for a moment, and shows nothing more.
+        config.cert_decompressors = Vec::new();
         // Every handshake is a whole one.
         config.resumption = rustls::client::Resumption::disabled();
         Ok(config)
@@ -441,6 +450,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the other side's last words are waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What every path takes, and a little more (RFC 9000 section 14).
+const UDP_PAYLOAD_BYTES: u16 = 1472;
+
 /// Long enough for the last packet to leave; what follows is the other side's wait for packets that are late.
 const QUIC_FAREWELL: Duration = Duration::from_millis(50);
 const FAREWELL_BYTES_MAX: u64 = 64 << 10;

@@ -171,7 +171,8 @@ impl Stage<'_> {
             let Some(source) = self.certificates.source(tls) else {
                 continue;
             };
-            let names = names(&binding.hostname, &source);
+            let mut names = names(&binding.hostname, &source);
+            names.dedup();
             for name in names.into_iter().take(NAMES_OF_A_BINDING_MAX) {
                 calls.extend(self.calls_for(binding, *address, name));
             }
@@ -203,27 +204,7 @@ impl Stage<'_> {
             port: binding.port,
             hostname: binding.hostname.clone(),
         };
-        let mut shown: Vec<(Arc<Certificate>, &'static [SignatureScheme])> = Vec::new();
-        for signatures in [call::OF_ECDSA, call::OF_RSA] {
-            let offered = Offered {
-                signatures,
-                suites: &[CipherSuite::TLS13_AES_128_GCM_SHA256],
-            };
-            let Ok(chosen) = (self.table).choose(LocalAddr::new(at), sni, Some(&offered)) else {
-                return Vec::new();
-            };
-            // Another binding's name is rehearsed with that binding.
-            if chosen.binding.is_some_and(|chosen| **chosen != key) {
-                return Vec::new();
-            }
-            if !shown
-                .iter()
-                .any(|(known, _)| Arc::ptr_eq(known, chosen.certificate))
-            {
-                shown.push((Arc::clone(chosen.certificate), signatures));
-            }
-        }
-        let is_only = shown.len() == 1;
+        let shown = self.shown(&key, LocalAddr::new(at), sni);
         let tcp: Vec<_> = [AlpnProtocol::H2, AlpnProtocol::Http1]
             .into_iter()
             .filter(|protocol| binding.protocols.contains(protocol))
@@ -235,11 +216,6 @@ impl Stage<'_> {
         let staples = binding.tls.as_ref().is_some_and(|tls| tls.ocsp_stapling);
         let mut calls = Vec::new();
         for (certificate, signatures) in shown {
-            // With a single one, whatever can be checked is offered.
-            let signatures = match is_only {
-                true => &[],
-                false => signatures,
-            };
             for (over, _) in over.into_iter().filter(|(_, wanted)| *wanted) {
                 calls.push(Call {
                     binding: key.to_string(),
@@ -256,7 +232,35 @@ impl Stage<'_> {
         }
         calls
     }
+
+    /// What a binding shows for a name, one for each kind of key; nothing where it is another binding's name.
+    fn shown(&self, key: &BindingKey, at: LocalAddr, sni: Option<&str>) -> Vec<ShownFor> {
+        let mut shown: Vec<ShownFor> = Vec::new();
+        for signatures in [call::OF_ECDSA, call::OF_RSA] {
+            let offered = Offered {
+                signatures,
+                suites: &[CipherSuite::TLS13_AES_128_GCM_SHA256],
+            };
+            let Ok(chosen) = self.table.choose(at, sni, Some(&offered)) else {
+                return Vec::new();
+            };
+            if chosen.binding.is_some_and(|chosen| **chosen != *key) {
+                return Vec::new();
+            }
+            let is_known = |(known, _): &ShownFor| Arc::ptr_eq(known, chosen.certificate);
+            if !shown.iter().any(is_known) {
+                shown.push((Arc::clone(chosen.certificate), signatures));
+            }
+        }
+        if let [(_, signatures)] = &mut *shown {
+            *signatures = &[];
+        }
+        shown
+    }
 }
+
+/// A certificate, and the signatures that a client says it checks so that it is shown; none: whatever it can.
+type ShownFor = (Arc<Certificate>, &'static [SignatureScheme]);
 
 /// The names that a binding is asked for, one for each of its certificates; none stands for a client that names no host.
 fn names(hostname: &HostPattern, source: &Source) -> Vec<Option<HostName>> {
