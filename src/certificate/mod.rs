@@ -7,8 +7,10 @@ mod findings;
 mod folder;
 mod pair;
 mod set;
+mod ticket_key;
 
 pub use findings::Finding;
 pub use folder::Folder;
 pub use pair::{Certificate, CertificateError, ChainFault};
 pub use set::{Certificates, Source};
+pub use ticket_key::{TicketKey, TicketKeyError};

@@ -1,12 +1,13 @@
 //! Every certificate that a configuration's bindings may show.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::pair::{Certificate, CertificateError};
+use super::ticket_key::TicketKey;
 use crate::config::{BindingTls, CertificateSource, Config};
 use crate::model::HostName;
 
@@ -14,6 +15,7 @@ use crate::model::HostName;
 pub struct Certificates {
     named: Vec<Result<Arc<Certificate>, CertificateError>>,
     folders: HashMap<PathBuf, Arc<Folder>>,
+    ticket_keys: HashMap<PathBuf, Arc<TicketKey>>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -38,11 +40,14 @@ impl Certificates {
         let mut certificates = Self {
             named,
             folders: HashMap::new(),
+            ticket_keys: HashMap::new(),
             findings: Vec::new(),
         };
+        let mut refused = HashSet::new();
         for (index, binding) in config.bindings.iter().enumerate() {
             if let Some(tls) = &binding.tls {
                 certificates.load_folder(tls, index);
+                certificates.load_ticket_keys(tls, index, &mut refused);
             }
         }
         certificates
@@ -71,6 +76,37 @@ impl Certificates {
                     .push(Finding::error(binding, error.code(), error.to_string()));
             }
         }
+    }
+
+    /// Reads the ticket keys of a binding; each file once, and what is wrong with it is told once.
+    fn load_ticket_keys<'c>(
+        &mut self,
+        tls: &'c BindingTls,
+        binding: usize,
+        refused: &mut HashSet<&'c PathBuf>,
+    ) {
+        for file in &tls.ticket_keys {
+            if self.ticket_keys.contains_key(file) || refused.contains(file) {
+                continue;
+            }
+            match TicketKey::load(file) {
+                Ok(key) => {
+                    self.ticket_keys.insert(file.clone(), Arc::new(key));
+                }
+                Err(error) => {
+                    refused.insert(file);
+                    let found = Finding::error(binding, error.code(), error.to_string());
+                    self.findings.push(found.with_help(error.help()));
+                }
+            }
+        }
+    }
+
+    /// The ticket keys of a binding, in their order.
+    pub fn ticket_keys(&self, tls: &BindingTls) -> Vec<Arc<TicketKey>> {
+        let keys = tls.ticket_keys.iter();
+        keys.filter_map(|file| self.ticket_keys.get(file).cloned())
+            .collect()
     }
 
     /// A named certificate.

@@ -70,8 +70,18 @@ pub(super) static LOG: Section = section(
     &["format", "level", "access", "access_format", "errors"],
 );
 
-pub(super) static TLS: Section =
-    section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
+pub(super) static TLS: Section = section(
+    "[tls]",
+    &[
+        "min_version",
+        "cipher_suites",
+        "groups",
+        "certificates",
+        "ticket_rotation",
+        "ticket_keys",
+        "alt_svc_max_age",
+    ],
+);
 
 pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
 
@@ -85,13 +95,22 @@ pub(super) static BINDING: Section = section(
         "certificate",
         "protocols",
         "min_version",
+        "cipher_suites",
+        "groups",
         "certificates",
+        "ticket_rotation",
+        "ticket_keys",
         "alt_svc_max_age",
         "site",
     ],
 );
 
-pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
+pub(super) static SITE: Section = Section {
+    name: "[[site]]",
+    keys: &["name", "https_redirect", "hsts", "route"],
+    // 0-RTT: docs/tls.md says what is missing.
+    later: &["early_data"],
+};
 
 pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
 

@@ -13,6 +13,7 @@ use super::failure::{classify, tell};
 use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
 use super::table::TlsTable;
+use crate::config::suite_name;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::report::Report;
 
@@ -118,6 +119,7 @@ impl<'a> Handshake<'a> {
                     chosen.binding.cloned(),
                     Arc::clone(&chosen.certificate.covers),
                 );
+                chosen.policy.count(facts.resumed);
                 Some((stream, facts))
             }
             Err(error) => {
@@ -279,20 +281,10 @@ fn facts(
         },
         cipher: session
             .negotiated_cipher_suite()
-            .map_or("", |suite| cipher_name(suite.suite())),
+            .map_or("", |suite| suite_name(suite.suite())),
         resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         binding,
         covers,
-    }
-}
-
-/// A cipher suite's IANA name; rustls writes those of TLS 1.3 in its own way.
-pub(super) fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
-    match suite {
-        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other.as_str().unwrap_or(""),
     }
 }
 
