@@ -7,6 +7,7 @@ mod findings;
 mod folder;
 mod pair;
 mod set;
+mod staple;
 mod ticket_key;
 
 pub use findings::Finding;

@@ -7,16 +7,10 @@ pub(super) struct Section {
     pub(super) name: &'static str,
     /// Its keys, in the order of the documentation.
     pub(super) keys: &'static [&'static str],
-    /// Keys that a later version brings.
-    pub(super) later: &'static [&'static str],
 }
 
 const fn section(name: &'static str, keys: &'static [&'static str]) -> Section {
-    Section {
-        name,
-        keys,
-        later: &[],
-    }
+    Section { name, keys }
 }
 
 /// The file itself: the tables that it is made of.
@@ -34,10 +28,11 @@ pub(super) static FILE: Section = section(
     ],
 );
 
-pub(super) static SERVER: Section = Section {
-    name: "[server]",
-    keys: &[
+pub(super) static SERVER: Section = section(
+    "[server]",
+    &[
         "threads",
+        "admin",
         "user",
         "group",
         "state_dir",
@@ -45,8 +40,7 @@ pub(super) static SERVER: Section = Section {
         "server_header",
         "verbosity",
     ],
-    later: &["admin"],
-};
+);
 
 pub(super) static LIMITS: Section = section(
     "[limits]",
@@ -80,6 +74,7 @@ pub(super) static TLS: Section = section(
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",
+        "ocsp_stapling",
     ],
 );
 
@@ -101,16 +96,12 @@ pub(super) static BINDING: Section = section(
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",
+        "ocsp_stapling",
         "site",
     ],
 );
 
-pub(super) static SITE: Section = Section {
-    name: "[[site]]",
-    keys: &["name", "https_redirect", "hsts", "route"],
-    // 0-RTT: docs/tls.md says what is missing.
-    later: &["early_data"],
-};
+pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
 
 pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
 
@@ -201,8 +192,23 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// Keys that one may look for and that are not there on purpose, and what to do instead.
+const NOT_THERE: [(&str, &str); 2] = [
+    (
+        "early_data",
+        "remove it: 0-RTT is not taken here (docs/tls.md says why)",
+    ),
+    (
+        "max_version",
+        "to speak TLS 1.2 alone, name only suites of TLS 1.2 in `cipher_suites`",
+    ),
+];
+
 /// What would be right in place of a key that `section` does not have.
 pub(super) fn remedy(section: &Section, key: &str) -> String {
+    if let Some((_, instead)) = NOT_THERE.iter().find(|(name, _)| *name == key) {
+        return (*instead).to_owned();
+    }
     if let Some(near) = nearest(&key.to_ascii_lowercase(), section.keys.iter().copied()) {
         return format!("write `{near}`");
     }

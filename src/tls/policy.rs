@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use super::tickets::{Identity, Sessions};
 use crate::certificate::{Certificate, Source, TicketKey};
@@ -25,6 +26,7 @@ pub struct Policy {
     protocols: Vec<AlpnProtocol>,
     provider: Arc<CryptoProvider>,
     source: Source,
+    stapling: bool,
     sessions: Sessions,
     counted: Arc<Counted>,
     /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
@@ -77,6 +79,7 @@ impl Policy {
             protocols: protocols.to_vec(),
             provider: Arc::new(provider(tls)),
             source,
+            stapling: tls.ocsp_stapling,
             counted: old.map_or_else(Arc::default, |old| Arc::clone(&old.counted)),
             configs: Mutex::default(),
         })
@@ -157,7 +160,10 @@ impl Policy {
         over: Over,
         certificate: &Arc<Certificate>,
     ) -> Result<ServerConfig, rustls::Error> {
-        let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
+        let resolver = Arc::new(Always {
+            certificate: Arc::clone(certificate),
+            stapling: self.stapling,
+        });
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&self.versions(over))?
             .with_no_client_auth()
@@ -238,6 +244,22 @@ fn name(protocol: AlpnProtocol) -> &'static str {
         AlpnProtocol::Http1 => "http/1.1",
         AlpnProtocol::H2 => "h2",
         AlpnProtocol::H3 => "h3",
+    }
+}
+
+/// Shows one certificate, whoever asks, with the staple that it has when it is asked for.
+#[derive(Debug)]
+struct Always {
+    certificate: Arc<Certificate>,
+    stapling: bool,
+}
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(match self.stapling {
+            true => self.certificate.shown(SystemTime::now()),
+            false => Arc::clone(&self.certificate.key),
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod abuse;
+mod admin;
 mod basics;
 mod browser;
 mod certificates;

@@ -103,10 +103,10 @@ fn a_port_is_the_schemes_own_unless_it_is_named() {
 #[test]
 fn a_binding_overrides_tls() {
     let text = format!(
-        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\ngroups = [\"x25519\"]\nticket_rotation = \"1h\"\n\
+        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\nocsp_stapling = false\ngroups = [\"x25519\"]\nticket_rotation = \"1h\"\n\
          ticket_keys = [\"a.key\", \"/b.key\"]\n{BINDING}min_version = \"1.2\"\ncertificates = \"own\"\nalt_svc_max_age = \"1m\"\n\
          cipher_suites = [\"TLS_AES_128_GCM_SHA256\", \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]\ngroups = [\"secp256r1\"]\n\
-         ticket_rotation = \"0s\"\nticket_keys = []\n\
+         ticket_rotation = \"0s\"\nticket_keys = []\nocsp_stapling = true\n\
          [[binding]]\nhostname = \"other.test\"\nsite = \"www\"\n{SITE}{POOL}"
     );
     let bindings = config(&text).bindings;
@@ -125,6 +125,7 @@ fn a_binding_overrides_tls() {
         ticket_rotation: Duration::ZERO,
         ticket_keys: Vec::new(),
         alt_svc_max_age: Duration::from_secs(60),
+        ocsp_stapling: true,
     };
     let all = BindingTls {
         min_version: TlsVersion::V1_3,
@@ -132,6 +133,7 @@ fn a_binding_overrides_tls() {
         groups: vec![NamedGroup::X25519],
         ticket_rotation: Duration::from_secs(3600),
         ticket_keys: vec!["/etc/portunus/a.key".into(), "/b.key".into()],
+        ocsp_stapling: false,
         ..default()
     };
     assert_eq!(

@@ -65,8 +65,9 @@ fn mistakes_in_tickets() {
 }
 
 #[test]
-fn early_data_is_refused_by_its_name() {
+fn keys_that_are_not_there_on_purpose_say_what_to_do_instead() {
     insta::assert_snapshot!(rendered_sites(&["early_data = true"]));
+    insta::assert_snapshot!(rendered_bindings(&["max_version = \"1.2\""]));
 }
 
 #[test]
