@@ -37,7 +37,7 @@ use crate::model::{HostPattern, Scheme};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
-pub use suites::{group_name, suite_name};
+pub use suites::{group_name, spoken_versions, suite_name};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -269,6 +269,15 @@ pub enum TlsVersion {
     V1_2,
     /// TLS 1.3
     V1_3,
+}
+
+impl std::fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        })
+    }
 }
 
 /// What a binding speaks.

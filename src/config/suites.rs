@@ -2,10 +2,10 @@
 
 use rustls::{CipherSuite, NamedGroup};
 
-use super::TlsVersion;
 use super::keys::nearest;
 use super::reader::{At, Table};
 use super::wrong::{Wrong, either};
+use super::{BindingTls, TlsVersion};
 
 /// Something that a list names, and the versions of TLS that have it.
 #[derive(Debug)]
@@ -151,6 +151,14 @@ fn name_of<T: PartialEq>(known: &'static [Known<T>], value: &T) -> &'static str 
     (known.iter())
         .find(|known| known.value == *value)
         .map_or("", |known| known.name)
+}
+
+/// The versions of TLS that a binding speaks over TCP, the later first: those for which it has a suite.
+pub fn spoken_versions(tls: &BindingTls) -> impl Iterator<Item = TlsVersion> {
+    [TlsVersion::V1_3, TlsVersion::V1_2]
+        .into_iter()
+        .filter(|version| *version >= tls.min_version)
+        .filter(|version| any_for(SUITES, &tls.cipher_suites, *version))
 }
 
 /// A cipher suite's name in IANA's registry; empty for one that is not spoken here.

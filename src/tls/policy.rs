@@ -12,7 +12,9 @@ use rustls::sign::CertifiedKey;
 
 use super::tickets::{Identity, Sessions};
 use crate::certificate::{Certificate, Source, TicketKey};
-use crate::config::{AlpnProtocol, BindingTls, TlsVersion, group_name, suite_name};
+use crate::config::{
+    AlpnProtocol, BindingTls, TlsVersion, group_name, spoken_versions, suite_name,
+};
 use crate::model::{BindingKey, HostName};
 
 /// An https binding's policy.
@@ -22,7 +24,7 @@ use crate::model::{BindingKey, HostName};
 pub struct Policy {
     /// Which binding this is.
     pub key: Arc<BindingKey>,
-    min_version: TlsVersion,
+    versions: Vec<&'static rustls::SupportedProtocolVersion>,
     protocols: Vec<AlpnProtocol>,
     provider: Arc<CryptoProvider>,
     source: Source,
@@ -75,7 +77,7 @@ impl Policy {
         Ok(Self {
             sessions: Sessions::new(identity, tls.ticket_rotation, ticket_keys, sessions)?,
             key,
-            min_version: tls.min_version,
+            versions: spoken_versions(tls).map(version).collect(),
             protocols: protocols.to_vec(),
             provider: Arc::new(provider(tls)),
             source,
@@ -115,6 +117,11 @@ impl Policy {
     /// Whether the binding speaks HTTP/3.
     pub fn speaks_http3(&self) -> bool {
         self.protocols.contains(&AlpnProtocol::H3)
+    }
+
+    /// Whether the binding speaks TLS 1.3 over TCP.
+    pub fn speaks_tls13(&self) -> bool {
+        self.versions.contains(&&rustls::version::TLS13)
     }
 
     /// Whether the binding speaks anything over TCP.
@@ -160,12 +167,17 @@ impl Policy {
         over: Over,
         certificate: &Arc<Certificate>,
     ) -> Result<ServerConfig, rustls::Error> {
+        let versions = match over {
+            Over::Tcp => &self.versions[..],
+            // QUIC has no other version (RFC 9001 section 4.2).
+            Over::Quic => &[&rustls::version::TLS13],
+        };
         let resolver = Arc::new(Always {
             certificate: Arc::clone(certificate),
             stapling: self.stapling,
         });
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&self.versions(over))?
+            .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         // The first suite of ours that a client has: whoever lists them means that order.
@@ -186,18 +198,6 @@ impl Policy {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(config)
     }
-
-    /// The versions that are spoken: those for which there is a suite.
-    fn versions(&self, over: Over) -> Vec<&'static rustls::SupportedProtocolVersion> {
-        let mut versions = vec![&rustls::version::TLS13];
-        // QUIC has no other version (RFC 9001 section 4.2).
-        if over == Over::Tcp && self.min_version == TlsVersion::V1_2 {
-            versions.push(&rustls::version::TLS12);
-        }
-        let suites = &self.provider.cipher_suites;
-        versions.retain(|version| suites.iter().any(|suite| suite.version() == *version));
-        versions
-    }
 }
 
 /// Whose the sessions of a binding are. What stands here ends resumption when a reload changes it.
@@ -206,19 +206,20 @@ fn identity(key: &BindingKey, tls: &BindingTls, protocols: &[AlpnProtocol]) -> I
     let suites = tls.cipher_suites.iter().map(|suite| suite_name(*suite));
     let groups = tls.groups.iter().map(|group| group_name(*group));
     Identity::of(key)
-        .and(
-            "version",
-            match tls.min_version {
-                TlsVersion::V1_2 => "1.2",
-                TlsVersion::V1_3 => "1.3",
-            },
-        )
+        .and("version", &tls.min_version.to_string())
         .and(
             "protocols",
             &list(protocols.iter().map(|protocol| name(*protocol)).collect()),
         )
         .and("suites", &list(suites.collect()))
         .and("groups", &list(groups.collect()))
+}
+
+fn version(version: TlsVersion) -> &'static rustls::SupportedProtocolVersion {
+    match version {
+        TlsVersion::V1_2 => &rustls::version::TLS12,
+        TlsVersion::V1_3 => &rustls::version::TLS13,
+    }
 }
 
 /// The cryptography that a binding allows, in its order.
