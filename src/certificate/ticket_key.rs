@@ -1,11 +1,16 @@
 //! Files of ticket keys, for machines that are to resume each other's sessions.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+use super::findings::Finding;
+use crate::config::{BindingTls, Config};
 
 /// What such a file holds. Nobody encrypts with these bytes: every binding derives keys of its own from them.
 #[derive(PartialEq, Eq)]
@@ -40,6 +45,42 @@ pub enum TicketKeyError {
     },
 }
 
+/// The ticket keys of a configuration, each file read once.
+#[derive(Clone, Default)]
+pub struct TicketKeys(HashMap<PathBuf, Arc<TicketKey>>);
+
+impl TicketKeys {
+    /// Reads every file that a binding names; what is wrong with one is found for the first binding that names it.
+    pub(super) fn load(config: &Config, findings: &mut Vec<Finding>) -> Self {
+        let mut read = HashMap::new();
+        let mut refused = HashSet::new();
+        for (index, binding) in config.bindings.iter().enumerate() {
+            for file in binding.tls.iter().flat_map(|tls| &tls.ticket_keys) {
+                if read.contains_key(file) || refused.contains(file) {
+                    continue;
+                }
+                match TicketKey::load(file) {
+                    Ok(key) => {
+                        read.insert(file.clone(), Arc::new(key));
+                    }
+                    Err(error) => {
+                        refused.insert(file);
+                        let found = Finding::error(index, error.code(), error.to_string());
+                        findings.push(found.with_help(error.help()));
+                    }
+                }
+            }
+        }
+        Self(read)
+    }
+
+    /// Those of a binding, in their order.
+    pub fn of(&self, tls: &BindingTls) -> Vec<Arc<TicketKey>> {
+        let files = tls.ticket_keys.iter();
+        files.filter_map(|file| self.0.get(file).cloned()).collect()
+    }
+}
+
 impl TicketKey {
     /// Reads a file.
     pub fn load(file: &Path) -> Result<Self, TicketKeyError> {
@@ -47,6 +88,11 @@ impl TicketKey {
             file: file.to_owned(),
             source,
         };
+        // A pipe would wait for whoever writes to it.
+        if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+            return Err(unreadable(error));
+        }
         let opened = File::open(file).map_err(unreadable)?;
         let mode = opened.metadata().map_err(unreadable)?.mode() & 0o7777;
         if mode & OTHERS != 0 {

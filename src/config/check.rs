@@ -223,6 +223,7 @@ fn binding(
         },
         tls: (raw.scheme == Scheme::Https)
             .then(|| raw.tls.settle(tls, named, raw.table.reader.source)),
+        proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }

@@ -14,6 +14,7 @@ use super::failure::{classify, tell};
 use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
 use super::table::{Chosen, TlsTable};
+use crate::certificate::Offered;
 use crate::config::suite_name;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::report::Report;
@@ -76,7 +77,8 @@ impl<'a> Handshake<'a> {
         let without_alpn = hello.alpn().is_none();
         let falls_back = (hello.cipher_suites()).contains(&TLS_FALLBACK_SCSV);
         let table = self.table;
-        let chosen = match table.choose(self.local, sni.as_deref()) {
+        let offered = Offered::of(&hello);
+        let chosen = match table.choose(self.local, sni.as_deref(), Some(&offered)) {
             Ok(chosen) => chosen,
             Err(refusal) => {
                 self.end(stream, &Ended::alert(refusal, UNRECOGNIZED_NAME))

@@ -11,7 +11,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::tickets::{Identity, Sessions};
-use crate::certificate::{Certificate, Source, TicketKey};
+use crate::certificate::{Certificate, Choice, Source, TicketKey};
 use crate::config::{
     AlpnProtocol, BindingTls, TlsVersion, group_name, spoken_versions, suite_name,
 };
@@ -104,8 +104,8 @@ impl Policy {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The certificate for a client that asked for `name`, or for none and arrived at that address.
-    pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
+    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
+    pub fn certificates(&self, name: &HostName, named: bool) -> Option<&Choice> {
         self.source.find(name, named)
     }
 

@@ -10,6 +10,7 @@
 
 mod abuse;
 mod admin;
+mod balancers;
 mod basics;
 mod browser;
 mod certificates;
@@ -25,6 +26,7 @@ mod overload;
 mod pools;
 mod proxy;
 mod reload;
+mod renewal;
 mod resting;
 mod sites;
 mod support;

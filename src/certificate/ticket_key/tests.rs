@@ -64,4 +64,10 @@ fn a_file_that_is_not_there_is_told_of_with_how_to_make_it() {
     let error = error(Path::new("/nowhere/a.key"));
     assert_eq!(error.code(), "ticket-key-unreadable");
     assert!(error.help().contains("openssl rand -out /nowhere/a.key 80"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    assert!(
+        self::error(folder.path())
+            .to_string()
+            .ends_with("it is no file")
+    );
 }

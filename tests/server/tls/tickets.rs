@@ -141,7 +141,7 @@ fn keys_are_changed_by_a_reload_and_a_file_that_is_none_changes_nothing() {
     let mut server = setup.start();
     let here = ("127.0.0.1", server.https);
     let config = Arc::new(client_of(&server, &[&rustls::version::TLS13]));
-    let mut visits = |expected| assert_eq!(visit(&config, here, "a.test"), Some(expected));
+    let visits = |expected| assert_eq!(visit(&config, here, "a.test"), Some(expected));
     visits(Full);
 
     // The next key is there for everybody before anybody encrypts with it.
