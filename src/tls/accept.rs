@@ -350,3 +350,6 @@ pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// A ClientHello with a post-quantum key share is about 1.8 kB.
 const HELLO_READ_BYTES: usize = 2048;
+
+#[cfg(test)]
+mod tests;

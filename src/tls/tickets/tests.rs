@@ -250,3 +250,13 @@ fn a_ticketer_says_how_long_its_tickets_live_and_nothing_of_its_keys() {
     assert_eq!(tickets.lifetime(), 100);
     assert_eq!(format!("{tickets:?}"), "Tickets { lifetime: 100, .. }");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_of_a_clients_own_are_a_ticket(bytes: Vec<u8>, named: bool) {
+        let tickets = own();
+        let name = tickets.keys.load().known[0].name;
+        let ticket = if named { [&name[..], &bytes].concat() } else { bytes };
+        proptest::prop_assert_eq!(tickets.decrypt(&ticket), None);
+    }
+}
