@@ -28,6 +28,7 @@ use crate::listener::{
     BindError, Command, ConnectionLimits, DataThread, Inherited, Listening, SocketKey, Sockets,
     Worker, inherit,
 };
+use crate::ocsp::{Stapler, Stapling};
 use crate::report::{Report, ReportError};
 use crate::tls::TlsTable;
 use build::{BuildError, Context};
@@ -45,6 +46,7 @@ pub struct Server {
     report: Arc<Report>,
     ports: Ports,
     inherited: Inherited,
+    stapler: Stapler,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
 }
@@ -138,6 +140,9 @@ impl Server {
         let edge = build::edge(&settled, &context)
             .map_err(ServerError::Build)?
             .edge;
+        let stapler = Stapler::default();
+        // As the user that keeps them.
+        let staples = stapler.prepare(&config, certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &build::keys(&edge),
@@ -157,10 +162,12 @@ impl Server {
             report,
             ports,
             inherited,
+            stapler,
             threads: Vec::new(),
             library,
         };
         server.start_threads(threads)?;
+        server.stapler.take(staples);
         server.listen(opened);
         Ok(server)
     }
@@ -259,6 +266,7 @@ impl Server {
         };
         let built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let keys = build::keys(&built.edge);
+        let staples = self.stapler.prepare(&config, certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &keys,
@@ -273,6 +281,7 @@ impl Server {
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
         for thread in &self.threads {
             thread.tell(Command::Refresh);
         }
@@ -291,11 +300,18 @@ impl Server {
     pub fn take_certificates(&mut self, certificates: &Certificates) -> Result<(), ServerError> {
         let settled = self.ports.settle(&self.config, &Opened::default());
         let keys = build::keys(&self.edge);
+        let staples = self.stapler.prepare(&self.config, certificates);
         let old = Some(&*self.tls_table);
         let tls_table = Arc::new(TlsTable::build(&settled, &keys, certificates, old)?);
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
         Ok(())
+    }
+
+    /// How the staple of every certificate stands.
+    pub fn staples(&self) -> Vec<Stapling> {
+        self.stapler.report()
     }
 
     /// Accepts no more, lets every request finish, and closes idle connections at once. Ends when the last connection does,
