@@ -20,6 +20,7 @@ mod http2;
 mod http3;
 mod life;
 mod logs;
+mod ocsp;
 mod overload;
 mod pools;
 mod proxy;
