@@ -12,6 +12,8 @@ pub(super) const THREADS: usize = 0;
 pub(super) const USER: &str = "";
 /// The user's own group.
 pub(super) const GROUP: &str = "";
+/// A file that its owner and group may use, and nobody over the network.
+pub(super) const ADMIN: &str = "unix:../run/portunus.sock";
 /// Beside the folder that the file stands in, as the certificates.
 pub(super) const STATE_DIR: &str = "../state";
 /// A stop that takes longer is killed by most supervisors (systemd waits 90 s, Kubernetes 30 s).

@@ -16,7 +16,7 @@ use super::state::{News, Stapling, State, Watched, life};
 use super::store::Store;
 use super::subject::{Fingerprint, Subject, Unable};
 use super::tell;
-use crate::certificate::{Certificate, Certificates, Source};
+use crate::certificate::{Certificate, Certificates, Choice, Source};
 use crate::config::Config;
 use crate::model::HostPattern;
 
@@ -198,14 +198,10 @@ fn wanted(config: &Config, certificates: &Certificates) -> Vec<Arc<Certificate>>
         };
         match (certificates.source(tls), &binding.hostname) {
             (None, _) => {}
-            (Some(Source::Named(certificate)), _) => wanted.push(certificate),
+            (Some(Source::Named(choice)), _) => wanted.extend(choice.all().cloned()),
             (Some(Source::Folder(folder)), HostPattern::Exact(host)) => {
-                wanted.extend(
-                    [folder.find(host), folder.default()]
-                        .into_iter()
-                        .flatten()
-                        .cloned(),
-                );
+                let choices = [folder.choice(host), folder.default_choice()];
+                wanted.extend(choices.into_iter().flatten().flat_map(Choice::all).cloned());
             }
             (Some(Source::Folder(folder)), _) => {
                 wanted.extend(

@@ -182,7 +182,7 @@ fn stapling(certificate: &Certificate, status: Status) -> Stapling {
     Stapling {
         file: certificate.file.clone(),
         covers: Arc::clone(&certificate.covers),
-        fingerprint: Fingerprint::of(&certificate.key.cert[0]).to_string(),
+        fingerprint: certificate.fingerprint(),
         requires_staple: certificate.requires_staple(),
         responder: None,
         status,

@@ -18,7 +18,7 @@ use rcgen::{
 };
 
 use super::subject::{Subject, hashed};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Content, Files};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
@@ -105,10 +105,12 @@ impl Ca {
 
 /// Reads a certificate's file.
 pub(super) fn load(pem: &str) -> Arc<Certificate> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("a.test.pem");
-    std::fs::write(&file, pem).unwrap();
-    Arc::new(Certificate::load(&file, &file).unwrap())
+    let files = Files {
+        chain: "a.test.pem".into(),
+        key: "a.test.pem".into(),
+    };
+    let content = Content::of(Some(pem.as_bytes()), None);
+    Arc::new(Certificate::read(&files, &content).unwrap())
 }
 
 /// AuthorityInfoAccess with an OCSP responder (RFC 5280 section 4.2.2.1).

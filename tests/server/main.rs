@@ -9,6 +9,8 @@
 )]
 
 mod abuse;
+mod admin;
+mod balancers;
 mod basics;
 mod browser;
 mod certificates;
@@ -25,6 +27,7 @@ mod overload;
 mod pools;
 mod proxy;
 mod reload;
+mod renewal;
 mod resting;
 mod sites;
 mod support;
