@@ -29,6 +29,7 @@ mod proxy;
 mod reload;
 mod renewal;
 mod resting;
+mod runbooks;
 mod sites;
 mod support;
 mod tls;

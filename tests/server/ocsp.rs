@@ -1,146 +1,25 @@
 //! OCSP stapling with OpenSSL's own responder, and with clients that look at the staple: OpenSSL, curl, and quinn over HTTP/3.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use crate::support::pki::{GOOD, Pki, REVOKED};
+use crate::support::{Server, Site, Tool, folder, quic, wait_for};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use tempfile::TempDir;
 
-use crate::support::{Server, Site, Tool, folder, quic, wait_for};
-
-/// A CA of OpenSSL's making in a server's folder, and what it says of its certificates.
-struct Pki {
-    folder: TempDir,
-}
-
-/// `openssl ocsp`, which ends with this value.
-struct Responder {
-    child: Child,
-    port: u16,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let pki = Self { folder: folder() };
-        let path = pki.path();
-        fs::create_dir(path.join("certs")).expect("certs/");
-        let subject = ["-subj", "/CN=test CA", "-days", "30"];
-        let own = "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem";
-        openssl(path, &[&words(own)[..], &subject].concat());
-        pki
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Signs a certificate for a name, with these extensions.
-    fn sign(&self, file: &str, serial: u32, name: &str, extensions: &str) {
-        let path = self.path();
-        let new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -out a.csr";
-        let subject = format!("/CN={name}");
-        let key = format!("{file}.key");
-        openssl(
-            path,
-            &[&words(new)[..], &["-subj", &subject, "-keyout", &key]].concat(),
-        );
-        fs::write(path.join("a.ext"), extensions).expect("the extensions");
-        let sign =
-            "x509 -req -in a.csr -CA ca.pem -CAkey ca.key -extfile a.ext -days 10 -out a.pem";
-        let serial = serial.to_string();
-        openssl(
-            path,
-            &[&words(sign)[..], &["-set_serial", &serial]].concat(),
-        );
-        fs::rename(path.join("a.pem"), path.join(format!("{file}.pem"))).expect("the certificate");
-    }
-
-    /// A certificate for `localhost` in the certificate folder, its CA behind it, that names this port as its responder.
-    fn issue(&self, serial: u32, responder: u16, extensions: &str) {
-        let all = format!(
-            "subjectAltName=DNS:localhost\nauthorityInfoAccess=OCSP;URI:http://127.0.0.1:{responder}/\n{extensions}"
-        );
-        self.sign("certs/localhost", serial, "localhost", &all);
-        let file = self.path().join("certs/localhost.pem");
-        let chain =
-            [&file, &self.path().join("ca.pem")].map(|file| fs::read(file).expect("a file"));
-        fs::write(&file, chain.concat()).expect("the chain");
-    }
-
-    /// Starts a responder that signs with this certificate, and knows how these stand; as `openssl ca` writes it down.
-    fn responder(&self, signer: &str, known: &[(u32, &str)]) -> Responder {
-        let mut index = String::new();
-        for (serial, standing) in known {
-            let (letter, when) = standing.split_at(1);
-            writeln!(
-                index,
-                "{letter}\t491231235959Z\t{when}\t{serial:02X}\tunknown\t/CN={serial}"
-            )
-            .expect("a string takes all");
-        }
-        fs::write(self.path().join("index.txt"), index).expect("the CA's index");
-        let serve = "ocsp -index index.txt -port 0 -CA ca.pem -ndays 4 -rmd sha256";
-        let signer = format!("-rsigner {signer}.pem -rkey {signer}.key");
-        let mut child = Command::new("openssl")
-            .args(words(serve))
-            .args(words(&signer))
-            .current_dir(self.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("openssl is needed (.ci/setup installs it)");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout is piped"))
-            .read_line(&mut line)
-            .expect("the responder says where it listens");
-        let port = line
-            .split_once("ACCEPT [::]:")
-            .or(line.split_once("ACCEPT 0.0.0.0:"))
-            .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
-            .unwrap_or_else(|| panic!("no port: {line:?}"));
-        Responder { child, port }
-    }
-
-    /// Starts a server whose binding of `localhost` shows the certificate.
-    fn start(self, head: &str) -> Server {
-        let site = Site {
-            head: head.into(),
-            ..Site::default()
-        };
-        Server::start_in(self.folder, &site.text(), |_| {})
-    }
-}
-
-const GOOD: &str = "V";
-const REVOKED: &str = "R250101000000Z,keyCompromise";
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn words(text: &str) -> Vec<&str> {
-    text.split(' ').collect()
-}
-
-fn openssl(folder: &Path, arguments: &[&str]) {
-    let output = Command::new("openssl")
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .expect("openssl is needed (.ci/setup installs it)");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {said}");
+/// Starts a server whose binding of `localhost` shows the certificate.
+fn start(pki: Pki, head: &str) -> Server {
+    let site = Site {
+        head: head.into(),
+        ..Site::default()
+    };
+    Server::start_in(pki.folder, &site.text(), |_| {})
 }
 
 /// What `openssl s_client -status` says of a handshake.
@@ -266,7 +145,7 @@ fn a_staple_that_openssl_signed_is_shown_over_tcp_and_quic_alike() {
     let pki = Pki::new();
     let responder = pki.responder("ca", &[(7, GOOD)]);
     pki.issue(7, responder.port, "");
-    let mut server = pki.start("");
+    let mut server = start(pki, "");
     assert!(server.wait_line(" stapled").is_some());
     assert_stapled(&server);
     assert_eq!(curl(&server).stdout(), "Hello, World!");
@@ -285,6 +164,7 @@ fn a_staple_of_a_responder_that_the_ca_has_named_is_shown_and_one_of_any_other_i
     for (usage, is_named) in [("OCSPSigning", true), ("serverAuth", false)] {
         let pki = Pki::new();
         pki.sign(
+            "ca",
             "signer",
             2,
             "a responder",
@@ -292,7 +172,7 @@ fn a_staple_of_a_responder_that_the_ca_has_named_is_shown_and_one_of_any_other_i
         );
         let responder = pki.responder("signer", &[(7, GOOD)]);
         pki.issue(7, responder.port, "");
-        let mut server = pki.start("");
+        let mut server = start(pki, "");
         if is_named {
             assert!(server.wait_line(" stapled").is_some());
             assert_stapled(&server);
@@ -342,7 +222,7 @@ fn a_revoked_certificate_is_an_error_of_the_log_and_has_no_staple() {
     let pki = Pki::new();
     let responder = pki.responder("ca", &[(7, REVOKED)]);
     pki.issue(7, responder.port, "");
-    let mut server = pki.start("");
+    let mut server = start(pki, "");
     let line = server.wait_line("REVOKED").expect("an error");
     assert!(line.contains("ERROR"), "{line}");
     assert!(line.contains("localhost.pem"), "{line}");
@@ -377,7 +257,7 @@ fn a_start_does_not_wait_for_a_responder_and_a_certificate_that_requires_a_stapl
     let pki = Pki::new();
     let port = silent.local_addr().expect("bound").port();
     pki.issue(7, port, "tlsfeature=status_request\n");
-    let mut server = pki.start("");
+    let mut server = start(pki, "");
     assert!(
         server
             .log()
@@ -396,7 +276,7 @@ fn a_chain_without_its_issuer_is_told_of_and_served() {
     let chain = fs::read_to_string(&file).expect("the chain");
     let (leaf, _) = chain.split_once("-----END CERTIFICATE-----").expect("PEM");
     fs::write(&file, format!("{leaf}-----END CERTIFICATE-----\n")).expect("the leaf");
-    let mut server = pki.start("");
+    let mut server = start(pki, "");
     let log = server.log();
     assert!(log.contains("no OCSP response is stapled"), "{log}");
     assert!(log.contains("CN=test CA"), "{log}");
@@ -427,7 +307,7 @@ fn a_binding_may_do_without() {
     pki.issue(7, responder.port, "");
     let other = "[[binding]]\nprotocol = \"https\"\nip = \"127.0.0.2\"\nport = 0\nhostname = \"localhost\"\n\
                  ocsp_stapling = false\nsite = \"main\"\n";
-    let mut server = pki.start(other);
+    let mut server = start(pki, other);
     assert!(server.wait_line(" stapled").is_some());
     assert_stapled(&server);
     let log = server.log();
