@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::fetch::fetch;
 use super::response::{Verified, read};
 use super::schedule::{Chance, Pace, Schedule};
-use super::state::{News, Stapling, State, Watched, life};
+use super::state::{News, Stapling, State, Status, Watched, life};
 use super::store::Store;
 use super::subject::{Fingerprint, Subject, Unable};
 use super::tell;
@@ -66,7 +66,16 @@ impl Stapler {
     /// Staples what is known already to the certificates of a configuration: from before a reload, or from disk. Waits for
     /// nobody. Nothing else changes before [`Stapler::take`].
     pub fn prepare(&self, config: &Config, certificates: &Certificates) -> Prepared {
-        self.prepare_these(&config.server.state_dir, wanted(config, certificates))
+        let (on, off): (Vec<_>, Vec<_>) =
+            (shown(config, certificates).into_iter()).partition(|(_, stapling)| *stapling);
+        let wanted = on.into_iter().map(|(certificate, _)| certificate);
+        let mut prepared = self.prepare_these(&config.server.state_dir, wanted.collect());
+        for (certificate, _) in off {
+            if certificate.requires_staple() {
+                prepared.unable.push((certificate, Unable::Off));
+            }
+        }
+        prepared
     }
 
     pub(super) fn prepare_these(
@@ -111,7 +120,8 @@ impl Stapler {
         let now = SystemTime::now();
         let mut state = self.shared.lock();
         for (certificate, why) in &prepared.unable {
-            let is_new = !(state.unable.iter()).any(|(told, _)| told.is_same(certificate));
+            let is_new = !(state.unable.iter())
+                .any(|(told, before)| told.is_same(certificate) && before == why);
             if is_new {
                 tell::unable(certificate, why);
             }
@@ -189,32 +199,27 @@ impl State {
     }
 }
 
-/// Every certificate that the bindings with `ocsp_stapling` may show, each once.
-fn wanted(config: &Config, certificates: &Certificates) -> Vec<Arc<Certificate>> {
-    let mut wanted: Vec<Arc<Certificate>> = Vec::new();
+/// Every certificate that the bindings may show, each once, and whether `ocsp_stapling` is on where it is shown.
+fn shown(config: &Config, certificates: &Certificates) -> Vec<(Arc<Certificate>, bool)> {
+    let mut shown: Vec<(Arc<Certificate>, bool)> = Vec::new();
     for binding in &config.bindings {
-        let Some(tls) = binding.tls.as_ref().filter(|tls| tls.ocsp_stapling) else {
-            continue;
+        let Some(tls) = &binding.tls else { continue };
+        let mut add = |certificate: &Arc<Certificate>| {
+            shown.push((Arc::clone(certificate), tls.ocsp_stapling));
         };
         match (certificates.source(tls), &binding.hostname) {
             (None, _) => {}
-            (Some(Source::Named(choice)), _) => wanted.extend(choice.all().cloned()),
+            (Some(Source::Named(choice)), _) => choice.all().for_each(add),
             (Some(Source::Folder(folder)), HostPattern::Exact(host)) => {
                 let choices = [folder.choice(host), folder.default_choice()];
-                wanted.extend(choices.into_iter().flatten().flat_map(Choice::all).cloned());
+                (choices.into_iter().flatten().flat_map(Choice::all)).for_each(add);
             }
-            (Some(Source::Folder(folder)), _) => {
-                wanted.extend(
-                    folder
-                        .iter()
-                        .map(|(_, certificate)| Arc::clone(certificate)),
-                );
-            }
+            (Some(Source::Folder(folder)), _) => folder.iter().for_each(|(_, of)| add(of)),
         }
     }
-    wanted.sort_by_key(Arc::as_ptr);
-    wanted.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    wanted
+    shown.sort_by_key(|(certificate, on)| (Arc::as_ptr(certificate), *on));
+    shown.dedup_by(|a, b| Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1);
+    shown
 }
 
 /// The thread.
@@ -280,7 +285,8 @@ impl Shared {
     fn begin(&self, now: SystemTime) -> Vec<Arc<Subject>> {
         let mut state = self.lock();
         for fingerprint in state.schedule.ran_out(now) {
-            if let Some(watched) = state.watched.get(&fingerprint) {
+            let watched = state.watched.get(&fingerprint);
+            if let Some(watched) = watched.filter(|watched| watched.status(now) == Status::RanOut) {
                 tell::ran_out(watched);
             }
         }

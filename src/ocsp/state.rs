@@ -100,7 +100,8 @@ impl Watched {
         }
     }
 
-    fn status(&self, now: SystemTime) -> Status {
+    /// How it stands.
+    pub(super) fn status(&self, now: SystemTime) -> Status {
         match &self.current {
             None => Status::Waiting,
             Some((_, verified)) => match verified.revoked {

@@ -56,6 +56,11 @@ pub enum Unable {
         "the certificate of its issuer ({0}) is not in the chain's file; append it, and its OCSP responses can be stapled"
     )]
     NoIssuer(String),
+    /// Nobody is to be asked for a binding that shows it.
+    #[error(
+        "ocsp_stapling is false for a binding that shows it; leave it out there, or write true"
+    )]
+    Off,
     /// Something of it cannot be read.
     #[error("the certificate's {0} cannot be read")]
     Unreadable(&'static str),

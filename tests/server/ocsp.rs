@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use crate::support::pki::{GOOD, Pki, REVOKED};
+use crate::support::pki::{GOOD, Pki, REVOKED, openssl, sign_request};
 use crate::support::{Server, Site, Tool, folder, quic, wait_for};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -327,4 +327,46 @@ fn a_binding_may_do_without() {
         .output();
     let said = String::from_utf8_lossy(&said.stdout);
     assert!(said.contains("OCSP response: no response sent"), "{said}");
+}
+
+#[test]
+fn a_certificate_that_requires_a_staple_is_told_of_where_stapling_is_off() {
+    let pki = Pki::new();
+    pki.issue(7, 1, "tlsfeature=status_request\n");
+    let mut server = start(pki, "[tls]\nocsp_stapling = false\n");
+    let log = server.log();
+    assert!(
+        log.contains("requires a staple (must-staple) and can have none"),
+        "{log}"
+    );
+    assert!(log.contains("ocsp_stapling is false"), "{log}");
+    assert_not_stapled(&server);
+}
+
+#[test]
+fn certificates_of_two_kinds_for_one_name_have_staples_of_their_own() {
+    let pki = Pki::new();
+    let responder = pki.responder("ca", &[(7, GOOD), (8, GOOD)]);
+    let port = responder.port;
+    pki.issue(7, port, "");
+    let new = "req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout certs/localhost.rsa.key -out rsa.csr";
+    openssl(pki.path(), &new.split(' ').collect::<Vec<_>>());
+    let extensions = format!(
+        "subjectAltName=DNS:localhost\nauthorityInfoAccess=OCSP;URI:http://127.0.0.1:{port}/\n"
+    );
+    let files = ("rsa.csr".as_ref(), "rsa.pem".as_ref());
+    sign_request(pki.path(), "ca", files, 8, &extensions);
+    let chain = ["rsa.pem", "ca.pem"].map(|file| fs::read(pki.path().join(file)).expect("a file"));
+    fs::write(pki.path().join("certs/localhost.rsa.pem"), chain.concat()).expect("the chain");
+    let mut server = start(pki, "");
+    assert!(server.wait_line(" stapled").is_some());
+    assert!(server.wait_line(" stapled").is_some());
+    for (kind, serial) in [("ECDSA+SHA256", "07"), ("RSA-PSS+SHA256", "08")] {
+        let said = s_client(&server, &["-sigalgs", kind]);
+        assert!(
+            said.contains(&format!("Serial Number: {serial}")),
+            "{kind}: {said}"
+        );
+        assert!(said.contains("Cert Status: good"), "{kind}: {said}");
+    }
 }

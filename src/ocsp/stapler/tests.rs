@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use rasn_ocsp::OcspResponseStatus;
 
 use super::super::fetch::RESPONSE_BYTES_MAX;
-use super::super::state::Status;
 use super::super::tests::{Ca, Responder, Says, answer, load, request, whole};
 use super::*;
 
