@@ -14,6 +14,7 @@ mod set;
 mod staple;
 #[cfg(test)]
 mod tests;
+mod ticket_key;
 
 pub use choice::{Choice, Offered};
 pub use error::CertificateError;
@@ -23,3 +24,4 @@ pub use folder::Folder;
 pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
 pub use pair::{Certificate, ChainFault};
 pub use set::{Certificates, Looked, Source};
+pub use ticket_key::{TicketKey, TicketKeyError, TicketKeys};
