@@ -19,6 +19,7 @@ mod set;
 mod staple;
 #[cfg(test)]
 mod tests;
+mod ticket_key;
 mod trust;
 
 pub use chain::{Added, Chain};
@@ -32,4 +33,5 @@ pub use inventory::{Entry, Fault, Inventory, Shown};
 pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
 pub use pair::{Certificate, ChainFault};
 pub use set::{Certificates, Looked, Source};
+pub use ticket_key::{TicketKey, TicketKeyError, TicketKeys};
 pub use trust::{Trust, TrustFault, Verdict};

@@ -68,7 +68,7 @@ impl Finding {
         Self::new(Severity::Note, binding, code, message)
     }
 
-    fn with_help(self, help: impl Into<String>) -> Self {
+    pub(super) fn with_help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
             ..self

@@ -422,8 +422,13 @@ impl ResolvesClientCert for Eyes {
     }
 }
 
+/// Of a client that knows all there is: a binding may ask for much.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    use rustls::crypto::aws_lc_rs::{ALL_KX_GROUPS, default_provider};
+    Arc::new(CryptoProvider {
+        kx_groups: ALL_KX_GROUPS.to_vec(),
+        ..default_provider()
+    })
 }
 
 /// What a client offers that checks ECDSA (and its like) only, and one that checks RSA only.
