@@ -29,8 +29,34 @@ pub enum CertificateError {
         key: PathBuf,
     },
     /// There is no private key.
-    #[error("{} holds no private key that can be read; PKCS#8, PKCS#1 or SEC1 in PEM is expected, not encrypted", .0.display())]
+    #[error("{} holds no private key that can be read; PKCS#8, PKCS#1 or SEC1 in PEM is expected", .0.display())]
     NoKey(PathBuf),
+    /// The file is encrypted, and no password is there to open it.
+    #[error("{} is encrypted, and there is no password for it in {}", file.display(), password.display())]
+    PasswordMissing {
+        /// The file.
+        file: PathBuf,
+        /// Where the password should be.
+        password: PathBuf,
+    },
+    /// The file is encrypted with another password.
+    #[error("the password in {} does not open {}", password.display(), file.display())]
+    PasswordWrong {
+        /// The file.
+        file: PathBuf,
+        /// Where the password is.
+        password: PathBuf,
+    },
+    /// The file is encrypted in a way that is not read here.
+    #[error("{}: {what}; write it anew: {convert}", file.display())]
+    Encryption {
+        /// The file.
+        file: PathBuf,
+        /// What is the matter.
+        what: String,
+        /// The command that makes one of it that can be read.
+        convert: &'static str,
+    },
     /// A PEM section or the certificate in it is broken.
     #[error("{} is broken: {what}", file.display())]
     Broken {
@@ -57,6 +83,8 @@ impl CertificateError {
             Self::Unreadable { .. } => "certificate-unreadable",
             Self::NoCertificate(_) | Self::Broken { .. } => "certificate-broken",
             Self::NoKey(_) | Self::KeyMissing { .. } => "certificate-no-key",
+            Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => "certificate-password",
+            Self::Encryption { .. } => "certificate-encryption",
             Self::KeyMismatch { .. } => "certificate-key-mismatch",
         }
     }
@@ -68,6 +96,10 @@ impl CertificateError {
             Self::Unreadable { .. } => "let the user that Portunus runs as read the file",
             Self::NoCertificate(_) | Self::Broken { .. } => "write the file anew, whole",
             Self::NoKey(_) | Self::KeyMissing { .. } => "put the key of this certificate there",
+            Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => {
+                "write the password, and nothing else, into that file"
+            }
+            Self::Encryption { .. } => "write the file anew, encrypted as it can be read",
             Self::KeyMismatch { .. } => "write the chain and the key of one certificate",
         }
     }

@@ -9,7 +9,9 @@ mod files;
 mod findings;
 mod folder;
 mod kept;
+mod keys;
 mod pair;
+mod pkcs12;
 mod set;
 #[cfg(test)]
 mod tests;

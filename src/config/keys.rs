@@ -73,7 +73,12 @@ pub(super) static LOG: Section = section(
 pub(super) static TLS: Section =
     section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
 
-pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
+pub(super) static CERTIFICATE: Section = section(
+    "[[certificate]]",
+    &["name", "chain", "key", "password_file", "alternative"],
+);
+
+pub(super) static ALTERNATIVE: Section = section("alternative", &["chain", "key", "password_file"]);
 
 pub(super) static BINDING: Section = section(
     "[[binding]]",
@@ -151,6 +156,7 @@ pub(super) static ALL: &[&Section] = &[
     &LOG,
     &TLS,
     &CERTIFICATE,
+    &ALTERNATIVE,
     &BINDING,
     &SITE,
     &HSTS,

@@ -46,6 +46,7 @@ impl Desk {
         Content::of(
             bytes(self.chain, |index| SAMPLES[index].chain.as_bytes()),
             bytes(self.key, |index| SAMPLES[index].key.as_bytes()),
+            None,
         )
     }
 
@@ -57,6 +58,7 @@ impl Desk {
         let files = Arc::new(Files {
             chain: "a.test.pem".into(),
             key: "a.test.key".into(),
+            passwords: Vec::new(),
         });
         let scope = Scope::Hosts(vec![HostPattern::parse("a.test").expect("a host")]);
         let now = hour(self.hours) + Duration::from_secs(seconds);
