@@ -13,6 +13,7 @@ mod keys;
 mod pair;
 mod pkcs12;
 mod set;
+mod staple;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,7 @@ use super::error::CertificateError;
 use super::files::{Content, Files};
 use super::keys::private_key;
 use super::pkcs12;
+use super::staple::Staple;
 use crate::config::is_pkcs12;
 use crate::model::{HostName, certificate_name_covers};
 
@@ -36,6 +37,8 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// What is wrong with the chain, if anything.
     pub chain_fault: Option<ChainFault>,
+    /// What it is shown with.
+    pub(super) staple: Staple,
 }
 
 /// What is wrong with a chain that can be served all the same.
@@ -107,6 +110,7 @@ impl Certificate {
             not_after: time(leaf.validity().not_after.timestamp()),
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
+            staple: Staple::default(),
         })
     }
 

@@ -53,6 +53,7 @@ impl TlsTable {
                         tls.min_version,
                         &binding.protocols,
                         source,
+                        tls.ocsp_stapling,
                         old,
                     )?))
                 }
