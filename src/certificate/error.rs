@@ -58,7 +58,7 @@ pub enum CertificateError {
         convert: &'static str,
     },
     /// A PEM section or the certificate in it is broken.
-    #[error("{} is broken: {what}", file.display())]
+    #[error("{} is broken: {}", file.display(), in_a_line(what))]
     Broken {
         /// The file.
         file: PathBuf,
@@ -104,3 +104,12 @@ impl CertificateError {
         }
     }
 }
+
+/// What a library says of a broken file may quote it: as much as fits in a line.
+fn in_a_line(what: &str) -> String {
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    what.chars().take(WORDS_MAX).map(printable).collect()
+}
+
+/// Characters.
+const WORDS_MAX: usize = 300;
