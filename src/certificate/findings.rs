@@ -44,7 +44,7 @@ impl Finding {
         }
     }
 
-    fn with_help(self, help: impl Into<String>) -> Self {
+    pub(super) fn with_help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
             ..self

@@ -16,6 +16,7 @@ mod set;
 mod staple;
 #[cfg(test)]
 mod tests;
+mod ticket_key;
 
 pub use choice::{Choice, Offered};
 pub use error::CertificateError;
@@ -25,3 +26,4 @@ pub use folder::Folder;
 pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
 pub use pair::{Certificate, ChainFault};
 pub use set::{Certificates, Looked, Source};
+pub use ticket_key::{TicketKey, TicketKeyError, TicketKeys};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::policy::Policy;
+use super::policy::{Handshakes, Policy};
 use crate::binding::{Endpoint, Table};
 use crate::certificate::{Certificate, Certificates, Offered};
 use crate::config::Config;
@@ -50,10 +50,10 @@ impl TlsTable {
                     let old = before.get(&**key).map(|policy| &***policy);
                     Some(Arc::new(Policy::new(
                         Arc::clone(key),
-                        tls.min_version,
+                        tls,
                         &binding.protocols,
                         source,
-                        tls.ocsp_stapling,
+                        certificates.ticket_keys(tls),
                         old,
                     )?))
                 }
@@ -63,6 +63,12 @@ impl TlsTable {
             table: Table::build(&config.bindings),
             policies,
         })
+    }
+
+    /// How many handshakes were done for each https binding.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&Arc<BindingKey>, Handshakes)> {
+        let policies = self.policies.iter().flatten();
+        policies.map(|policy| (&policy.key, policy.handshakes()))
     }
 
     /// A table of which nobody is served.
@@ -126,7 +132,7 @@ impl TlsTable {
         offered: Option<&Offered<'_>>,
     ) -> Option<Chosen<'a>> {
         let policy = self.policies[endpoint.find(host)?].as_ref()?;
-        let certificate = policy.certificates(host, named)?.for_client(offered);
+        let certificate = policy.certificate(host, named, offered)?;
         Some(Chosen {
             policy,
             certificate,
@@ -149,7 +155,7 @@ impl TlsTable {
                     .indices()
                     .filter_map(|index| self.policies[index].as_ref())
                     .find_map(|policy| {
-                        let certificate = policy.certificates(&address, false)?.for_client(offered);
+                        let certificate = policy.certificate(&address, false, offered)?;
                         Some(Chosen {
                             policy,
                             certificate,

@@ -123,6 +123,15 @@ fn a_named_certificate_has_an_alternative() {
 }
 
 #[test]
+fn a_kind_of_key_that_the_binding_has_no_suite_for_is_not_chosen() {
+    let (folder, _) = made(&[("www.shop.test", "ecdsa"), ("www.shop.test.rsa", "rsa")]);
+    let keys =
+        "cipher_suites = [\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]\nprotocols = [\"http/1.1\"]";
+    let server = Server::start_in(folder, &config(keys, ""), |_| {});
+    assert_eq!(kind(&server, ""), "rsa");
+}
+
+#[test]
 fn one_kind_of_two_that_went_bad_takes_nothing_from_the_other() {
     let (folder, certs) = made(&[("www.shop.test", "ecdsa"), ("www.shop.test.rsa", "rsa")]);
     let mut server = Server::start_in(folder, &config("", ""), |_| {});
