@@ -84,7 +84,7 @@ impl Files {
 
 impl Content {
     /// What they would hold; none of a file that is not there.
-    pub fn of(chain: Option<&[u8]>, key: Option<&[u8]>, password: Option<&[u8]>) -> Self {
+    pub fn of(chain: Option<&[u8]>, key: Option<&[u8]>) -> Self {
         let found = |bytes: Option<&[u8]>| match bytes {
             Some(bytes) => Found::Bytes(bytes.to_vec().into()),
             None => Found::Absent,
@@ -92,7 +92,16 @@ impl Content {
         Self {
             chain: found(chain),
             key: found(key),
-            password: (PathBuf::new(), found(password)),
+            password: (PathBuf::new(), Found::Absent),
+        }
+    }
+
+    /// The same with a password.
+    pub fn with_password(self, password: &[u8]) -> Self {
+        let found = Found::Bytes(password.to_vec().into());
+        Self {
+            password: (PathBuf::from("password"), found),
+            ..self
         }
     }
 

@@ -92,11 +92,7 @@ pub(super) fn certificate(index: usize) -> Certificate {
         key: "a.key".into(),
         passwords: Vec::new(),
     };
-    let content = Content::of(
-        Some(sample.chain.as_bytes()),
-        Some(sample.key.as_bytes()),
-        None,
-    );
+    let content = Content::of(Some(sample.chain.as_bytes()), Some(sample.key.as_bytes()));
     Certificate::read(&files, &content).expect("a whole pair")
 }
 

@@ -30,6 +30,7 @@ use crate::listener::{
     BindError, Command, ConnectionLimits, DataThread, Inherited, Listening, SocketKey, Sockets,
     Worker, inherit,
 };
+use crate::ocsp::Stapler;
 use crate::report::{Report, ReportError};
 use crate::tls::TlsTable;
 use build::{BuildError, Context};
@@ -48,6 +49,7 @@ pub struct Server {
     report: Arc<Report>,
     ports: Ports,
     inherited: Inherited,
+    stapler: Arc<Stapler>,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
 }
@@ -141,6 +143,9 @@ impl Server {
         let edge = build::edge(&settled, &context)
             .map_err(ServerError::Build)?
             .edge;
+        let stapler = Arc::new(Stapler::default());
+        // As the user that keeps them.
+        let staples = stapler.prepare(&config, &certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &build::keys(&edge),
@@ -161,10 +166,12 @@ impl Server {
             report,
             ports,
             inherited,
+            stapler,
             threads: Vec::new(),
             library,
         };
         server.start_threads(threads)?;
+        server.stapler.take(staples);
         server.listen(opened);
         Ok(server)
     }
@@ -263,6 +270,7 @@ impl Server {
         };
         let built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let keys = build::keys(&built.edge);
+        let staples = self.stapler.prepare(&config, &certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &keys,
@@ -278,6 +286,7 @@ impl Server {
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
         for thread in &self.threads {
             thread.tell(Command::Refresh);
         }
@@ -303,12 +312,19 @@ impl Server {
         }
         let settled = self.ports.settle(&self.config, &Opened::default());
         let keys = build::keys(&self.edge);
+        let staples = self.stapler.prepare(&self.config, &certificates);
         let old = Some(&*self.tls_table);
         let tls_table = Arc::new(TlsTable::build(&settled, &keys, &certificates, old)?);
         self.certificates = certificates;
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
         Ok(())
+    }
+
+    /// Who keeps the staples, and knows how each of them stands.
+    pub fn stapler(&self) -> &Arc<Stapler> {
+        &self.stapler
     }
 
     /// Accepts no more, lets every request finish, and closes idle connections at once. Ends when the last connection does,

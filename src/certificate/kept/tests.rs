@@ -46,7 +46,6 @@ impl Desk {
         Content::of(
             bytes(self.chain, |index| SAMPLES[index].chain.as_bytes()),
             bytes(self.key, |index| SAMPLES[index].key.as_bytes()),
-            None,
         )
     }
 

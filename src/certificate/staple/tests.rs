@@ -20,8 +20,7 @@ fn certificate(features: Option<&[u8]>) -> Certificate {
         key: "a.pem".into(),
         passwords: Vec::new(),
     };
-    Certificate::read(&files, &Content::of(Some(pem.as_bytes()), None, None))
-        .expect("a certificate")
+    Certificate::read(&files, &Content::of(Some(pem.as_bytes()), None)).expect("a certificate")
 }
 
 #[test]
