@@ -13,8 +13,10 @@ mod findings;
 mod folder;
 mod inventory;
 mod kept;
+mod keys;
 mod pair;
 mod pem;
+mod pkcs12;
 mod set;
 mod staple;
 #[cfg(test)]

@@ -243,17 +243,22 @@ impl Named {
     ) -> Self {
         let scope = scope(config, index);
         let named = &config.certificates[index];
-        let files = [Files {
-            chain: named.chain.clone(),
-            key: named.key.clone(),
-        }];
+        let files: Vec<_> = std::iter::once(&named.files)
+            .chain(&named.alternative)
+            .map(|files| {
+                Arc::new(Files {
+                    chain: files.chain.clone(),
+                    key: files.key.clone(),
+                    passwords: files.password.iter().cloned().collect(),
+                })
+            })
+            .collect();
         let before = |files: &Files| {
             let named = old.iter().flat_map(|old| &old.named);
             let mut kept = named.flat_map(|named| &named.kept);
             kept.find(|kept| **kept.files() == *files)
         };
-        let old: Vec<_> = files.iter().map(before).collect();
-        let files = files.map(Arc::new);
+        let old: Vec<_> = files.iter().map(|files| before(files)).collect();
         Self::look(files.iter().zip(old), scope, on, news)
     }
 

@@ -27,7 +27,7 @@ mod values;
 mod wrong;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -216,12 +216,29 @@ pub enum TrustSource {
 pub struct NamedCertificate {
     /// Its name.
     pub name: String,
-    /// PEM, leaf first.
-    pub chain: PathBuf,
-    /// PEM.
-    pub key: PathBuf,
+    /// The files.
+    pub files: CertificateFiles,
+    /// Those of a certificate with another kind of key, for the same names.
+    pub alternative: Option<CertificateFiles>,
     /// Where it was written.
     pub place: Place,
+}
+
+/// Whether a file of that name is PKCS#12, which holds chain and key.
+pub fn is_pkcs12(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("pfx") || kind.eq_ignore_ascii_case("p12"))
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM, leaf first, or PKCS#12.
+    pub chain: PathBuf,
+    /// PEM; the file of the chain, where none is named.
+    pub key: PathBuf,
+    /// What the key is encrypted with.
+    pub password: Option<PathBuf>,
 }
 
 /// `[[binding]]`

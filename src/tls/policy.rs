@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 
 use super::compress::compressors;
 use super::tickets::{Identity, Sessions};
-use crate::certificate::{Certificate, Choice, Source, TicketKey};
+use crate::certificate::{Certificate, Offered, Source, TicketKey};
 use crate::config::{
     AlpnProtocol, BindingTls, TlsVersion, group_name, spoken_versions, suite_name,
 };
@@ -105,9 +105,18 @@ impl Policy {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
-    pub fn certificates(&self, name: &HostName, named: bool) -> Option<&Choice> {
-        self.source.find(name, named)
+    /// The certificate for a client that asked for `name`, or for none and arrived at that address: of several, the one that it
+    /// can check by what it offers.
+    pub fn certificate(
+        &self,
+        name: &HostName,
+        named: bool,
+        offered: Option<&Offered<'_>>,
+    ) -> Option<&Arc<Certificate>> {
+        let choice = self.source.find(name, named)?;
+        let suites = self.provider.cipher_suites.iter();
+        let spoken = suites.filter(|suite| self.versions.contains(&suite.version()));
+        Some(choice.for_client(offered, spoken))
     }
 
     /// Whether the binding speaks HTTP/1.1, which a client without ALPN does.

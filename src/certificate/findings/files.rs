@@ -53,34 +53,6 @@ pub(super) fn of(
     findings
 }
 
-/// What mends a certificate that cannot be used.
-pub(in crate::certificate) fn remedy(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Missing(_) => {
-            "put the file there (chain, leaf first), or correct the name".to_owned()
-        }
-        CertificateError::Unreadable { .. } => {
-            "let the user that Portunus runs as read the file and enter its folders".to_owned()
-        }
-        CertificateError::NoCertificate(_) | CertificateError::Broken { .. } => {
-            "write the file anew, whole, as the CA gave it".to_owned()
-        }
-        CertificateError::NoKey(_) | CertificateError::KeyMissing { .. } => {
-            "put the key that the certificate was requested with there".to_owned()
-        }
-        CertificateError::WeakKey { .. } => {
-            "make a new key, ECDSA P-256 or RSA of 2048 bits or more, and request a certificate for it"
-                .to_owned()
-        }
-        CertificateError::LeafNotFirst { .. } => {
-            "write the leaf first, and then each certificate's issuer".to_owned()
-        }
-        CertificateError::KeyMismatch { .. } => {
-            "put chain and key of one certificate there".to_owned()
-        }
-    }
-}
-
 /// The file of the chain that an error is about.
 pub(in crate::certificate) fn of_error(error: &CertificateError) -> &Path {
     match error {
@@ -88,6 +60,9 @@ pub(in crate::certificate) fn of_error(error: &CertificateError) -> &Path {
         | CertificateError::NoCertificate(file)
         | CertificateError::NoKey(file)
         | CertificateError::Unreadable { file, .. }
+        | CertificateError::PasswordMissing { file, .. }
+        | CertificateError::PasswordWrong { file, .. }
+        | CertificateError::Encryption { file, .. }
         | CertificateError::Broken { file, .. }
         | CertificateError::WeakKey { file, .. } => file,
         CertificateError::KeyMissing { chain, .. }

@@ -8,7 +8,7 @@ mod files;
 mod leaf;
 mod names;
 
-pub(super) use files::{of_error as file_of_error, remedy};
+pub(super) use files::of_error as file_of_error;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -147,7 +147,12 @@ fn of_certificate(binding: usize, certificate: &Certificate, now: SystemTime) ->
 /// Where the private key of a certificate lies.
 fn key_file(config: &Config, source: &CertificateSource, certificate: &Certificate) -> PathBuf {
     let beside = match source {
-        CertificateSource::Named(index) => config.certificates[*index].key.clone(),
+        CertificateSource::Named(index) => {
+            let named = &config.certificates[*index];
+            let mut files = [Some(&named.files), named.alternative.as_ref()].into_iter();
+            let own = files.find_map(|files| files.filter(|files| files.chain == certificate.file));
+            own.map_or_else(|| certificate.file.clone(), |files| files.key.clone())
+        }
         CertificateSource::Folder(_) => certificate.file.with_extension("key"),
     };
     match beside.exists() {
@@ -197,7 +202,7 @@ fn warning_of(index: usize, error: &CertificateError) -> Finding {
 fn unusable(index: usize, error: &CertificateError) -> Finding {
     let finding = Finding::error(index, error.code(), error.to_string());
     finding
-        .with_help(remedy(error))
+        .with_help(error.remedy())
         .about(files::of_error(error))
 }
 
