@@ -150,9 +150,13 @@ impl Certificate {
 fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain: Vec<_> = rustls_pemfile::certs(&mut &*pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| CertificateError::Broken {
+        // The error repeats the line, which may be of a key.
+        .map_err(|_| CertificateError::Broken {
             file: file.into(),
-            what: pem::fault(pem).map_or_else(|| error.to_string(), |fault| fault.to_string()),
+            what: pem::fault(pem).map_or_else(
+                || "it is no PEM that can be read".to_owned(),
+                |fault| fault.to_string(),
+            ),
         })?;
     if chain.is_empty() {
         return Err(no_certificate(file, pem));
