@@ -36,14 +36,14 @@ impl Finding {
         }
     }
 
-    fn warning(binding: usize, code: &'static str, message: String) -> Self {
+    pub(super) fn warning(binding: usize, code: &'static str, message: String) -> Self {
         Self {
             is_error: false,
             ..Self::error(binding, code, message)
         }
     }
 
-    fn with_help(self, help: impl Into<String>) -> Self {
+    pub(super) fn with_help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
             ..self

@@ -2,12 +2,16 @@
 //!
 //! Nothing here knows of connections: `tls` shows what this room has.
 
+mod clients;
 pub mod dev;
 mod findings;
 mod folder;
 mod pair;
 mod set;
 
+pub use clients::{
+    ClientCa, ClientCaError, ClientCas, RevocationList, date, describe, describe_chain,
+};
 pub use findings::Finding;
 pub use folder::Folder;
 pub use pair::{Certificate, CertificateError, ChainFault};

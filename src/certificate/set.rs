@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use super::clients::ClientCas;
 use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::pair::{Certificate, CertificateError};
-use crate::config::{BindingTls, CertificateSource, Config};
+use crate::config::{BindingTls, CertificateSource, ClientCertificates, Config};
 use crate::model::HostName;
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
 pub struct Certificates {
     named: Vec<Result<Arc<Certificate>, CertificateError>>,
     folders: HashMap<PathBuf, Arc<Folder>>,
+    clients: HashMap<ClientCertificates, Arc<ClientCas>>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -38,11 +41,13 @@ impl Certificates {
         let mut certificates = Self {
             named,
             folders: HashMap::new(),
+            clients: HashMap::new(),
             findings: Vec::new(),
         };
         for (index, binding) in config.bindings.iter().enumerate() {
             if let Some(tls) = &binding.tls {
                 certificates.load_folder(tls, index);
+                certificates.load_clients(tls, index);
             }
         }
         certificates
@@ -71,6 +76,39 @@ impl Certificates {
                     .push(Finding::error(binding, error.code(), error.to_string()));
             }
         }
+    }
+
+    /// Reads the CAs of clients, once for all bindings that ask the same.
+    fn load_clients(&mut self, tls: &BindingTls, binding: usize) {
+        let Some(settings) = &tls.client_certificates else {
+            return;
+        };
+        if self.clients.contains_key(settings) {
+            return;
+        }
+        match ClientCas::load(settings) {
+            Ok(cas) => {
+                self.findings
+                    .extend(cas.findings(binding, SystemTime::now()));
+                self.clients.insert(settings.clone(), Arc::new(cas));
+            }
+            Err(error) => {
+                let found = Finding::error(binding, error.code(), error.to_string());
+                self.findings.push(found.with_help(error.help()));
+            }
+        }
+    }
+
+    /// The CAs of clients that a binding asks for; none where they cannot be used.
+    pub fn clients(&self, settings: &ClientCertificates) -> Option<&Arc<ClientCas>> {
+        self.clients.get(settings)
+    }
+
+    /// Every file that the CAs of clients and their lists are read from.
+    pub fn client_files(config: &Config) -> impl Iterator<Item = &PathBuf> {
+        (config.bindings.iter())
+            .filter_map(|binding| binding.tls.as_ref()?.client_certificates.as_ref())
+            .flat_map(|asked| std::iter::once(&asked.ca).chain(&asked.crl))
     }
 
     /// A named certificate.

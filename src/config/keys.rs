@@ -70,8 +70,15 @@ pub(super) static LOG: Section = section(
     &["format", "level", "access", "access_format", "errors"],
 );
 
-pub(super) static TLS: Section =
-    section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
+pub(super) static TLS: Section = section(
+    "[tls]",
+    &[
+        "min_version",
+        "certificates",
+        "alt_svc_max_age",
+        "client_certificates",
+    ],
+);
 
 pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
 
@@ -87,8 +94,14 @@ pub(super) static BINDING: Section = section(
         "min_version",
         "certificates",
         "alt_svc_max_age",
+        "client_certificates",
         "site",
     ],
+);
+
+pub(super) static CLIENT_CERTIFICATES: Section = section(
+    "client_certificates",
+    &["mode", "ca", "crl", "depth", "crl_missing", "crl_expired"],
 );
 
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
@@ -139,6 +152,7 @@ pub(super) static PROXY: Section = section(
         "connect_timeout",
         "response_timeout",
         "body_timeout",
+        "client_certificate_fields",
     ],
 );
 
@@ -152,6 +166,7 @@ pub(super) static ALL: &[&Section] = &[
     &TLS,
     &CERTIFICATE,
     &BINDING,
+    &CLIENT_CERTIFICATES,
     &SITE,
     &HSTS,
     &ROUTE,

@@ -4,6 +4,7 @@
 //! Nothing behind it checks again.
 
 mod check;
+mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
@@ -31,6 +32,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::model::{HostPattern, Scheme};
 
+pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
@@ -224,6 +226,8 @@ pub struct BindingTls {
     pub certificate: CertificateSource,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
+    /// What is asked of the certificates of clients; none: nothing.
+    pub client_certificates: Option<ClientCertificates>,
 }
 
 /// Where a binding's certificate comes from.
@@ -388,6 +392,8 @@ pub struct Proxy {
     pub response_timeout: Duration,
     /// The longest gap between two pieces of the response's body.
     pub body_timeout: Duration,
+    /// What upstreams are told of a client's certificate.
+    pub client_certificate_fields: ClientFields,
 }
 
 /// Where a proxy sends requests.

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::clients;
 use super::reader::{At, Table};
 use super::settings::DAY;
-use super::{CertificateSource, TlsVersion, defaults, wrong};
+use super::{CertificateSource, ClientCertificates, TlsVersion, defaults, wrong};
 
 /// The keys that `[tls]` and `[[binding]]` have alike, as one of the two writes them.
 #[derive(Default)]
@@ -13,6 +14,8 @@ pub(super) struct TlsKeys<'t> {
     pub(super) min_version: Option<At<TlsVersion>>,
     pub(super) certificates: Option<At<&'t str>>,
     pub(super) alt_svc_max_age: Option<At<Duration>>,
+    /// Inner none: nothing is asked.
+    pub(super) client_certificates: Option<At<Option<ClientCertificates>>>,
 }
 
 impl<'t> TlsKeys<'t> {
@@ -25,6 +28,7 @@ impl<'t> TlsKeys<'t> {
             alt_svc_max_age: table.read("alt_svc_max_age", |value| {
                 wrong::duration("alt_svc_max_age", value, &(Duration::ZERO..=DAY * 365))
             }),
+            client_certificates: clients::read(table),
         }
     }
 
@@ -40,6 +44,10 @@ impl<'t> TlsKeys<'t> {
                 "alt_svc_max_age",
                 self.alt_svc_max_age.as_ref().map(|at| &at.span),
             ),
+            (
+                "client_certificates",
+                self.client_certificates.as_ref().map(|at| &at.span),
+            ),
         ];
         spans
             .into_iter()
@@ -54,6 +62,8 @@ impl<'t> TlsKeys<'t> {
             certificate,
             alt_svc_max_age: first(&self.alt_svc_max_age, &all.alt_svc_max_age)
                 .unwrap_or(defaults::ALT_SVC_MAX_AGE),
+            client_certificates: first(&self.client_certificates, &all.client_certificates)
+                .flatten(),
         }
     }
 }

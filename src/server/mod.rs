@@ -272,7 +272,8 @@ impl Server {
         self.edge = Arc::clone(&built.edge);
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
-        self.tls.store(tls_table);
+        self.tls.store(Arc::clone(&tls_table));
+        tls_table.take_effect();
         for thread in &self.threads {
             thread.tell(Command::Refresh);
         }
@@ -294,7 +295,8 @@ impl Server {
         let old = Some(&*self.tls_table);
         let tls_table = Arc::new(TlsTable::build(&settled, &keys, certificates, old)?);
         self.tls_table = Arc::clone(&tls_table);
-        self.tls.store(tls_table);
+        self.tls.store(Arc::clone(&tls_table));
+        tls_table.take_effect();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! TLS: ClientHello → the binding's policy and certificate → a connection, or one line that says why not.
 
 mod accept;
+mod clients;
 mod failure;
 pub mod hello;
 pub mod ja4;
@@ -10,6 +11,7 @@ mod records;
 mod table;
 
 pub use accept::Handshake;
+pub use clients::Clients;
 pub use policy::Policy;
 pub use quic::{QuicHandshake, QuicKeys};
 pub use records::TlsStream;

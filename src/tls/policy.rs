@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 
+use super::clients::Clients;
 use crate::certificate::{Certificate, Source};
 use crate::config::{AlpnProtocol, TlsVersion};
 use crate::model::{BindingKey, HostName};
@@ -21,6 +22,8 @@ pub struct Policy {
     min_version: TlsVersion,
     protocols: Vec<AlpnProtocol>,
     source: Source,
+    /// What is asked of the certificates of clients; none: nothing.
+    clients: Option<Clients>,
     tickets: Arc<dyn ProducesTickets>,
     /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
     /// own alive.
@@ -44,9 +47,15 @@ impl Policy {
         min_version: TlsVersion,
         protocols: &[AlpnProtocol],
         source: Source,
+        clients: Option<Clients>,
         old: Option<&Policy>,
     ) -> Result<Self, rustls::Error> {
-        let kept = old.filter(|old| old.min_version == min_version && old.protocols == protocols);
+        let asked = |clients: Option<&Clients>| clients.map(Clients::identity);
+        let kept = old.filter(|old| {
+            old.min_version == min_version
+                && old.protocols == protocols
+                && asked(old.clients.as_ref()) == asked(clients.as_ref())
+        });
         let tickets = match kept {
             Some(old) => Arc::clone(&old.tickets),
             None => rustls::crypto::aws_lc_rs::Ticketer::new()?,
@@ -56,6 +65,7 @@ impl Policy {
             min_version,
             protocols: protocols.to_vec(),
             source,
+            clients,
             tickets,
             configs: Mutex::default(),
         })
@@ -64,6 +74,11 @@ impl Policy {
     /// The certificate for a client that asked for `name`, or for none and arrived at that address.
     pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
         self.source.find(name, named)
+    }
+
+    /// What is asked of the certificates of clients; none: nothing.
+    pub fn clients(&self) -> Option<&Clients> {
+        self.clients.as_ref()
     }
 
     /// Whether the binding speaks HTTP/1.1, which a client without ALPN does.
@@ -126,11 +141,15 @@ impl Policy {
         };
         let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
         // aws-lc-rs' own order of groups: X25519MLKEM768 first.
+        let verifier = match &self.clients {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(clients) => clients.verifier(),
+        };
         let mut config = ServerConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ))
         .with_protocol_versions(versions)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver);
         config.alpn_protocols = match over {
             Over::Tcp => (self.protocols.iter())

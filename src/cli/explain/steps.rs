@@ -12,8 +12,8 @@ use crate::certificate::Certificates;
 use crate::config::{AlpnProtocol, Binding, Config};
 use crate::http::{BoundTo, method_is_taken};
 use crate::model::{
-    BindingKey, HostName, LocalAddr, Reason, Refusal, RoutePath, Scheme, certificate_name_covers,
-    split_authority,
+    BindingKey, ClientTerms, HostName, LocalAddr, Reason, Refusal, RoutePath, Scheme,
+    certificate_name_covers, split_authority,
 };
 use crate::site::{RouteVerdict, Site, https_redirect_target};
 use crate::tls::TlsTable;
@@ -97,8 +97,15 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The binding that a connection is made for, and the names that its certificate covers.
-type Agreed = (Option<Arc<BindingKey>>, Arc<[Box<str>]>);
+/// What a connection's handshake settles.
+struct Agreed {
+    /// The binding that it is made for.
+    made_for: Option<Arc<BindingKey>>,
+    /// The names that its certificate covers.
+    covers: Arc<[Box<str>]>,
+    /// What it asks of the client's certificate.
+    terms: Option<ClientTerms>,
+}
 
 struct Way<'a> {
     config: &'a Config,
@@ -283,7 +290,23 @@ impl Way<'_> {
                 line,
             ));
         }
-        Ok((key, Arc::clone(&certificate.covers)))
+        let terms = chosen
+            .policy
+            .clients()
+            .map(|clients| clients.terms().clone());
+        if let Some(terms) = &terms {
+            self.steps.push(step(
+                "client certificate",
+                Some(terms.to_string()),
+                "the handshake asks for it".into(),
+                line,
+            ));
+        }
+        Ok(Agreed {
+            made_for: key,
+            covers: Arc::clone(&certificate.covers),
+            terms,
+        })
     }
 
     fn binding(
@@ -331,11 +354,16 @@ impl Way<'_> {
             line: Some(binding.place.line),
             lost: others,
         });
-        if let Some((made_for, covers)) = tls
-            && made_for.as_ref() != Some(&self.bound[won.binding].key)
-            && !covers
-                .iter()
-                .any(|name| certificate_name_covers(name, &asked.host))
+        let bound = &self.bound[won.binding];
+        if let Some(agreed) = &tls
+            && agreed.terms != bound.client_terms
+        {
+            let detail = "the connection was made for another binding, whose handshake asks for other client certificates";
+            return Err(Refusal::new(Reason::MisdirectedRequest, detail));
+        }
+        if let Some(agreed) = &tls
+            && agreed.made_for.as_ref() != Some(&bound.key)
+            && !(agreed.covers.iter()).any(|name| certificate_name_covers(name, &asked.host))
         {
             return Err(Refusal::new(
                 Reason::MisdirectedRequest,

@@ -108,11 +108,13 @@ fn a_binding_overrides_tls() {
     );
     let bindings = config(&text).bindings;
     let own = BindingTls {
+        client_certificates: None,
         min_version: TlsVersion::V1_2,
         certificate: CertificateSource::Folder("/etc/portunus/own".into()),
         alt_svc_max_age: Duration::from_secs(60),
     };
     let all = BindingTls {
+        client_certificates: None,
         min_version: TlsVersion::V1_3,
         certificate: CertificateSource::Folder("/all".into()),
         alt_svc_max_age: Duration::from_secs(3600),

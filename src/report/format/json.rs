@@ -22,6 +22,8 @@ pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
             alpn: entry.alpn.map(Text),
             tls_version: entry.tls_version.map(Text),
             ja4: entry.ja4.map(Text),
+            client_subject: entry.client_subject.map(Text),
+            client_fingerprint: entry.client_fingerprint,
             host: entry.host.map(Text),
             method: entry.method.map(Text),
             path: entry.path.map(Text),
@@ -46,6 +48,8 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
             alpn: entry.alpn.map(Text),
             tls_version: entry.tls_version,
             cipher: entry.cipher,
+            client_subject: entry.client_subject.map(Text),
+            client_fingerprint: entry.client_fingerprint,
             method: Text(entry.method),
             host: entry.host.map(Text),
             path: Text(entry.path),
@@ -88,6 +92,10 @@ struct RefusedLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ja4: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_fingerprint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Text<'a>>,
@@ -118,6 +126,10 @@ struct AccessLine<'a> {
     tls_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cipher: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_fingerprint: Option<&'a str>,
     method: Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Text<'a>>,

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use quinn::crypto::{self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey};
 use quinn::{ConnectionId, Side, TransportErrorCode, rustls};
@@ -13,7 +14,9 @@ use rustls::server::{Accepted, Acceptor};
 
 use super::Shared;
 use crate::model::{Reason, Refusal, TlsFacts};
+use crate::tls::Policy;
 use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, cipher_name};
+use crate::tls::clients::{Objection, watched_now};
 use crate::tls::failure::classify_tls;
 use crate::tls::hello::{self, HELLO_BYTES_MAX, Malformed, Reading};
 
@@ -38,12 +41,15 @@ struct Speaking {
     next_secrets: Option<Secrets>,
     /// What is known of the connection but for what the end of the handshake settles.
     facts: Option<TlsFacts>,
+    /// Whose clients these are.
+    policy: Arc<Policy>,
 }
 
 /// How a handshake fails: what the client is told, and what the error log is.
 struct Failure {
     alert: u8,
     refusal: Refusal,
+    objection: Option<Objection>,
 }
 
 impl Session {
@@ -110,6 +116,7 @@ impl Session {
             .map_err(|refusal| Failure {
                 alert: UNRECOGNIZED_NAME,
                 refusal,
+                objection: None,
             })?;
         if !chosen.policy.speaks_http3() {
             return Err(Failure::new(
@@ -141,7 +148,9 @@ impl Session {
                 resumed: false,
                 binding: chosen.binding.cloned(),
                 covers: Arc::clone(&chosen.certificate.covers),
+                client: None,
             }),
+            policy: Arc::clone(chosen.policy),
         }))
     }
 
@@ -153,7 +162,11 @@ impl Session {
             // Whoever cannot connect is told by his own tools what this says.
             reason: failure.refusal.reason.as_str().to_owned(),
         };
-        self.shared.known().refusal.get_or_insert(failure.refusal);
+        let mut known = self.shared.known();
+        if known.refusal.is_none() {
+            known.refusal = Some(failure.refusal);
+            known.objection = failure.objection;
+        }
         error
     }
 }
@@ -191,6 +204,7 @@ fn accept(hello: &[u8]) -> Result<Accepted, Failure> {
             Err(Failure {
                 alert: words.last().copied().unwrap_or(DECODE_ERROR),
                 refusal: classify_tls(&error),
+                objection: None,
             })
         }
     }
@@ -198,24 +212,41 @@ fn accept(hello: &[u8]) -> Result<Accepted, Failure> {
 
 impl Speaking {
     fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.tls.read_hs(bytes).map_err(|error| Failure {
+        let (read, objection) = watched_now(|| self.tls.read_hs(bytes));
+        read.map_err(|error| Failure {
             alert: self.tls.alert().map_or(INTERNAL_ERROR, u8::from),
-            refusal: classify_tls(&error),
+            refusal: match &objection {
+                Some(objection) => objection.refusal(),
+                None => classify_tls(&error),
+            },
+            objection,
         })
     }
 
-    /// What the handshake settled, once it is done.
-    fn settle(&mut self) -> Option<TlsFacts> {
+    /// What the handshake settled, once it is done. Its client may yet be refused: of a session that is resumed, nobody has
+    /// looked at the certificate today.
+    fn settle(&mut self) -> Result<Option<TlsFacts>, Failure> {
         if self.tls.is_handshaking() {
-            return None;
+            return Ok(None);
         }
-        let mut facts = self.facts.take()?;
+        let Some(mut facts) = self.facts.take() else {
+            return Ok(None);
+        };
         facts.cipher = self
             .tls
             .negotiated_cipher_suite()
             .map_or("", |suite| cipher_name(suite.suite()));
         facts.resumed = self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
-        Some(facts)
+        if let Some(clients) = self.policy.clients() {
+            let shown = self.tls.peer_certificates();
+            let admitted = clients.admit(shown, facts.resumed, SystemTime::now());
+            facts.client = Some(admitted.map_err(|objection| Failure {
+                alert: u8::from(objection.alert),
+                refusal: objection.refusal(),
+                objection: Some(objection),
+            })?);
+        }
+        Ok(Some(facts))
     }
 }
 
@@ -224,6 +255,7 @@ impl Failure {
         Self {
             alert,
             refusal: Refusal::new(reason, detail),
+            objection: None,
         }
     }
 }
@@ -268,12 +300,19 @@ impl crypto::Session for Session {
             State::Speaking(speaking) => speaking.read(bytes).map(|()| false),
             State::Failed => return Err(TransportErrorCode::crypto(INTERNAL_ERROR).into()),
         };
-        if let State::Speaking(speaking) = &mut self.state
-            && let Some(facts) = speaking.settle()
-        {
-            self.shared.known().facts = Some(facts);
+        let settled = match &mut self.state {
+            State::Speaking(speaking) if read.is_ok() => speaking.settle(),
+            _ => Ok(None),
+        };
+        match (read, settled) {
+            (Ok(whole), Ok(facts)) => {
+                if facts.is_some() {
+                    self.shared.known().facts = facts;
+                }
+                Ok(whole)
+            }
+            (Err(failure), _) | (_, Err(failure)) => Err(self.fail(failure)),
         }
-        read.map_err(|failure| self.fail(failure))
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
