@@ -12,6 +12,7 @@ mod abuse;
 mod basics;
 mod browser;
 mod certificates;
+mod client_certificates;
 mod commands;
 mod hostile_http1;
 mod hostile_http2;

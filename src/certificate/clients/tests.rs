@@ -328,6 +328,7 @@ fn unescaped(text: &str) -> String {
         }
         let pair = behind
             .get(..2)
+            .filter(|pair| pair.iter().all(u8::is_ascii_hexdigit))
             .and_then(|pair| std::str::from_utf8(pair).ok());
         match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
             Some(byte) => {
