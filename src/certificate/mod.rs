@@ -8,6 +8,7 @@ mod findings;
 mod folder;
 mod pair;
 mod set;
+mod staple;
 
 pub use clients::{
     ClientCa, ClientCaError, ClientCas, RevocationList, date, describe, describe_chain,

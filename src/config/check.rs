@@ -221,6 +221,7 @@ fn binding(
             None => default_protocols,
         },
         tls: (raw.scheme == Scheme::Https).then(|| raw.tls.settle(tls, named)),
+        proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }

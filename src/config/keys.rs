@@ -7,16 +7,10 @@ pub(super) struct Section {
     pub(super) name: &'static str,
     /// Its keys, in the order of the documentation.
     pub(super) keys: &'static [&'static str],
-    /// Keys that a later version brings.
-    pub(super) later: &'static [&'static str],
 }
 
 const fn section(name: &'static str, keys: &'static [&'static str]) -> Section {
-    Section {
-        name,
-        keys,
-        later: &[],
-    }
+    Section { name, keys }
 }
 
 /// The file itself: the tables that it is made of.
@@ -34,10 +28,11 @@ pub(super) static FILE: Section = section(
     ],
 );
 
-pub(super) static SERVER: Section = Section {
-    name: "[server]",
-    keys: &[
+pub(super) static SERVER: Section = section(
+    "[server]",
+    &[
         "threads",
+        "admin",
         "user",
         "group",
         "state_dir",
@@ -45,8 +40,7 @@ pub(super) static SERVER: Section = Section {
         "server_header",
         "verbosity",
     ],
-    later: &["admin"],
-};
+);
 
 pub(super) static LIMITS: Section = section(
     "[limits]",
@@ -77,6 +71,7 @@ pub(super) static TLS: Section = section(
         "certificates",
         "alt_svc_max_age",
         "client_certificates",
+        "ocsp_stapling",
     ],
 );
 
@@ -95,6 +90,8 @@ pub(super) static BINDING: Section = section(
         "certificates",
         "alt_svc_max_age",
         "client_certificates",
+        "ocsp_stapling",
+        "proxy_protocol",
         "site",
     ],
 );
@@ -105,6 +102,8 @@ pub(super) static CLIENT_CERTIFICATES: Section = section(
 );
 
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
+
+pub(super) static PROXY_PROTOCOL: Section = section("proxy_protocol", &["from"]);
 
 pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
 
@@ -167,6 +166,7 @@ pub(super) static ALL: &[&Section] = &[
     &CERTIFICATE,
     &BINDING,
     &CLIENT_CERTIFICATES,
+    &PROXY_PROTOCOL,
     &SITE,
     &HSTS,
     &ROUTE,

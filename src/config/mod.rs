@@ -3,6 +3,7 @@
 //! A [`Config`] cannot hold nonsense: names are resolved to indices, durations and sizes are numbers, conflicts are gone.
 //! Nothing behind it checks again.
 
+mod admin;
 mod check;
 mod clients;
 mod conflicts;
@@ -12,6 +13,7 @@ mod handlers;
 mod hostname;
 mod keys;
 mod load;
+mod networks;
 mod raw;
 mod reader;
 mod render;
@@ -24,11 +26,12 @@ mod upstream;
 mod values;
 mod wrong;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use ipnet::IpNet;
 
 use crate::model::{HostPattern, Scheme};
 
@@ -85,6 +88,8 @@ impl Eq for Place {}
 pub struct Server {
     /// Data threads; 0: one for each core that this process may use.
     pub threads: usize,
+    /// Where an administrator asks.
+    pub admin: Admin,
     /// Run as this user once the sockets are bound; empty: stay.
     pub user: String,
     /// Run as this group once the sockets are bound; empty: the user's own.
@@ -97,6 +102,17 @@ pub struct Server {
     pub server_header: String,
     /// What responses that Portunus makes itself say.
     pub verbosity: Verbosity,
+}
+
+/// Where an administrator asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// At a unix socket, which its file's owner and group may use.
+    Unix(PathBuf),
+    /// At a loopback address, with a token.
+    Loopback(SocketAddr),
 }
 
 /// What responses that Portunus makes itself say.
@@ -211,6 +227,8 @@ pub struct Binding {
     pub protocols: Vec<AlpnProtocol>,
     /// An https binding's TLS policy; none for http.
     pub tls: Option<BindingTls>,
+    /// The balancers that say who their clients are, by the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
     /// The site, by its index in [`Config::sites`].
     pub site: usize,
     /// Where it was written.
@@ -228,6 +246,8 @@ pub struct BindingTls {
     pub alt_svc_max_age: Duration,
     /// What is asked of the certificates of clients; none: nothing.
     pub client_certificates: Option<ClientCertificates>,
+    /// Whether the OCSP responses of its certificates are fetched and stapled.
+    pub ocsp_stapling: bool,
 }
 
 /// Where a binding's certificate comes from.
@@ -417,6 +437,17 @@ impl std::fmt::Display for Upstream {
             Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
             Self::Http { host, port } => write!(f, "http://{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// As the configuration writes it.
+impl std::fmt::Display for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Loopback(address) => address.fmt(f),
         }
     }
 }

@@ -182,10 +182,31 @@ fn unknown_keys_suggest_the_nearest() {
 
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
-    insta::assert_snapshot!(rendered_with(&["[server]\nadmin = \"off\""]));
     insta::assert_snapshot!(rendered_handlers(&[
         "{ type = \"process\", command = [\"python3\", \"app.py\"] }",
         "{ type = \"proxy\", upstreams = [\"https://127.0.0.1:5000\", \"h2c://127.0.0.1:5000\"] }",
+    ]));
+}
+
+#[test]
+fn an_admin_socket_that_others_could_reach_is_refused() {
+    insta::assert_snapshot!(rendered_with(&[
+        "[server]\nadmin = \"0.0.0.0:9180\"",
+        "[server]\nadmin = \"localhost\"",
+        "[server]\nadmin = \"unix:\"",
+    ]));
+}
+
+#[test]
+fn balancers_are_networks_and_alike_for_one_socket() {
+    let binding = |from: &str| {
+        format!("[[binding]]\nprotocol = \"http\"\nhostname = \"a.test\"\nsite = \"www\"\n{from}")
+    };
+    let of = |from: &str| binding(&format!("proxy_protocol = {{ from = {from} }}"));
+    insta::assert_snapshot!(rendered_with(&[
+        &of("[\"10.0.0.1/8\", \"balancer\", \"0.0.0.0/0\"]"),
+        &binding("proxy_protocol = {}"),
+        &(of("[\"10.0.0.0/8\"]") + "\n" + &binding("").replace("a.test", "b.test")),
     ]));
 }
 

@@ -16,6 +16,7 @@ pub(super) struct TlsKeys<'t> {
     pub(super) alt_svc_max_age: Option<At<Duration>>,
     /// Inner none: nothing is asked.
     pub(super) client_certificates: Option<At<Option<ClientCertificates>>>,
+    pub(super) ocsp_stapling: Option<At<bool>>,
 }
 
 impl<'t> TlsKeys<'t> {
@@ -29,6 +30,9 @@ impl<'t> TlsKeys<'t> {
                 wrong::duration("alt_svc_max_age", value, &(Duration::ZERO..=DAY * 365))
             }),
             client_certificates: clients::read(table),
+            ocsp_stapling: table.read("ocsp_stapling", |value| {
+                wrong::boolean("ocsp_stapling", value)
+            }),
         }
     }
 
@@ -48,6 +52,10 @@ impl<'t> TlsKeys<'t> {
                 "client_certificates",
                 self.client_certificates.as_ref().map(|at| &at.span),
             ),
+            (
+                "ocsp_stapling",
+                self.ocsp_stapling.as_ref().map(|at| &at.span),
+            ),
         ];
         spans
             .into_iter()
@@ -64,6 +72,8 @@ impl<'t> TlsKeys<'t> {
                 .unwrap_or(defaults::ALT_SVC_MAX_AGE),
             client_certificates: first(&self.client_certificates, &all.client_certificates)
                 .flatten(),
+            ocsp_stapling: first(&self.ocsp_stapling, &all.ocsp_stapling)
+                .unwrap_or(defaults::OCSP_STAPLING),
         }
     }
 }

@@ -2,14 +2,19 @@
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::control::{Asked, Asks};
+use super::answers::Answers;
+use super::control::{Asked, Asks, Control, Reply};
 use super::prepare::{Prepared, prepare};
+use super::privileges;
 use super::{Drained, LibraryHandlers, Server, ServerError};
+use crate::admin::{self, Admin};
 use crate::certificate::Certificates;
+use crate::config;
 use crate::report::own_log::{self, OwnLog, OwnLogError};
 
 /// Why a run ended otherwise than by a clean stop.
@@ -39,7 +44,7 @@ pub fn run(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
 
 async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     // Before anything else: a signal that comes during the start must find somebody.
-    let (mut asks, _control) = Asks::new()?;
+    let (mut asks, control) = Asks::new()?;
     let first_look = crate::config::load(file);
     let own_log = match &first_look.config {
         Some(config) => own_log::start(&config.log)?,
@@ -54,7 +59,10 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         return Err(RunError::Configuration);
     };
     raise_open_files();
+    // While it may still make files where the server's user may not.
+    let admin = bind_admin(&config.server);
     let mut server = Server::start(config, &certificates, library)?;
+    let _admin = admin.and_then(|bound| start_admin(bound, &server, control.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
@@ -72,7 +80,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             }
         };
         match asked {
-            Asked::Reload => reload(&mut server, &own_log),
+            Asked::Reload(reply) => reload(&mut server, &own_log, reply),
             Asked::Certificates => look_at_certificates(&mut server),
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
@@ -90,6 +98,29 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     server.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A server that cannot be asked serves all the same.
+fn bind_admin(server: &config::Server) -> Option<admin::Bound> {
+    let owner = privileges::becomes(server).ok().flatten();
+    admin::bind(server, owner).unwrap_or_else(|error| {
+        tracing::error!(%error, "there is no admin socket: this server cannot be asked, but by signals");
+        None
+    })
+}
+
+fn start_admin(bound: admin::Bound, server: &Server, control: Control) -> Option<Admin> {
+    let admin = &server.config().server.admin;
+    match admin::start(bound, Arc::new(Answers { control })) {
+        Ok(running) => {
+            tracing::info!(%admin, "administrators may ask");
+            Some(running)
+        }
+        Err(error) => {
+            tracing::error!(%error, %admin, "the admin socket cannot be listened on");
+            None
+        }
+    }
 }
 
 async fn drain(server: &Server, asks: &mut Asks) {
@@ -110,19 +141,28 @@ async fn drain(server: &Server, asks: &mut Asks) {
     }
 }
 
-fn reload(server: &mut Server, own_log: &OwnLog) {
+fn reload(server: &mut Server, own_log: &OwnLog, reply: Option<Reply>) {
     let reloading = NotifyState::monotonic_usec_now();
     if let Ok(now) = reloading {
         notify(&[NotifyState::Reloading, now]);
     }
     let file = server.file().to_owned();
-    match try_reload(server, own_log, &file) {
+    let result = try_reload(server, own_log, &file);
+    match &result {
         Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
         Err(error) => {
             tracing::error!(%error, "the configuration was not taken; what ran before goes on running");
         }
     }
     notify(&[NotifyState::Ready]);
+    if let Some(reply) = reply {
+        // Whoever asked may have gone.
+        let _ = reply.send(result.map_err(|error| {
+            format!(
+                "{error}; what ran before goes on running (`portunus check` shows every finding)"
+            )
+        }));
+    }
 }
 
 /// Shows what lies in the certificate files now, if it is not worse than what is shown.

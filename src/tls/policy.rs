@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
 
 use super::clients::Clients;
 use crate::certificate::{Certificate, Source};
@@ -24,6 +27,7 @@ pub struct Policy {
     source: Source,
     /// What is asked of the certificates of clients; none: nothing.
     clients: Option<Clients>,
+    stapling: bool,
     tickets: Arc<dyn ProducesTickets>,
     /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
     /// own alive.
@@ -48,6 +52,7 @@ impl Policy {
         protocols: &[AlpnProtocol],
         source: Source,
         clients: Option<Clients>,
+        stapling: bool,
         old: Option<&Policy>,
     ) -> Result<Self, rustls::Error> {
         let asked = |clients: Option<&Clients>| clients.map(Clients::identity);
@@ -66,6 +71,7 @@ impl Policy {
             protocols: protocols.to_vec(),
             source,
             clients,
+            stapling,
             tickets,
             configs: Mutex::default(),
         })
@@ -139,7 +145,10 @@ impl Policy {
             // QUIC has no other version (RFC 9001 section 4.2).
             (Over::Quic, _) | (_, TlsVersion::V1_3) => &[&rustls::version::TLS13],
         };
-        let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
+        let resolver = Arc::new(Always {
+            certificate: Arc::clone(certificate),
+            stapling: self.stapling,
+        });
         // aws-lc-rs' own order of groups: X25519MLKEM768 first.
         let verifier = match &self.clients {
             None => WebPkiClientVerifier::no_client_auth(),
@@ -164,6 +173,22 @@ impl Policy {
         // Tickets resume sessions in both versions; nothing is kept here for a client that does not come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(config)
+    }
+}
+
+/// Shows one certificate, whoever asks, with the staple that it has when it is asked for.
+#[derive(Debug)]
+struct Always {
+    certificate: Arc<Certificate>,
+    stapling: bool,
+}
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(match self.stapling {
+            true => self.certificate.shown(SystemTime::now()),
+            false => Arc::clone(&self.certificate.key),
+        })
     }
 }
 

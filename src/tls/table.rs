@@ -55,6 +55,7 @@ impl TlsTable {
                     &binding.protocols,
                     source,
                     clients,
+                    tls.ocsp_stapling,
                     old,
                 )?)),
             });

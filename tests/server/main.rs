@@ -9,6 +9,8 @@
 )]
 
 mod abuse;
+mod admin;
+mod balancers;
 mod basics;
 mod browser;
 mod certificates;

@@ -3,7 +3,7 @@
 use crate::source::{Source, close_of, head_end, is_word, words};
 
 /// The rooms from the one that knows nobody to the one that nobody knows: a room may import those before it.
-const RANKS: [&str; 14] = [
+const RANKS: &[&str] = &[
     "model",
     "clock",
     "config",
@@ -16,6 +16,7 @@ const RANKS: [&str; 14] = [
     "http",
     "tls",
     "listener",
+    "admin",
     "server",
     "cli",
 ];

@@ -30,7 +30,16 @@ fn policy(
     source: &Source,
     old: Option<&Policy>,
 ) -> Policy {
-    Policy::new(key("a.test"), version, protocols, source.clone(), None, old).expect("a policy")
+    Policy::new(
+        key("a.test"),
+        version,
+        protocols,
+        source.clone(),
+        None,
+        true,
+        old,
+    )
+    .expect("a policy")
 }
 
 /// Whether what `issuer` gives its clients is taken by `other`.
