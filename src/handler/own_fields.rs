@@ -106,3 +106,6 @@ impl http_body::Body for Trailing {
         self.content.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 mod fields;
 mod refused;
 mod revoked;
+mod setup;
 mod walls;
 
 use std::io::Write;

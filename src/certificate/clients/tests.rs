@@ -316,6 +316,18 @@ fn a_certificate_is_described() {
     assert!(describe(b"no certificate").is_none());
 }
 
+#[test]
+fn openssl_s_own_certificate_is_described_as_openssl_does() {
+    let der = include_bytes!("../../../fuzz/corpus/client_certificate/openssl");
+    let found = describe(der).expect("it can be read");
+    // As `openssl x509 -subject -serial -nameopt RFC2253,-esc_msb,utf8` writes it, but for the order within one part.
+    assert_eq!(
+        found.subject,
+        "emailAddress=a@shop.test,CN=älice \\<x\\>,DC=test,OU=a+UID=b,O=Shop\\, \\\"Ltd\\\",C=DE"
+    );
+    assert_eq!(found.serial, "474C28E52BB5946A3E029E18F1916F2EB76D0FE0");
+}
+
 /// What a value of RFC 4514 stands for.
 fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();

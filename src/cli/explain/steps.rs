@@ -16,7 +16,7 @@ use crate::model::{
     certificate_name_covers, split_authority,
 };
 use crate::site::{RouteVerdict, Site, https_redirect_target};
-use crate::tls::TlsTable;
+use crate::tls::{Policy, TlsTable};
 
 /// Follows a request through a configuration. An error is a URL that no client could send.
 pub(super) fn explain(
@@ -290,23 +290,22 @@ impl Way<'_> {
                 line,
             ));
         }
-        let terms = chosen
-            .policy
-            .clients()
-            .map(|clients| clients.terms().clone());
-        if let Some(terms) = &terms {
-            self.steps.push(step(
-                "client certificate",
-                Some(terms.to_string()),
-                "the handshake asks for it".into(),
-                line,
-            ));
-        }
+        let terms = self.client(chosen.policy, line);
         Ok(Agreed {
             made_for: key,
             covers: Arc::clone(&certificate.covers),
             terms,
         })
+    }
+
+    /// What the handshake asks of the client's certificate.
+    fn client(&mut self, policy: &Policy, line: Option<usize>) -> Option<ClientTerms> {
+        let terms = policy.clients()?.terms().clone();
+        let why = "the handshake asks for it".into();
+        let asked = Some(terms.to_string());
+        self.steps
+            .push(step("client certificate", asked, why, line));
+        Some(terms)
     }
 
     fn binding(
