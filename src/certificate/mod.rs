@@ -2,18 +2,28 @@
 //!
 //! Nothing here knows of connections: `tls` shows what this room has.
 
+mod choice;
 mod clients;
 pub mod dev;
+mod error;
+mod files;
 mod findings;
 mod folder;
+mod kept;
 mod pair;
 mod set;
 mod staple;
+#[cfg(test)]
+mod tests;
 
+pub use choice::{Choice, Offered};
 pub use clients::{
-    ClientCa, ClientCaError, ClientCas, RevocationList, date, describe, describe_chain,
+    ClientCa, ClientCaError, ClientCas, ClientNews, RevocationList, date, describe, describe_chain,
 };
+pub use error::CertificateError;
+pub use files::{Content, Files};
 pub use findings::Finding;
 pub use folder::Folder;
-pub use pair::{Certificate, CertificateError, ChainFault};
-pub use set::{Certificates, Source};
+pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
+pub use pair::{Certificate, ChainFault};
+pub use set::{Certificates, Looked, Source};

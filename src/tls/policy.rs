@@ -11,7 +11,7 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 
 use super::clients::Clients;
-use crate::certificate::{Certificate, Source};
+use crate::certificate::{Certificate, Choice, Source};
 use crate::config::{AlpnProtocol, TlsVersion};
 use crate::model::{BindingKey, HostName};
 
@@ -77,8 +77,8 @@ impl Policy {
         })
     }
 
-    /// The certificate for a client that asked for `name`, or for none and arrived at that address.
-    pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
+    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
+    pub fn certificates(&self, name: &HostName, named: bool) -> Option<&Choice> {
         self.source.find(name, named)
     }
 

@@ -27,6 +27,7 @@ mod overload;
 mod pools;
 mod proxy;
 mod reload;
+mod renewal;
 mod resting;
 mod sites;
 mod support;

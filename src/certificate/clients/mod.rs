@@ -4,6 +4,7 @@
 mod describe;
 mod distinguished;
 mod error;
+mod kept;
 mod lists;
 
 use std::fs::File;
@@ -23,7 +24,16 @@ use crate::config::ClientCertificates;
 
 pub use describe::{describe, describe_chain};
 pub use error::ClientCaError;
+pub use kept::ClientNews;
+pub(super) use kept::KeptCas;
 pub use lists::RevocationList;
+
+/// What the files held at one moment.
+struct Content {
+    cas: Vec<u8>,
+    lists: Vec<Vec<u8>>,
+    digest: [u8; 32],
+}
 
 /// The CAs that a binding takes clients' certificates of, and their lists of revoked certificates.
 #[derive(Debug)]
@@ -57,25 +67,21 @@ pub struct ClientCa {
 impl ClientCas {
     /// Reads what a binding's `client_certificates` names.
     pub fn load(settings: &ClientCertificates) -> Result<Self, ClientCaError> {
-        let mut content = digest::Context::new(&digest::SHA256);
-        let bytes = read(&settings.ca, CA_BYTES_MAX)?;
-        content.update(&bytes);
-        let cas = cas_of(&settings.ca, &bytes)?;
+        Self::of(settings, &Content::read(settings)?)
+    }
+
+    /// Understands what was read.
+    fn of(settings: &ClientCertificates, content: &Content) -> Result<Self, ClientCaError> {
+        let cas = cas_of(&settings.ca, &content.cas)?;
         let mut lists = Vec::new();
-        for file in &settings.crl {
-            let bytes = read(file, CRL_BYTES_MAX).map_err(ClientCaError::of_list)?;
-            // Between two files there is a border.
-            content.update(&(bytes.len() as u64).to_be_bytes());
-            content.update(&bytes);
-            lists.extend(lists::read(file, &bytes, &cas)?);
+        for (file, bytes) in settings.crl.iter().zip(&content.lists) {
+            lists.extend(lists::read(file, bytes, &cas)?);
         }
         lists.sort_by_key(|list| std::cmp::Reverse(list.this_update));
-        let mut digest = [0; 32];
-        digest.copy_from_slice(content.finish().as_ref());
         Ok(Self {
             cas,
             lists,
-            digest,
+            digest: content.digest,
             file: settings.ca.clone(),
         })
     }
@@ -150,6 +156,23 @@ impl ClientCas {
     /// The name of the CA that has this subject.
     pub fn named(&self, subject: &[u8]) -> Option<&ClientCa> {
         self.cas.iter().find(|ca| ca.name == subject)
+    }
+}
+
+impl Content {
+    fn read(settings: &ClientCertificates) -> Result<Self, ClientCaError> {
+        let cas = read(&settings.ca, CA_BYTES_MAX)?;
+        let list = |file: &PathBuf| read(file, CRL_BYTES_MAX).map_err(ClientCaError::of_list);
+        let lists: Vec<_> = settings.crl.iter().map(list).collect::<Result<_, _>>()?;
+        let mut whole = digest::Context::new(&digest::SHA256);
+        for bytes in std::iter::once(&cas).chain(&lists) {
+            // Between two files there is a border.
+            whole.update(&(bytes.len() as u64).to_be_bytes());
+            whole.update(bytes);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(whole.finish().as_ref());
+        Ok(Self { cas, lists, digest })
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Clients {
 struct InForce(ArcSwap<Verifier>);
 
 impl Clients {
-    /// A binding's clients; `old` is what the same binding had before. CAs and lists that are worse than before are not taken.
+    /// A binding's clients; `old` is what the same binding had before.
     pub fn new(settings: &ClientCertificates, cas: &Arc<ClientCas>, old: Option<&Clients>) -> Self {
         let new = || Arc::new(Verifier::new(settings, Arc::clone(cas)));
         let same = old.filter(|old| old.settings == *settings);
@@ -43,7 +43,7 @@ impl Clients {
                 let in_force = InForce(ArcSwap::new(Arc::clone(&verifier)));
                 (verifier, Arc::new(in_force))
             }
-            Some(old) if is_kept(old, cas) => {
+            Some(old) if old.verifier.cas().digest == cas.digest => {
                 (Arc::clone(&old.verifier), Arc::clone(&old.in_force))
             }
             Some(old) => (new(), Arc::clone(&old.in_force)),
@@ -110,24 +110,6 @@ impl Clients {
             Arc::clone(&self.in_force) as Arc<dyn Judge>,
             self.verifier.revision(),
         )))
-    }
-}
-
-/// Whether the CAs and lists of before stay in force: because they are the same, or because the new ones are worse.
-fn is_kept(old: &Clients, new: &ClientCas) -> bool {
-    let before = old.verifier.cas();
-    if before.digest == new.digest {
-        return true;
-    }
-    match new.worse_than(before, SystemTime::now()) {
-        Some(why) => {
-            tracing::error!(code = "client-crl-expired", %why, "clients' CAs and lists of revoked certificates were not taken; those before stay in force");
-            true
-        }
-        None => {
-            tracing::info!(file = %new.file.display(), lists = new.lists.len(), "clients' CAs and lists of revoked certificates taken");
-            false
-        }
     }
 }
 

@@ -10,16 +10,31 @@ use crate::support::wait_for;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
-/// Puts a list in the place of the server's, as tools do that mean well: whole, and at once.
-fn swap(server: &mut Server, list: &str) {
+/// Puts a list in the place of the server's, as tools do that mean well: whole, and at once. Nobody tells the server.
+fn put(server: &Server, list: &str) {
     let file = server.path().join("clients.crl");
     let fresh = server.path().join("clients.crl.new");
     std::fs::write(&fresh, list).expect("a list");
     std::fs::rename(fresh, file).expect("renamed");
-    let config = server.path().join("config/bindings.toml");
-    let text = std::fs::read_to_string(config).expect("the bindings file");
-    let said = server.reload(&text);
+}
+
+/// The same, and waits until it is in force.
+fn swap(server: &mut Server, list: &str) {
+    put(server, list);
+    let taken = server.wait_line("CAs of clients taken");
+    assert!(taken.is_some(), "{}", server.log());
+}
+
+/// Has the server look at its files now, and say what it thinks of them.
+fn look(server: &mut Server) -> String {
+    let file = server.path().join("config/bindings.toml");
+    let said = server.reload(&std::fs::read_to_string(file).expect("the bindings file"));
     assert!(said.contains("reloaded"), "{said}");
+    // Told before the end of the reload is.
+    let log = server.log();
+    let told = log.lines().rfind(|line| line.contains("CAs of clients "));
+    told.expect("the server says what it thinks of the files")
+        .to_owned()
 }
 
 #[test]
@@ -87,25 +102,52 @@ fn a_list_that_is_out_of_date_does_not_take_the_place_of_one_that_is_not() {
     let alice = client(&authority, "alice", 13);
     let config = Arc::new(config(&server, &rustls::version::TLS13, Some(&alice)));
     assert_eq!(visit(&config, &server, "own.test"), Ok(200));
-    swap(&mut server, &authority.revokes(&[], in_seconds(-5)));
+    put(&server, &authority.revokes(&[], in_seconds(-5)));
+    let said = look(&mut server);
     assert!(
-        server.log().contains("those before stay in force"),
-        "{}",
-        server.log()
+        said.contains("refused; those before stay in force"),
+        "{said}"
     );
+    assert!(said.contains("client-crl-expired"), "{said}");
     assert_eq!(visit(&config, &server, "own.test"), Ok(200));
-    // One that its CA has not signed is refused with the whole reload.
+    // Nor does one that its CA has not signed, nor half of one, nor none at all.
     let other = Authority::new("clients CA").revokes(&[13], in_seconds(1000));
-    std::fs::write(server.path().join("clients.crl"), other).expect("a list");
-    let file = server.path().join("config/bindings.toml");
-    let said = server.reload(&std::fs::read_to_string(file).expect("the bindings file"));
-    assert!(said.contains("was not taken"), "{said}");
-    assert!(
-        server.log().contains("is not signed by that CA"),
-        "{}",
-        server.log()
-    );
+    put(&server, &other);
+    let said = look(&mut server);
+    assert!(said.contains("is not signed by that CA"), "{said}");
+    put(&server, &other[..other.len() / 2]);
+    let said = look(&mut server);
+    assert!(said.contains("client-crl-"), "{said}");
+    std::fs::remove_file(server.path().join("clients.crl")).expect("a file");
+    let said = look(&mut server);
+    assert!(said.contains("client-crl-missing"), "{said}");
     assert_eq!(visit(&config, &server, "own.test"), Ok(200));
+    swap(&mut server, &authority.revokes(&[13], in_seconds(1000)));
+    assert!(visit(&config, &server, "own.test").is_err());
+}
+
+#[test]
+fn a_ca_that_is_added_or_taken_away_counts_at_once() {
+    let (mut server, own) = Setup::new().binding("own.test", REQUIRE).start();
+    let other = Authority::new("other CA");
+    let (alice, bob) = (client(&own, "alice", 1), client(&other, "bob", 1));
+    let tls13 = &rustls::version::TLS13;
+    let alice = Arc::new(config(&server, tls13, Some(&alice)));
+    let bob = Arc::new(config(&server, tls13, Some(&bob)));
+    let mut alices = connect(&alice, &server, "own.test").expect("a handshake");
+    assert_eq!(status(&mut alices, "own.test"), 200);
+    assert!(visit(&bob, &server, "own.test").is_err());
+    for (cas, answers) in [
+        (own.pem.clone() + &other.pem, 200),
+        (other.pem.clone(), 421),
+    ] {
+        std::fs::write(server.path().join("clients.pem"), cas).expect("the CAs");
+        let taken = server.wait_line("CAs of clients taken");
+        assert!(taken.is_some(), "{}", server.log());
+        assert_eq!(visit(&bob, &server, "own.test"), Ok(200));
+        assert_eq!(status(&mut alices, "own.test"), answers);
+    }
+    assert!(visit(&alice, &server, "own.test").is_err());
 }
 
 #[test]
