@@ -56,7 +56,7 @@ fn string(value: &Any<'_>) -> Option<String> {
         | Tag::VisibleString => std::str::from_utf8(value.data).ok().map(str::to_owned),
         // In practice Latin-1, as OpenSSL takes it too.
         Tag::T61String => Some(value.data.iter().map(|byte| char::from(*byte)).collect()),
-        Tag::BmpString if value.data.len() % 2 == 0 => {
+        Tag::BmpString if value.data.len().is_multiple_of(2) => {
             let units: Vec<u16> = (value.data.chunks(2))
                 .map(|pair| u16::from(pair[0]) << 8 | u16::from(pair[1]))
                 .collect();

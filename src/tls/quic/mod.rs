@@ -46,7 +46,7 @@ struct Known {
     /// Why the session ended the handshake.
     refusal: Option<Refusal>,
     /// What there was to object to the client's certificate.
-    objection: Option<Objection>,
+    objection: Option<Box<Objection>>,
     /// What it settled.
     facts: Option<TlsFacts>,
 }
@@ -118,7 +118,7 @@ impl QuicHandshake {
         let known = self.shared.known();
         let hello = hello::read_message(&known.hello);
         let whence = (client, self.shared.local, Protocol::Quic);
-        tell(report, hello, refusal, known.objection.as_ref(), whence);
+        tell(report, hello, refusal, known.objection.as_deref(), whence);
     }
 }
 

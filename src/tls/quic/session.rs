@@ -50,7 +50,7 @@ struct Speaking {
 struct Failure {
     alert: u8,
     refusal: Refusal,
-    objection: Option<Objection>,
+    objection: Option<Box<Objection>>,
 }
 
 impl Session {
@@ -221,7 +221,7 @@ impl Speaking {
                 Some(objection) => objection.refusal(),
                 None => classify_tls(&error),
             },
-            objection,
+            objection: objection.map(Box::new),
         })
     }
 
@@ -245,7 +245,7 @@ impl Speaking {
             facts.client = Some(admitted.map_err(|objection| Failure {
                 alert: u8::from(objection.alert),
                 refusal: objection.refusal(),
-                objection: Some(objection),
+                objection: Some(Box::new(objection)),
             })?);
         }
         Ok(Some(facts))
