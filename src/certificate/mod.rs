@@ -15,6 +15,7 @@ mod set;
 mod staple;
 #[cfg(test)]
 mod tests;
+mod ticket_key;
 
 pub use choice::{Choice, Offered};
 pub use clients::{
@@ -27,3 +28,4 @@ pub use folder::Folder;
 pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
 pub use pair::{Certificate, ChainFault};
 pub use set::{Certificates, Looked, Source};
+pub use ticket_key::{TicketKey, TicketKeyError, TicketKeys};

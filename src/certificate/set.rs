@@ -13,6 +13,7 @@ use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
+use super::ticket_key::{TicketKey, TicketKeys};
 use crate::config::{BindingTls, CertificateSource, ClientCertificates, Config};
 use crate::model::HostName;
 
@@ -22,6 +23,7 @@ pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
     clients: HashMap<ClientCertificates, KeptCas>,
+    ticket_keys: TicketKeys,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -65,13 +67,16 @@ impl Certificates {
         };
         let on = Occasion { look, now };
         let mut news = Vec::new();
+        let mut findings = Vec::new();
+        let ticket_keys = TicketKeys::load(config, &mut findings);
         let mut certificates = Self {
             named: (0..config.certificates.len())
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
             clients: HashMap::new(),
-            findings: Vec::new(),
+            ticket_keys,
+            findings,
         };
         certificates.look_at_clients(config, old, on, &mut news);
         for (index, binding) in config.bindings.iter().enumerate() {
@@ -233,6 +238,11 @@ impl Certificates {
     /// The folder of a binding.
     pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
         self.folders.get(path)
+    }
+
+    /// The ticket keys of a binding, in their order. They stay as they were read first: a reload reads them again.
+    pub fn ticket_keys(&self, tls: &BindingTls) -> Vec<Arc<TicketKey>> {
+        self.ticket_keys.of(tls)
     }
 
     /// Where a binding's certificate comes from; none where nothing of it can be used.

@@ -3,6 +3,7 @@
 mod clients;
 mod documented;
 mod examples;
+mod policies;
 mod properties;
 
 use std::path::Path;

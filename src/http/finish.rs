@@ -184,6 +184,7 @@ impl Drop for AccessEnd {
             alpn: tls.and_then(|tls| tls.alpn),
             tls_version: tls.map(|tls| tls.version),
             cipher: tls.map(|tls| tls.cipher),
+            tls_resumed: tls.map(|tls| tls.resumed),
             client_subject: (self.connection.client_certificate()).map(|shown| &*shown.subject),
             client_fingerprint: (self.connection.client_certificate())
                 .map(|shown| &*shown.fingerprint),

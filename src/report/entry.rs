@@ -111,6 +111,8 @@ pub struct Access<'a> {
     pub tls_version: Option<&'a str>,
     /// The cipher suite by its IANA name.
     pub cipher: Option<&'a str>,
+    /// Whether the connection resumed an earlier TLS session.
+    pub tls_resumed: Option<bool>,
     /// The subject of the client's certificate.
     pub client_subject: Option<&'a str>,
     /// The SHA-256 fingerprint of the client's certificate.
@@ -170,6 +172,7 @@ impl<'a> Access<'a> {
             alpn: None,
             tls_version: None,
             cipher: None,
+            tls_resumed: None,
             client_subject: None,
             client_fingerprint: None,
             method: "",

@@ -9,10 +9,11 @@ mod policy;
 mod quic;
 mod records;
 mod table;
+mod tickets;
 
 pub use accept::Handshake;
 pub use clients::Clients;
-pub use policy::Policy;
+pub use policy::{Handshakes, Policy};
 pub use quic::{QuicHandshake, QuicKeys};
 pub use records::TlsStream;
 pub use table::{Chosen, TlsTable};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::clients::Clients;
-use super::policy::Policy;
+use super::policy::{Handshakes, Policy};
 use crate::binding::{Endpoint, Table};
 use crate::certificate::{Certificate, Certificates, Offered};
 use crate::config::{BindingTls, Config};
@@ -51,11 +51,11 @@ impl TlsTable {
                 None => None,
                 Some((tls, source, clients)) => Some(Arc::new(Policy::new(
                     Arc::clone(key),
-                    tls.min_version,
+                    tls,
                     &binding.protocols,
                     source,
                     clients,
-                    tls.ocsp_stapling,
+                    certificates.ticket_keys(tls),
                     old,
                 )?)),
             });
@@ -74,6 +74,12 @@ impl TlsTable {
                 clients.take_effect();
             }
         }
+    }
+
+    /// How many handshakes were done for each https binding.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&Arc<BindingKey>, Handshakes)> {
+        let policies = self.policies.iter().flatten();
+        policies.map(|policy| (&policy.key, policy.handshakes()))
     }
 
     /// A table of which nobody is served.

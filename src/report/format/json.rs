@@ -48,6 +48,7 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
             alpn: entry.alpn.map(Text),
             tls_version: entry.tls_version,
             cipher: entry.cipher,
+            tls_resumed: entry.tls_resumed,
             client_subject: entry.client_subject.map(Text),
             client_fingerprint: entry.client_fingerprint,
             method: Text(entry.method),
@@ -126,6 +127,8 @@ struct AccessLine<'a> {
     tls_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cipher: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_resumed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_subject: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,11 +7,11 @@
 mod objection;
 mod verifier;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 
@@ -67,13 +67,12 @@ impl Clients {
     }
 
     /// Differs whenever a session of another policy must not be resumed: another mode, other options, other CAs or lists.
-    pub fn identity(&self) -> [u8; 32] {
-        let mut whole = digest::Context::new(&digest::SHA256);
-        whole.update(self.terms.as_str().as_bytes());
-        whole.update(&[0]);
-        whole.update(&self.verifier.cas().digest);
-        let mut identity = [0; 32];
-        identity.copy_from_slice(whole.finish().as_ref());
+    pub fn identity(&self) -> String {
+        let mut identity = format!("{} ", self.terms);
+        for byte in self.verifier.cas().digest {
+            // A write to a String cannot fail.
+            let _ = write!(identity, "{byte:02x}");
+        }
         identity
     }
 

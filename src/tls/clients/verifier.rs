@@ -50,7 +50,7 @@ impl Verifier {
         let _ = roots.add_parsable_certificates(cas.cas.iter().map(|ca| ca.der.clone()));
         let hints = roots.subjects();
         let bytes: usize = hints.iter().map(|hint| hint.as_ref().len() + 2).sum();
-        Self {
+        let verifier = Self {
             settings: settings.clone(),
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             hints: if bytes > HINT_BYTES_MAX {
@@ -61,7 +61,10 @@ impl Verifier {
             revision: u64::from_be_bytes(revision),
             ready: ArcSwapOption::empty(),
             cas,
-        }
+        };
+        // Here rather than in a first handshake: long lists take their time. What fails here fails there too, and is told.
+        let _ = verifier.ready(SystemTime::now());
+        verifier
     }
 
     /// What it was read from.

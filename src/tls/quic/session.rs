@@ -14,12 +14,13 @@ use rustls::server::{Accepted, Acceptor};
 
 use super::Shared;
 use crate::certificate::Offered;
+use crate::config::suite_name;
 use crate::model::{Reason, Refusal, TlsFacts};
-use crate::tls::Policy;
-use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, cipher_name};
+use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME};
 use crate::tls::clients::{Objection, watched_now};
 use crate::tls::failure::classify_tls;
 use crate::tls::hello::{self, HELLO_BYTES_MAX, Malformed, Reading};
+use crate::tls::policy::Policy;
 
 /// A handshake's session.
 pub(super) struct Session {
@@ -40,10 +41,9 @@ enum State {
 struct Speaking {
     tls: ServerConnection,
     next_secrets: Option<Secrets>,
+    policy: Arc<Policy>,
     /// What is known of the connection but for what the end of the handshake settles.
     facts: Option<TlsFacts>,
-    /// Whose clients these are.
-    policy: Arc<Policy>,
 }
 
 /// How a handshake fails: what the client is told, and what the error log is.
@@ -142,6 +142,7 @@ impl Session {
         Ok(Box::new(Speaking {
             tls,
             next_secrets: None,
+            policy: Arc::clone(chosen.policy),
             facts: Some(TlsFacts {
                 sni,
                 alpn: Some("h3"),
@@ -152,7 +153,6 @@ impl Session {
                 covers: Arc::clone(&chosen.certificate.covers),
                 client: None,
             }),
-            policy: Arc::clone(chosen.policy),
         }))
     }
 
@@ -237,8 +237,9 @@ impl Speaking {
         facts.cipher = self
             .tls
             .negotiated_cipher_suite()
-            .map_or("", |suite| cipher_name(suite.suite()));
+            .map_or("", |suite| suite_name(suite.suite()));
         facts.resumed = self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        self.policy.count(facts.resumed);
         if let Some(clients) = self.policy.clients() {
             let shown = self.tls.peer_certificates();
             let admitted = clients.admit(shown, facts.resumed, SystemTime::now());
