@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::chain::Issuers;
 use super::choice::Choice;
 use super::clients::{ClientCas, KeptCas};
 use super::error::CertificateError;
@@ -14,6 +15,7 @@ use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
 use super::ticket_key::{TicketKey, TicketKeys};
+use super::trust::Trust;
 use crate::config::{BindingTls, CertificateSource, ClientCertificates, Config};
 use crate::model::HostName;
 
@@ -24,6 +26,7 @@ pub struct Certificates {
     folders: HashMap<PathBuf, Arc<Folder>>,
     clients: HashMap<ClientCertificates, KeptCas>,
     ticket_keys: TicketKeys,
+    trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -75,6 +78,7 @@ impl Certificates {
                 .collect(),
             folders: HashMap::new(),
             clients: HashMap::new(),
+            trust: Arc::new(Trust::load(&config.trust)),
             ticket_keys,
             findings,
         };
@@ -98,6 +102,7 @@ impl Certificates {
                 Err(source) => certificates.unreadable(index, path, source),
             }
         }
+        certificates.arrange();
         certificates
             .findings
             .extend(findings::of(config, &certificates));
@@ -140,6 +145,20 @@ impl Certificates {
             .map(PathBuf::as_path)
     }
 
+    /// Puts every chain in order, and completes it with what lies beside it.
+    fn arrange(&self) {
+        let mut issuers: HashMap<PathBuf, Issuers> = HashMap::new();
+        let named = self.named.iter().flat_map(|named| &named.kept);
+        let files = self.folders.values().flat_map(|folder| folder.files());
+        for certificate in named.chain(files).filter_map(Kept::shown) {
+            let folder = certificate.file.parent().unwrap_or(Path::new("."));
+            let issuers = issuers
+                .entry(folder.into())
+                .or_insert_with(|| Issuers::of(folder));
+            certificate.arrange(issuers, &self.trust);
+        }
+    }
+
     fn unreadable(&mut self, binding: usize, folder: &Path, source: std::io::Error) {
         let error = CertificateError::Unreadable {
             file: folder.into(),
@@ -171,6 +190,7 @@ impl Certificates {
             news.extend(told.map(News::Clients));
             *kept = new;
         }
+        certificates.arrange();
         (!certificates.is_as(self)).then_some(Looked { certificates, news })
     }
 
@@ -235,9 +255,19 @@ impl Certificates {
         }
     }
 
+    /// All kinds of a named certificate, the preferred one first; none where nothing of it can be used.
+    pub fn kinds(&self, index: usize) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.named[index].shown.iter().flat_map(Choice::all)
+    }
+
     /// The folder of a binding.
     pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
         self.folders.get(path)
+    }
+
+    /// Whom clients are taken to trust.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     /// The ticket keys of a binding, in their order. They stay as they were read first: a reload reads them again.

@@ -225,13 +225,13 @@ fn identity(key: &BindingKey, tls: &BindingTls, protocols: &[AlpnProtocol]) -> I
     let suites = tls.cipher_suites.iter().map(|suite| suite_name(*suite));
     let groups = tls.groups.iter().map(|group| group_name(*group));
     Identity::of(key)
-        .and("version", &tls.min_version.to_string())
+        .and("version", tls.min_version.to_string())
         .and(
             "protocols",
-            &list(protocols.iter().map(|protocol| name(*protocol)).collect()),
+            list(protocols.iter().map(|protocol| name(*protocol)).collect()),
         )
-        .and("suites", &list(suites.collect()))
-        .and("groups", &list(groups.collect()))
+        .and("suites", list(suites.collect()))
+        .and("groups", list(groups.collect()))
 }
 
 fn version(version: TlsVersion) -> &'static rustls::SupportedProtocolVersion {

@@ -66,15 +66,15 @@ type Clock = fn() -> u64;
 impl Identity {
     /// A binding's, of which nothing is asked yet.
     pub(super) fn of(binding: &BindingKey) -> Self {
-        Self(Vec::new()).and("binding", &binding.to_string())
+        Self(Vec::new()).and("binding", binding.to_string())
     }
 
     /// With one thing more that its binding asks of a handshake.
-    pub(super) fn and(mut self, what: &str, value: &str) -> Self {
-        for part in [what, value] {
-            // With its length before it, no text can be taken for another.
+    pub(super) fn and(mut self, what: &str, value: impl AsRef<[u8]>) -> Self {
+        for part in [what.as_bytes(), value.as_ref()] {
+            // With its length before it, no value can be taken for another.
             self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            self.0.extend_from_slice(part.as_bytes());
+            self.0.extend_from_slice(part);
         }
         self
     }

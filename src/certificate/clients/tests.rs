@@ -109,7 +109,7 @@ impl Files {
             .load()
             .expect("good files")
             .findings(0, SystemTime::now());
-        assert!(found.iter().all(|finding| !finding.is_error));
+        assert!(found.iter().all(|finding| !finding.is_error()));
         found.iter().map(|finding| finding.code).collect()
     }
 }

@@ -181,6 +181,14 @@ impl Server {
         }
     }
 
+    /// Waits until the server has shaken hands with itself: before that, what it takes is not only what its clients make it take.
+    pub fn wait_rehearsed(&mut self) {
+        let told = "handshakes with ourselves";
+        if !self.log().contains(told) {
+            self.wait_line(told).expect("it tells what clients see");
+        }
+    }
+
     /// Everything that the server's own log has said so far.
     pub fn log(&mut self) -> String {
         while let Ok(line) = self.lines.try_recv() {
