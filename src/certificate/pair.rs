@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::compress::CompressionCache;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -37,6 +38,8 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// What is wrong with the chain, if anything.
     pub chain_fault: Option<ChainFault>,
+    /// Its chain in the forms that it was compressed to (RFC 8879): as long as the certificate is the same, each is made once.
+    pub compressed: Arc<CompressionCache>,
     /// What it is shown with.
     pub(super) staple: Staple,
     pub(super) chain: Arranged,
@@ -108,6 +111,7 @@ impl Certificate {
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
             staple: Staple::default(),
+            compressed: Arc::new(CompressionCache::new(COMPRESSED_MAX)),
             chain: Arranged::default(),
         })
     }
@@ -274,3 +278,6 @@ pub(super) fn time(timestamp: i64) -> SystemTime {
 
 /// id-ad-caIssuers (RFC 5280 section 4.2.2.1).
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+
+/// brotli and zlib, with a staple and without.
+const COMPRESSED_MAX: usize = 4;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod clients;
+mod compress;
 mod failure;
 pub mod hello;
 pub mod ja4;

@@ -13,6 +13,7 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 
 use super::clients::Clients;
+use super::compress::compressors;
 use super::tickets::{Identity, Sessions};
 use crate::certificate::{Certificate, Choice, Source, TicketKey};
 use crate::config::{
@@ -208,6 +209,8 @@ impl Policy {
                 .collect(),
             Over::Quic => vec![name(AlpnProtocol::H3).as_bytes().to_vec()],
         };
+        config.cert_compressors = compressors();
+        config.cert_compression_cache = Arc::clone(&certificate.compressed);
         // What is sent before the handshake is done can be sent again by anybody who saw it.
         config.max_early_data_size = 0;
         if let Some(ticketer) = self.sessions.ticketer() {
