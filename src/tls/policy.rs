@@ -81,7 +81,7 @@ impl Policy {
     ) -> Result<Self, rustls::Error> {
         let mut identity = identity(&key, tls, protocols);
         if let Some(clients) = &clients {
-            identity = identity.and("clients", &clients.identity());
+            identity = identity.and("clients", clients.identity());
         }
         let sessions = old.map(|old| &old.sessions);
         Ok(Self {
