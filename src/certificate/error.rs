@@ -48,7 +48,7 @@ pub enum CertificateError {
         password: PathBuf,
     },
     /// The file is encrypted in a way that is not read here.
-    #[error("{}: {what}; write it anew: {convert}", file.display())]
+    #[error("{}: {what}", file.display())]
     Encryption {
         /// The file.
         file: PathBuf,
@@ -64,6 +64,22 @@ pub enum CertificateError {
         file: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// The key is of a kind that is not spoken.
+    #[error("the key in {} cannot be used: {what}", file.display())]
+    WeakKey {
+        /// The file.
+        file: PathBuf,
+        /// What kind it is.
+        what: String,
+    },
+    /// The file begins with another certificate than the key's.
+    #[error("{} is out of order: the key belongs to certificate {place} of it, which must be the first", chain.display())]
+    LeafNotFirst {
+        /// The file of the chain.
+        chain: PathBuf,
+        /// Which certificate is the key's, counted from 1.
+        place: usize,
     },
     /// The key belongs to another certificate.
     #[error("the key in {} is not the key of the certificate in {}", key.display(), chain.display())]
@@ -85,6 +101,8 @@ impl CertificateError {
             Self::NoKey(_) | Self::KeyMissing { .. } => "certificate-no-key",
             Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => "certificate-password",
             Self::Encryption { .. } => "certificate-encryption",
+            Self::LeafNotFirst { .. } => "certificate-chain-order",
+            Self::WeakKey { .. } => "certificate-weak-key",
             Self::KeyMismatch { .. } => "certificate-key-mismatch",
         }
     }
@@ -99,7 +117,9 @@ impl CertificateError {
             Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => {
                 "write the password, and nothing else, into that file"
             }
-            Self::Encryption { .. } => "write the file anew, encrypted as it can be read",
+            Self::Encryption { convert, .. } => convert,
+            Self::LeafNotFirst { .. } => "write the leaf first, and then each certificate's issuer",
+            Self::WeakKey { .. } => "make a new key, ECDSA P-256 or RSA 2048",
             Self::KeyMismatch { .. } => "write the chain and the key of one certificate",
         }
     }

@@ -10,11 +10,13 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::Arranged;
+use super::details::Details;
 use super::error::CertificateError;
 use super::files::{Content, Files};
 use super::keys::private_key;
-use super::pkcs12;
 use super::staple::Staple;
+use super::{pem, pkcs12};
 use crate::config::is_pkcs12;
 use crate::model::{HostName, certificate_name_covers};
 
@@ -39,6 +41,7 @@ pub struct Certificate {
     pub chain_fault: Option<ChainFault>,
     /// What it is shown with.
     pub(super) staple: Staple,
+    pub(super) chain: Arranged,
 }
 
 /// What is wrong with a chain that can be served all the same.
@@ -81,21 +84,20 @@ impl Certificate {
             file: chain.into(),
             what,
         };
-        let signing =
-            rustls::crypto::aws_lc_rs::sign::any_supported_type(key).map_err(|error| {
-                CertificateError::Broken {
+        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(key).map_err(
+            |error| match weakness(&certificates) {
+                Some(what) => CertificateError::WeakKey {
                     file: key_file.into(),
-                    what: error.to_string(),
-                }
-            })?;
+                    what,
+                },
+                None => broken_key(key_file, &error),
+            },
+        )?;
         let certified = CertifiedKey::new(certificates, signing);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
-                return Err(CertificateError::KeyMismatch {
-                    chain: chain.into(),
-                    key: key_file.into(),
-                });
+                return Err(mismatch(chain, key_file, &certified));
             }
             Err(error) => return Err(broken(error.to_string())),
         }
@@ -111,6 +113,7 @@ impl Certificate {
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
             staple: Staple::default(),
+            chain: Arranged::default(),
         })
     }
 
@@ -144,12 +147,64 @@ fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cer
         .collect::<Result<_, _>>()
         .map_err(|error| CertificateError::Broken {
             file: file.into(),
-            what: error.to_string(),
+            what: pem::fault(pem).map_or_else(|| error.to_string(), |fault| fault.to_string()),
         })?;
     if chain.is_empty() {
-        return Err(CertificateError::NoCertificate(file.into()));
+        return Err(no_certificate(file, pem));
+    }
+    for (number, der) in chain.iter().enumerate() {
+        if let Err(error) = Details::of(der) {
+            let line = pem::line_of_certificate(pem, number).unwrap_or_default();
+            return Err(CertificateError::Broken {
+                file: file.into(),
+                what: format!("the certificate that begins on line {line} cannot be read: {error}"),
+            });
+        }
     }
     Ok(chain)
+}
+
+/// What is said of a file without a certificate: what it holds instead is mostly another file by mistake.
+fn no_certificate(file: &Path, pem: &[u8]) -> CertificateError {
+    let what = match (pem::fault(pem), &*pem::labels(pem)) {
+        (Some(fault), _) => fault.to_string(),
+        (None, []) => return CertificateError::NoCertificate(file.into()),
+        (None, labels) => format!("it holds no certificate but {}", labels.join(", ")),
+    };
+    CertificateError::Broken {
+        file: file.into(),
+        what,
+    }
+}
+
+/// The key is not the first certificate's: is it that of another one in the file?
+fn mismatch(chain: &Path, key: &Path, pair: &CertifiedKey) -> CertificateError {
+    let is_of = |der: &CertificateDer<'static>| {
+        let one = CertifiedKey::new(vec![der.clone()], Arc::clone(&pair.key));
+        one.keys_match().is_ok()
+    };
+    let (chain, key) = (chain.into(), key.into());
+    match pair.cert.iter().position(is_of) {
+        Some(place) => CertificateError::LeafNotFirst {
+            chain,
+            place: place + 1,
+        },
+        None => CertificateError::KeyMismatch { chain, key },
+    }
+}
+
+/// What is odd in the key of the first certificate.
+fn weakness(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let leaf = Details::of(chain.first()?).ok()?;
+    let fault = leaf.key.fault()?;
+    Some(format!("it is {}, and {fault}", leaf.key))
+}
+
+fn broken_key(file: &Path, error: &rustls::Error) -> CertificateError {
+    CertificateError::Broken {
+        file: file.into(),
+        what: format!("the private key in it cannot be read: {error}"),
+    }
 }
 
 fn parse_chain<'a>(

@@ -1,10 +1,12 @@
 //! Every certificate that a configuration's bindings may show.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::chain::Issuers;
 use super::choice::Choice;
 use super::error::CertificateError;
 use super::files::Files;
@@ -13,6 +15,7 @@ use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
 use super::ticket_key::{TicketKey, TicketKeys};
+use super::trust::Trust;
 use crate::config::{BindingTls, CertificateSource, Config};
 use crate::model::HostName;
 
@@ -22,6 +25,7 @@ pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
     ticket_keys: TicketKeys,
+    trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -63,7 +67,14 @@ impl Certificates {
             Some(_) => Look::Reload,
             None => Look::Start,
         };
-        let on = Occasion { look, now };
+        let trust = Arc::new(Trust::load(&config.trust));
+        let beside = Beside::new(&trust);
+        let arrange = |certificate: &Certificate| beside.arrange(certificate);
+        let on = Occasion {
+            look,
+            now,
+            arrange: &arrange,
+        };
         let mut news = Vec::new();
         let mut findings = Vec::new();
         let ticket_keys = TicketKeys::load(config, &mut findings);
@@ -72,6 +83,7 @@ impl Certificates {
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
+            trust: Arc::clone(&trust),
             ticket_keys,
             findings,
         };
@@ -94,10 +106,22 @@ impl Certificates {
                 Err(source) => certificates.unreadable(index, path, source),
             }
         }
+        // Those that stay as they were may have other issuers beside them by now, and others may be trusted.
+        certificates.shown().for_each(arrange);
         certificates
             .findings
             .extend(findings::of(config, &certificates));
         Looked { certificates, news }
+    }
+
+    /// Every certificate that is shown.
+    fn shown(&self) -> impl Iterator<Item = &Certificate> {
+        let named = self.named.iter().flat_map(|named| &named.kept);
+        let files = self.folders.values().flat_map(|folder| folder.files());
+        named
+            .chain(files)
+            .filter_map(Kept::shown)
+            .map(|shown| &**shown)
     }
 
     fn unreadable(&mut self, binding: usize, folder: &Path, source: std::io::Error) {
@@ -111,12 +135,17 @@ impl Certificates {
 
     /// Looks at the same files again; none if nothing is different.
     pub fn look_again(&self, now: SystemTime) -> Option<Looked> {
-        let look = Look::Watch;
-        let on = Occasion { look, now };
+        let beside = Beside::new(&self.trust);
+        let arrange = |certificate: &Certificate| beside.arrange(certificate);
+        let on = Occasion {
+            look: Look::Watch,
+            now,
+            arrange: &arrange,
+        };
         let mut news = Vec::new();
         let mut certificates = self.clone();
         for named in &mut certificates.named {
-            named.look_again(now, &mut news);
+            named.look_again(on, &mut news);
         }
         for (path, folder) in &mut certificates.folders {
             // One that held something is never an error; of one that did not, nothing is lost.
@@ -126,6 +155,9 @@ impl Certificates {
                 *folder = Arc::new(new);
             }
         }
+        // What is missing in a chain may have come to lie beside it. The others are not judged again: it takes a millisecond each.
+        let is_wanting = |certificate: &&Certificate| !certificate.chain().verdict.is_good();
+        certificates.shown().filter(is_wanting).for_each(arrange);
         (!certificates.is_as(self)).then_some(Looked { certificates, news })
     }
 
@@ -184,9 +216,43 @@ impl Certificates {
         }
     }
 
+    /// All kinds of a named certificate, the preferred one first; none where nothing of it can be used.
+    pub fn kinds(&self, index: usize) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.named[index].shown.iter().flat_map(Choice::all)
+    }
+
+    /// Why other files of a named certificate cannot be used where one can.
+    pub fn faults_beside(&self, index: usize) -> impl Iterator<Item = &CertificateError> {
+        let kept = self.named[index].kept.iter();
+        kept.filter(|kept| kept.shown().is_none())
+            .filter_map(Kept::fault)
+    }
+
+    /// The files of a certificate that a binding shows.
+    pub fn files_of(
+        &self,
+        source: &CertificateSource,
+        certificate: &Certificate,
+    ) -> Option<&Files> {
+        match source {
+            CertificateSource::Folder(path) => self.folder(path)?.files_of(certificate),
+            CertificateSource::Named(index) => {
+                let mut files = self.named[*index].kept.iter().map(Kept::files);
+                files
+                    .find(|files| files.chain == certificate.file)
+                    .map(|files| &**files)
+            }
+        }
+    }
+
     /// The folder of a binding.
     pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
         self.folders.get(path)
+    }
+
+    /// Whom clients are taken to trust.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     /// The ticket keys of a binding, in their order. They stay as they were read first: a reload reads them again.
@@ -203,12 +269,37 @@ impl Certificates {
     }
 }
 
+/// What lies beside certificates, by their folder, and whom clients trust.
+struct Beside<'a> {
+    trust: &'a Trust,
+    issuers: RefCell<HashMap<PathBuf, Issuers>>,
+}
+
+impl<'a> Beside<'a> {
+    fn new(trust: &'a Trust) -> Self {
+        Self {
+            trust,
+            issuers: RefCell::default(),
+        }
+    }
+
+    /// Puts a chain in order, and completes it with what lies beside it.
+    fn arrange(&self, certificate: &Certificate) {
+        let folder = certificate.file.parent().unwrap_or(Path::new("."));
+        let mut all = self.issuers.borrow_mut();
+        let issuers = all
+            .entry(folder.into())
+            .or_insert_with(|| Issuers::of(folder));
+        certificate.arrange(issuers, self.trust);
+    }
+}
+
 impl Named {
     fn look_first(
         config: &Config,
         index: usize,
         old: Option<&Certificates>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let scope = scope(config, index);
@@ -232,16 +323,15 @@ impl Named {
         Self::look(files.iter().zip(old), scope, on, news)
     }
 
-    fn look_again(&mut self, now: SystemTime, news: &mut Vec<News>) {
-        let look = Look::Watch;
+    fn look_again(&mut self, on: Occasion<'_>, news: &mut Vec<News>) {
         let files = self.kept.iter().map(|kept| (kept.files(), Some(kept)));
-        *self = Self::look(files, self.scope.clone(), Occasion { look, now }, news);
+        *self = Self::look(files, self.scope.clone(), on, news);
     }
 
     fn look<'a>(
         files: impl Iterator<Item = (&'a Arc<Files>, Option<&'a Kept>)> + Clone,
         scope: Scope,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let else_shown = files.clone().find_map(|(_, old)| old?.shown());

@@ -75,6 +75,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
             })
             .collect(),
         certificate_folder: certificate_folder(&raw.tls, reader),
+        trust: raw.trust,
         server: raw.server,
         limits: raw.limits,
         log: raw.log,

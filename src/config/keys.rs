@@ -71,6 +71,7 @@ pub(super) static TLS: Section = section(
         "cipher_suites",
         "groups",
         "certificates",
+        "trust",
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",

@@ -54,6 +54,8 @@ pub struct Config {
     pub log: Log,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
+    /// `[tls]`: whom clients are taken to trust when chains are looked at.
+    pub trust: TrustSource,
     /// `[[certificate]]`
     pub certificates: Vec<NamedCertificate>,
     /// `[[binding]]`
@@ -197,6 +199,15 @@ pub enum LogTarget {
     /// Standard error.
     Stderr,
     /// Appended to a file.
+    File(PathBuf),
+}
+
+/// Whom clients are taken to trust when chains are looked at before they are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustSource {
+    /// The roots that this system trusts.
+    System,
+    /// The certificates of a PEM file: a private CA's, say.
     File(PathBuf),
 }
 

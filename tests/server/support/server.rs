@@ -181,6 +181,20 @@ impl Server {
         }
     }
 
+    /// Waits until the server has shaken hands with itself: before that, what it takes is not only what its clients make it take.
+    pub fn wait_rehearsed(&mut self) {
+        let told = "handshakes with ourselves";
+        if !self.log().contains(told) {
+            self.wait_line(told).expect("it tells what clients see");
+        }
+    }
+
+    /// Waits for a line that contains `text`, unless there was one already: what is said while a server starts may come
+    /// before or after it is ready.
+    pub fn has_said(&mut self, text: &str) -> bool {
+        self.log().contains(text) || self.wait_line(text).is_some()
+    }
+
     /// Everything that the server's own log has said so far.
     pub fn log(&mut self) -> String {
         while let Ok(line) = self.lines.try_recv() {
