@@ -53,6 +53,7 @@ impl Folder {
         let on = Occasion {
             look: Look::Start,
             now: SystemTime::now(),
+            arrange: &|_| {},
         };
         Self::look(path, None, on, &mut news)
     }
@@ -61,7 +62,7 @@ impl Folder {
     pub(super) fn look(
         path: &Path,
         old: Option<&Self>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> io::Result<Self> {
         let listed = match (list(path), old) {
@@ -96,7 +97,7 @@ impl Folder {
     fn in_trouble(
         mut self,
         error: &io::Error,
-        Occasion { look, now }: Occasion,
+        Occasion { look, now, .. }: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let why = error.to_string();
@@ -190,6 +191,28 @@ impl Folder {
         faults.find_map(|file| self.files.get(file)?.fault())
     }
 
+    /// Why other files for a host, or for a wildcard, cannot be used where one of its files can.
+    pub fn faults_beside(&self, host: &HostPattern) -> impl Iterator<Item = &CertificateError> {
+        let name = match host {
+            HostPattern::Exact(host) => self.names.get(host.as_str()),
+            HostPattern::Wildcard(parent) => {
+                self.names.get(wildcard_name(parent.as_str()).as_str())
+            }
+            HostPattern::Strong | HostPattern::Any => None,
+        };
+        name.filter(|name| name.shown.is_some())
+            .into_iter()
+            .flat_map(|name| &name.faults)
+            .filter_map(|file| self.files.get(file)?.fault())
+    }
+
+    /// The files of a certificate.
+    pub fn files_of(&self, certificate: &Certificate) -> Option<&Files> {
+        self.files
+            .get(&certificate.file)
+            .map(|kept| &**kept.files())
+    }
+
     /// Every certificate that can be used with its name, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Certificate>)> {
         let mut all: Vec<_> = (self.names.iter())
@@ -250,7 +273,7 @@ impl Folder {
 fn look_at(
     file: &Path,
     folder: Option<&Folder>,
-    on: Occasion,
+    on: Occasion<'_>,
     news: &mut Vec<News>,
 ) -> Option<Kept> {
     let old = folder.and_then(|folder| folder.files.get(file));
