@@ -68,6 +68,10 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
                 }
             },
             CertificateSource::Folder(path) => match certificates.folder(path) {
+                Some(folder) if tls.acme && !folder.has(&binding.hostname) => {
+                    findings.push(pending(index, binding, folder));
+                    continue;
+                }
                 Some(folder) => {
                     let shown = of_folder(index, binding, folder, &mut findings);
                     if let Some(fault) = folder.default_fault()
@@ -138,6 +142,25 @@ fn of_folder<'a>(
             Vec::new()
         }
     }
+}
+
+/// A certificate that is ordered is missing until it has come, and one that cannot be used is ordered anew.
+fn pending(index: usize, binding: &Binding, folder: &Folder) -> Finding {
+    let fault = match &binding.hostname {
+        HostPattern::Exact(host) => folder.fault(host),
+        HostPattern::Wildcard(parent) => folder.wildcard_fault(parent),
+        HostPattern::Any | HostPattern::Strong => None,
+    };
+    let host = &binding.hostname;
+    let message = match fault {
+        Some(fault) => {
+            format!("the certificate for {host} that was ordered cannot be used: {fault}")
+        }
+        None => format!("the certificate for {host} is to be ordered, and has not come yet"),
+    };
+    Finding::warning(index, "certificate-acme-pending", message).with_help(
+        "`portunus run` orders it, and shows a self-signed placeholder meanwhile; its log says how that goes",
+    )
 }
 
 fn missing(index: usize, binding: &Binding, folder: &Folder) -> Finding {

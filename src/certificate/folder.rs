@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::pair::{Certificate, CertificateError};
-use crate::model::HostName;
+use crate::model::{HostName, HostPattern};
 
 /// What a certificate folder holds.
 #[derive(Debug)]
@@ -71,6 +71,15 @@ impl Folder {
     /// The certificate for clients that name no host.
     pub fn default(&self) -> Option<&Arc<Certificate>> {
         self.certificates.get(DEFAULT)
+    }
+
+    /// Whether there is a certificate for these hosts; of every host nobody can tell.
+    pub fn has(&self, hosts: &HostPattern) -> bool {
+        match hosts {
+            HostPattern::Exact(host) => self.find(host).is_some(),
+            HostPattern::Wildcard(parent) => self.find_wildcard(parent).is_some(),
+            HostPattern::Any | HostPattern::Strong => false,
+        }
     }
 
     /// Why the certificate that a host would have cannot be used, if there is one: its own, or its parent's wildcard where it

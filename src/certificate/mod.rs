@@ -6,6 +6,7 @@ pub mod dev;
 mod findings;
 mod folder;
 mod pair;
+mod placeholder;
 mod set;
 
 pub use findings::Finding;

@@ -124,7 +124,7 @@ impl Certificate {
         Self::build(chain, key_file, certificates, key_der)
     }
 
-    fn build(
+    pub(super) fn build(
         chain: &Path,
         key_file: &Path,
         certificates: Vec<CertificateDer<'static>>,

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::pair::{Certificate, CertificateError};
-use crate::config::{BindingTls, CertificateSource, Config};
-use crate::model::HostName;
+use super::placeholder;
+use crate::config::{Binding, BindingTls, CertificateSource, Config};
+use crate::model::{HostName, HostPattern};
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
 pub struct Certificates {
     named: Vec<Result<Arc<Certificate>, CertificateError>>,
     folders: HashMap<PathBuf, Arc<Folder>>,
+    /// For names whose certificate is still being ordered.
+    placeholders: HashMap<HostPattern, Arc<Certificate>>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -25,6 +28,8 @@ pub enum Source {
     Named(Arc<Certificate>),
     /// By name.
     Folder(Arc<Folder>),
+    /// By name, else this placeholder: it is still being ordered.
+    Ordered(Arc<Folder>, Arc<Certificate>),
 }
 
 impl Certificates {
@@ -38,11 +43,13 @@ impl Certificates {
         let mut certificates = Self {
             named,
             folders: HashMap::new(),
+            placeholders: HashMap::new(),
             findings: Vec::new(),
         };
         for (index, binding) in config.bindings.iter().enumerate() {
             if let Some(tls) = &binding.tls {
                 certificates.load_folder(tls, index);
+                certificates.stand_in(tls, &binding.hostname);
             }
         }
         certificates
@@ -73,6 +80,21 @@ impl Certificates {
         }
     }
 
+    /// Makes a placeholder where a certificate is still being ordered.
+    fn stand_in(&mut self, tls: &BindingTls, hostname: &HostPattern) {
+        let CertificateSource::Folder(path) = &tls.certificate else {
+            return;
+        };
+        let is_there = self.folders.get(path).is_some_and(|f| f.has(hostname));
+        if tls.acme
+            && !is_there
+            && !self.placeholders.contains_key(hostname)
+            && let Some(made) = placeholder::make(&hostname.to_string())
+        {
+            self.placeholders.insert(hostname.clone(), Arc::new(made));
+        }
+    }
+
     /// A named certificate.
     pub fn named(&self, index: usize) -> Result<&Arc<Certificate>, &CertificateError> {
         self.named[index].as_ref()
@@ -84,11 +106,20 @@ impl Certificates {
     }
 
     /// Where a binding's certificate comes from; none where nothing of it can be used.
-    pub fn source(&self, tls: &BindingTls) -> Option<Source> {
-        match &tls.certificate {
-            CertificateSource::Named(index) => self.named(*index).ok().cloned().map(Source::Named),
-            CertificateSource::Folder(path) => self.folder(path).cloned().map(Source::Folder),
-        }
+    pub fn source(&self, binding: &Binding) -> Option<Source> {
+        let tls = binding.tls.as_ref()?;
+        let path = match &tls.certificate {
+            CertificateSource::Named(index) => {
+                return self.named(*index).ok().cloned().map(Source::Named);
+            }
+            CertificateSource::Folder(path) => path,
+        };
+        let folder = self.folder(path).cloned()?;
+        let placeholder = self.placeholders.get(&binding.hostname);
+        Some(match placeholder.filter(|_| tls.acme) {
+            Some(placeholder) => Source::Ordered(folder, Arc::clone(placeholder)),
+            None => Source::Folder(folder),
+        })
     }
 }
 
@@ -100,6 +131,9 @@ impl Source {
             Self::Folder(folder) => folder
                 .find(name)
                 .or_else(|| if named { None } else { folder.default() }),
+            Self::Ordered(folder, placeholder) => {
+                folder.find(name).or_else(|| named.then_some(placeholder))
+            }
         }
     }
 }

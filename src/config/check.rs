@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use http::Method;
 
+use super::acme;
 use super::conflicts;
 use super::keys::nearest;
 use super::raw::{Raw, RawBinding, RawRoute, RawSite};
@@ -35,8 +36,12 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
     let bindings: Vec<_> = raw
         .bindings
         .iter()
-        .map(|b| binding(b, &raw.tls, &mut sites, &mut certificates))
+        .map(|b| binding(b, &raw, &mut sites, &mut certificates))
         .collect();
+    for name in raw.certificates.iter().filter_map(|c| c.name.as_ref()) {
+        acme::refuse_name(name.value, &name.span, reader);
+    }
+    let acme = acme::check(&raw, reader);
     let checked_sites: Vec<_> = raw
         .sites
         .iter()
@@ -61,6 +66,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
     Config {
         file: reader.source.file().to_path_buf(),
         certificates: raw.certificates.iter().map(certificate).collect(),
+        acme,
         bindings,
         sites: checked_sites,
         pools: raw
@@ -192,7 +198,7 @@ impl<'t> Names<'t> {
 
 fn binding(
     raw: &RawBinding<'_>,
-    tls: &TlsKeys<'_>,
+    file: &Raw<'_>,
     sites: &mut Names<'_>,
     certificates: &mut Names<'_>,
 ) -> Binding {
@@ -203,7 +209,7 @@ fn binding(
     if raw.scheme == Scheme::Http {
         refuse_tls_keys(raw);
     }
-    let named = certificates_of(raw, tls, certificates);
+    let named = certificates_of(raw, file, certificates);
     let port = raw
         .port
         .as_ref()
@@ -220,7 +226,8 @@ fn binding(
             Some(protocols) => protocols.value.iter().map(|at| at.value).collect(),
             None => default_protocols,
         },
-        tls: (raw.scheme == Scheme::Https).then(|| raw.tls.settle(tls, named)),
+        tls: (raw.scheme == Scheme::Https)
+            .then(|| (raw.tls).settle(&file.tls, named, acme::uses_acme(raw))),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }
@@ -228,7 +235,7 @@ fn binding(
 
 fn certificates_of(
     raw: &RawBinding<'_>,
-    tls: &TlsKeys<'_>,
+    file: &Raw<'_>,
     names: &mut Names<'_>,
 ) -> CertificateSource {
     let reader = raw.table.reader;
@@ -239,8 +246,9 @@ fn certificates_of(
         reader.report(found.help("remove one of the two"));
     }
     match (&raw.certificate, &raw.tls.certificates) {
-        (None, None) => CertificateSource::Folder(certificate_folder(tls, reader)),
+        (None, None) => CertificateSource::Folder(certificate_folder(&file.tls, reader)),
         (None, Some(folder)) => CertificateSource::Folder(reader.source.resolve(folder.value)),
+        (Some(_), _) if acme::uses_acme(raw) => CertificateSource::Folder(acme::certificates(file)),
         (named, _) => CertificateSource::Named(names.resolve(named)),
     }
 }

@@ -54,6 +54,11 @@ pub(super) const ALT_SVC_MAX_AGE: Duration = seconds(3600);
 /// Beside the folder that the file stands in, out of reach of a `files` handler.
 pub(super) const CERTIFICATES: &str = "../certs";
 
+/// Nobody but the machine's owner can agree to a CA's terms.
+pub(super) const ACME_TERMS_AGREED: bool = false;
+/// Secondary name servers mostly follow within seconds; a hook that knows better waits itself.
+pub(super) const ACME_DNS_WAIT: Duration = seconds(30);
+
 /// A route without a path takes the whole site.
 pub(super) const ROUTE_PATH: &str = "/";
 

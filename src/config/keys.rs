@@ -27,6 +27,7 @@ pub(super) static FILE: Section = section(
         "limits",
         "log",
         "tls",
+        "acme",
         "certificate",
         "binding",
         "site",
@@ -72,6 +73,25 @@ pub(super) static LOG: Section = section(
 
 pub(super) static TLS: Section =
     section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
+
+pub(super) static ACME: Section = section(
+    "[acme]",
+    &[
+        "directory",
+        "staging",
+        "contact",
+        "terms_agreed",
+        "eab",
+        "profile",
+        "key_type",
+        "challenge",
+        "dns_hook",
+        "dns_wait",
+        "ca",
+    ],
+);
+
+pub(super) static EAB: Section = section("eab", &["key_id", "key_file"]);
 
 pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
 
@@ -150,6 +170,8 @@ pub(super) static ALL: &[&Section] = &[
     &LIMITS,
     &LOG,
     &TLS,
+    &ACME,
+    &EAB,
     &CERTIFICATE,
     &BINDING,
     &SITE,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::acme::{self, RawAcme};
 use super::hostname;
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
@@ -21,6 +22,7 @@ pub(super) struct Raw<'t> {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) tls: TlsKeys<'t>,
+    pub(super) acme: Option<RawAcme<'t>>,
     pub(super) certificates: Vec<RawCertificate<'t>>,
     pub(super) bindings: Vec<RawBinding<'t>>,
     /// Whether the file has a `binding`, right or wrong.
@@ -86,6 +88,7 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
         tls: file
             .table("tls", &keys::TLS)
             .map_or_else(TlsKeys::default, |table| TlsKeys::read(&table)),
+        acme: acme::read(file),
         certificates: tables("certificate", &keys::CERTIFICATE)
             .map(certificate)
             .collect(),

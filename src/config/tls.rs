@@ -47,11 +47,17 @@ impl<'t> TlsKeys<'t> {
     }
 
     /// What a binding does: what it says itself, else what `[tls]` says, else the default.
-    pub(super) fn settle(&self, all: &Self, certificate: CertificateSource) -> super::BindingTls {
+    pub(super) fn settle(
+        &self,
+        all: &Self,
+        certificate: CertificateSource,
+        acme: bool,
+    ) -> super::BindingTls {
         super::BindingTls {
             min_version: first(&self.min_version, &all.min_version)
                 .unwrap_or(defaults::MIN_VERSION),
             certificate,
+            acme,
             alt_svc_max_age: first(&self.alt_svc_max_age, &all.alt_svc_max_age)
                 .unwrap_or(defaults::ALT_SVC_MAX_AGE),
         }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -9,6 +10,7 @@ use sd_notify::NotifyState;
 use super::control::{Asked, Asks};
 use super::prepare::{Prepared, prepare};
 use super::{Drained, LibraryHandlers, Server, ServerError};
+use crate::acme::Acme;
 use crate::certificate::Certificates;
 use crate::report::own_log::{self, OwnLog, OwnLogError};
 
@@ -39,7 +41,7 @@ pub fn run(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
 
 async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     // Before anything else: a signal that comes during the start must find somebody.
-    let (mut asks, _control) = Asks::new()?;
+    let (mut asks, control) = Asks::new()?;
     let first_look = crate::config::load(file);
     let own_log = match &first_look.config {
         Some(config) => own_log::start(&config.log)?,
@@ -55,6 +57,13 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     };
     raise_open_files();
     let mut server = Server::start(config, &certificates, library)?;
+    let acme = Acme::start(
+        server.config(),
+        Arc::clone(server.challenges()),
+        move || {
+            control.ask(Asked::Certificates);
+        },
+    )?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
@@ -72,7 +81,10 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             }
         };
         match asked {
-            Asked::Reload => reload(&mut server, &own_log),
+            Asked::Reload => {
+                reload(&mut server, &own_log);
+                acme.take(server.config());
+            }
             Asked::Certificates => look_at_certificates(&mut server),
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
@@ -87,6 +99,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             }
         }
     }
+    acme.stop();
     server.stop();
     tracing::info!("stopped");
     Ok(())

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rustls::server::{Accepted, Acceptor};
+use rustls::ServerConfig;
+use rustls::server::{Accepted, Acceptor, ClientHello};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
@@ -13,6 +14,7 @@ use super::failure::{classify, tell};
 use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
 use super::table::TlsTable;
+use crate::acme::{self, Challenges};
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::report::Report;
 
@@ -22,6 +24,8 @@ pub struct Handshake<'a> {
     pub table: &'a TlsTable,
     /// Where failures are told.
     pub report: &'a Report,
+    /// What a CA is answered that looks whether a name is ours.
+    pub challenges: &'a Challenges,
     /// The client.
     pub client: ClientAddr,
     /// Where it connected to.
@@ -44,12 +48,14 @@ impl<'a> Handshake<'a> {
     pub fn new(
         table: &'a TlsTable,
         report: &'a Report,
+        challenges: &'a Challenges,
         client: ClientAddr,
         local: LocalAddr,
     ) -> Self {
         Self {
             table,
             report,
+            challenges,
             client,
             local,
             hello: BytesMut::new(),
@@ -71,6 +77,10 @@ impl<'a> Handshake<'a> {
         let sni = hello
             .server_name()
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
+        if let Some(proof) = self.proof(&hello, sni.as_deref()) {
+            self.prove(accepted, stream, proof).await;
+            return None;
+        }
         let without_alpn = hello.alpn().is_none();
         let table = self.table;
         let chosen = match table.choose(self.local, sni.as_deref()) {
@@ -124,6 +134,33 @@ impl<'a> Handshake<'a> {
                 self.tell(&classify(&error));
                 None
             }
+        }
+    }
+
+    /// What is shown to a CA that looks whether a name is ours: it offers this one protocol and no other (RFC 8737 section 3).
+    /// Nobody is answered so for a name without an order.
+    fn proof(&self, hello: &ClientHello<'_>, sni: Option<&str>) -> Option<Arc<ServerConfig>> {
+        if !self.challenges.any() {
+            return None;
+        }
+        let mut offered = hello.alpn()?;
+        if offered.next() != Some(acme::TLS_ALPN) || offered.next().is_some() {
+            return None;
+        }
+        self.challenges.tls(sni?)
+    }
+
+    /// Shows it, and closes: there is nothing to be said on such a connection.
+    async fn prove(&mut self, accepted: Accepted, stream: TcpStream, proof: Arc<ServerConfig>) {
+        let shown = StartHandshake::from_parts(accepted, Records(stream))
+            .into_stream(proof)
+            .await;
+        match shown {
+            Ok(mut stream) => {
+                // The CA has seen what it wanted to see, and may be gone.
+                let _ = stream.shutdown().await;
+            }
+            Err(error) => self.tell(&classify(&error)),
         }
     }
 

@@ -40,10 +40,8 @@ impl TlsTable {
         }
         let mut policies = Vec::with_capacity(config.bindings.len());
         for (binding, key) in config.bindings.iter().zip(keys) {
-            let source = binding
-                .tls
-                .as_ref()
-                .and_then(|tls| Some((tls, certificates.source(tls)?)));
+            let source =
+                (binding.tls.as_ref()).and_then(|tls| Some((tls, certificates.source(binding)?)));
             policies.push(match source {
                 None => None,
                 Some((tls, source)) => {

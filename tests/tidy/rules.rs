@@ -3,12 +3,13 @@
 use crate::source::{Source, close_of, head_end, is_word, words};
 
 /// The rooms from the one that knows nobody to the one that nobody knows: a room may import those before it.
-const RANKS: [&str; 14] = [
+const RANKS: [&str; 15] = [
     "model",
     "clock",
     "config",
     "report",
     "certificate",
+    "acme",
     "handler",
     "pool",
     "site",

@@ -1,0 +1,132 @@
+//! ACME (RFC 8555): certificates that are ordered, renewed and put in service without anybody.
+//!
+//! One background thread does all of it; data threads only answer [`Challenges`]. What is due when is decided by the pure
+//! [`ledger`]; what is in service lies in a certificate folder, and is served as every other folder is. Nothing waits for a CA:
+//! a name without a certificate is served with a placeholder until there is one.
+
+mod base64url;
+mod challenges;
+mod client;
+mod domain;
+mod errand;
+mod fault;
+mod hook;
+mod keeper;
+pub mod ledger;
+mod office;
+mod renew;
+mod store;
+
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+pub use challenges::Challenges;
+pub use renew::renew;
+
+use crate::config::{self, Config};
+
+/// ALPN's name of a handshake that is a challenge (RFC 8737 section 6.2).
+pub const TLS_ALPN: &[u8] = b"acme-tls/1";
+
+/// Whoever orders, on a thread of its own; it ends when this is dropped.
+pub struct Acme {
+    wanted: watch::Sender<Option<Arc<Wanted>>>,
+    ended: mpsc::Receiver<()>,
+}
+
+/// What is ordered, and where.
+#[derive(Clone, Debug, PartialEq)]
+struct Wanted {
+    acme: config::Acme,
+    /// Each once; `*.parent` for a wildcard.
+    names: Vec<String>,
+}
+
+impl Acme {
+    /// Starts ordering what a configuration asks for. `changed` is called, on that thread, when a certificate has been put in
+    /// service.
+    pub fn start(
+        config: &Config,
+        challenges: Arc<Challenges>,
+        changed: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (wanted, inbox) = watch::channel(Wanted::of(config));
+        let (ending, ended) = mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("acme".into())
+            .spawn(move || {
+                runtime.block_on(keeper::keep(inbox, challenges, Box::new(changed)));
+                // A command that sets records may still run; it is not waited for.
+                runtime.shutdown_background();
+                drop(ending);
+            })?;
+        Ok(Self { wanted, ended })
+    }
+
+    /// Takes what another configuration asks for. Orders under way for the same CA go on.
+    pub fn take(&self, config: &Config) {
+        let wanted = Wanted::of(config);
+        self.wanted.send_if_modified(|before| {
+            let changed = *before != wanted;
+            *before = wanted;
+            changed
+        });
+    }
+
+    /// Ends the thread: an order under way goes on with the next start.
+    pub fn stop(self) {
+        drop(self.wanted);
+        // What it writes is written whole or not at all.
+        let _ = self.ended.recv_timeout(STOP_WAIT_MAX);
+    }
+}
+
+impl Wanted {
+    fn of(config: &Config) -> Option<Arc<Self>> {
+        let acme = config.acme.clone()?;
+        let names = names(config);
+        (!names.is_empty()).then(|| Arc::new(Self { acme, names }))
+    }
+}
+
+/// The names that certificates are ordered for, each once, in the order of the file.
+pub fn names(config: &Config) -> Vec<String> {
+    let mut names = Vec::new();
+    for binding in &config.bindings {
+        let name = binding.hostname.to_string();
+        if binding.tls.as_ref().is_some_and(|tls| tls.acme) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Why there is no certificate for a name yet, as far as the files of an earlier try tell.
+pub fn trouble(acme: &config::Acme, name: &str) -> Option<String> {
+    let ledger = store::Store::at(&acme.folder).peek()?;
+    let (why, until) = ledger.trouble(name)?;
+    Some(match until > now() {
+        true => format!("the last try failed: {why}; the next is at {}", utc(until)),
+        false => format!("the last try failed: {why}"),
+    })
+}
+
+/// The time, for the ledger.
+fn now() -> ledger::Seconds {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// A moment as people read it.
+fn utc(at: ledger::Seconds) -> impl std::fmt::Display {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at))
+}
+
+/// A file is written in milliseconds.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
