@@ -9,6 +9,7 @@
 )]
 
 mod abuse;
+mod acme;
 mod basics;
 mod browser;
 mod certificates;

@@ -4,6 +4,7 @@ mod aioquic;
 mod authority;
 mod client;
 pub mod frames;
+pub mod pebble;
 pub mod quic;
 mod server;
 mod upstream;
