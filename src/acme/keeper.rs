@@ -22,7 +22,7 @@ use super::{Wanted, now, store, utc};
 pub(super) async fn keep(
     mut inbox: watch::Receiver<Option<Arc<Wanted>>>,
     challenges: Arc<Challenges>,
-    changed: Box<dyn Fn() + Send>,
+    changed: Box<dyn Fn() -> bool + Send>,
 ) {
     let mut keeper: Option<Keeper> = None;
     let mut said = false;
@@ -45,7 +45,7 @@ pub(super) async fn keep(
             }
         }
         let ended = match &mut keeper {
-            Some(keeper) => keeper.run(&mut inbox, &changed).await,
+            Some(keeper) => keeper.run(&mut inbox, &*changed).await,
             // Nothing to do, or the folder is another's: a server that is being replaced lets go of it soon.
             None => tokio::select! {
                 changed = inbox.changed() => changed.is_err(),
@@ -93,6 +93,8 @@ struct Keeper {
     names: Vec<String>,
     /// The certificates in service.
     validity: HashMap<String, Validity>,
+    /// Whether something was put in service of which the server has not heard.
+    untold: bool,
     jobs: JoinSet<Done>,
     running: Vec<Job>,
     asked: Vec<(Job, Request)>,
@@ -121,6 +123,7 @@ impl Keeper {
             challenges: Arc::clone(challenges),
             names: Vec::new(),
             validity: HashMap::new(),
+            untold: false,
             jobs: JoinSet::new(),
             running: Vec::new(),
             asked: Vec::new(),
@@ -156,15 +159,16 @@ impl Keeper {
     async fn run(
         &mut self,
         inbox: &mut watch::Receiver<Option<Arc<Wanted>>>,
-        changed: &(impl Fn() + ?Sized),
+        changed: &(dyn Fn() -> bool + Send),
     ) -> bool {
         loop {
+            self.untold = self.untold && !changed();
             self.hear();
             self.begin_due();
             tokio::select! {
                 changed = inbox.changed() => return changed.is_err(),
                 Some(done) = self.jobs.join_next() => match done {
-                    Ok(done) => self.finish(done, changed),
+                    Ok(done) => self.finish(done),
                     Err(error) => {
                         // A job that panicked: nobody knows which, and its order is found again by its URL.
                         tracing::error!(%error, "ordering a certificate failed inside");
@@ -297,7 +301,7 @@ impl Keeper {
         });
     }
 
-    fn finish(&mut self, done: Done, changed: &(impl Fn() + ?Sized)) {
+    fn finish(&mut self, done: Done) {
         let Done { job, outcome } = done;
         self.running.retain(|other| *other != job);
         let Some(office) = self.office(job.1).map(Arc::clone) else {
@@ -322,17 +326,11 @@ impl Keeper {
                 );
                 self.answer(&job, &noted.map(|()| text).map_err(|fault| fault.text));
             }
-            Outcome::Ordered(Ok(pem)) => self.put_in_service(&job, &office, &pem, changed),
+            Outcome::Ordered(Ok(pem)) => self.put_in_service(&job, &office, &pem),
         }
     }
 
-    fn put_in_service(
-        &mut self,
-        job: &Job,
-        office: &Arc<Office>,
-        pem: &str,
-        changed: &(impl Fn() + ?Sized),
-    ) {
+    fn put_in_service(&mut self, job: &Job, office: &Arc<Office>, pem: &str) {
         let (name, _) = job;
         let validity = match office.store.put_in_service(name, pem.as_bytes()) {
             Ok(validity) => validity,
@@ -349,7 +347,7 @@ impl Keeper {
         let _ = std::fs::remove_file(office.store.order_key(name));
         self.validity.insert(name.clone(), validity);
         tracing::info!(name, until = %utc(validity.to), "a certificate was issued");
-        changed();
+        self.untold = true;
         let text = format!(
             "a certificate for {name} was issued, and is good until {}",
             utc(validity.to)

@@ -46,11 +46,11 @@ struct Wanted {
 
 impl Acme {
     /// Starts ordering what a configuration asks for. `changed` is called, on that thread, when a certificate has been put in
-    /// service.
+    /// service, and says whether it was heard; else it is called again.
     pub fn start(
         config: &Config,
         challenges: Arc<Challenges>,
-        changed: impl Fn() + Send + 'static,
+        changed: impl Fn() -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (wanted, inbox) = watch::channel(Wanted::of(config));
         let (ending, ended) = mpsc::channel();
@@ -104,6 +104,14 @@ pub fn names(config: &Config) -> Vec<String> {
         }
     }
     names
+}
+
+/// Makes the folders that ordering needs, and gives them to `owner`, as whom the server is to run.
+pub fn make_folders(config: &Config, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    match (&config.acme, names(config).is_empty()) {
+        (Some(acme), false) => store::Store::at(&acme.folder).make(owner),
+        _ => Ok(()),
+    }
 }
 
 /// Why there is no certificate for a name yet, as far as the files of an earlier try tell.

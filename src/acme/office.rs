@@ -30,7 +30,7 @@ impl Office {
             let folder = acme.folder.clone();
             move |error: std::io::Error| Fault::file(&folder, what, &error)
         };
-        store.make().map_err(failed("made"))?;
+        store.make(None).map_err(failed("made"))?;
         let Some(lock) = store.lock().map_err(failed("locked"))? else {
             return Ok(None);
         };

@@ -13,7 +13,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -40,12 +40,17 @@ impl Store {
         }
     }
 
-    /// Makes the folders.
-    pub(super) fn make(&self) -> io::Result<()> {
+    /// Makes the folders that are not there, and gives them to `owner`, as whom the server is to run.
+    pub(super) fn make(&self, owner: Option<(u32, u32)>) -> io::Result<()> {
         for folder in ["orders", "certificates", "renew"] {
-            let mut builder = DirBuilder::new();
-            builder.recursive(true).mode(0o700);
-            builder.create(self.folder.join(folder))?;
+            let folder = self.folder.join(folder);
+            let missing: Vec<_> = folder.ancestors().take_while(|f| !f.exists()).collect();
+            for folder in missing.into_iter().rev() {
+                DirBuilder::new().mode(0o700).create(folder)?;
+                if let Some((user, group)) = owner {
+                    chown(folder, Some(user), Some(group))?;
+                }
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod folder;
 mod pair;
 mod placeholder;
 mod set;
+mod staple;
 
 pub use findings::Finding;
 pub use folder::Folder;

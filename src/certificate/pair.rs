@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::staple::Staple;
 use crate::model::{HostName, certificate_name_covers};
 
 /// A certificate that can be shown.
@@ -31,6 +32,8 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// What is wrong with the chain, if anything.
     pub chain_fault: Option<ChainFault>,
+    /// What it is shown with.
+    pub(super) staple: Staple,
 }
 
 /// What is wrong with a chain that can be served all the same.
@@ -162,6 +165,7 @@ impl Certificate {
             not_after: time(leaf.validity().not_after.timestamp()),
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
+            staple: Staple::default(),
         })
     }
 

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod explain;
 mod run;
+mod running;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +48,12 @@ enum Command {
     Check(check::Arguments),
     /// Tell which socket, certificate, binding, site, route, pool and handler would serve a URL, and why
     Explain(explain::Arguments),
+    /// Have the running server take its bindings file anew, and tell what came of it
+    ///
+    /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone.
+    Reload(running::At),
+    /// Have the running server stop, and wait until it is gone
+    Stop(running::Stop),
     /// Make certificates
     #[command(subcommand)]
     Cert(cert::Command),
@@ -65,12 +72,6 @@ enum Later {
     /// (not in this version) Show the running server's state, live
     #[command(hide = true)]
     Top(Rest),
-    /// (not in this version) Reload through the admin socket
-    #[command(hide = true)]
-    Reload(Rest),
-    /// (not in this version) Stop through the admin socket
-    #[command(hide = true)]
-    Stop(Rest),
     /// (not in this version) Recycle, stop or start a pool
     #[command(hide = true)]
     Pool(Rest),
@@ -94,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::main(&config, &arguments),
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
+        Command::Reload(at) => running::reload(&config, &at),
+        Command::Stop(arguments) => running::stop(&config, &arguments),
         Command::Completions(arguments) => completions::main(&arguments),
         Command::Later(later) => refuse_later(&later),
     }
@@ -126,8 +129,6 @@ fn refuse_later(later: &Later) -> ExitCode {
             "show and top",
             "the logs tell what is refused, and `portunus explain` why",
         ),
-        Later::Reload(_) => ("reload", "send SIGHUP, or use `systemctl reload portunus`"),
-        Later::Stop(_) => ("stop", "send SIGTERM (drain) or SIGQUIT (at once)"),
         Later::Pool(_) => (
             "pool",
             "change the pool in the bindings file and send SIGHUP",

@@ -12,6 +12,8 @@ pub(super) const THREADS: usize = 0;
 pub(super) const USER: &str = "";
 /// The user's own group.
 pub(super) const GROUP: &str = "";
+/// A file that its owner and group may use, and nobody over the network.
+pub(super) const ADMIN: &str = "unix:../run/portunus.sock";
 /// Beside the folder that the file stands in, as the certificates.
 pub(super) const STATE_DIR: &str = "../state";
 /// A stop that takes longer is killed by most supervisors (systemd waits 90 s, Kubernetes 30 s).
@@ -51,6 +53,9 @@ pub(super) const LOG_LEVEL: &str = "info";
 pub(super) const MIN_VERSION: super::TlsVersion = super::TlsVersion::V1_2;
 /// Short: a client that has noted it and then cannot reach the UDP port waits before it tries TCP again.
 pub(super) const ALT_SVC_MAX_AGE: Duration = seconds(3600);
+/// It asks nobody but the CA that a certificate itself names, never waits and never fails; without it clients ask that CA, and
+/// tell it whom they visit.
+pub(super) const OCSP_STAPLING: bool = true;
 /// Beside the folder that the file stands in, out of reach of a `files` handler.
 pub(super) const CERTIFICATES: &str = "../certs";
 

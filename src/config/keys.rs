@@ -7,16 +7,10 @@ pub(super) struct Section {
     pub(super) name: &'static str,
     /// Its keys, in the order of the documentation.
     pub(super) keys: &'static [&'static str],
-    /// Keys that a later version brings.
-    pub(super) later: &'static [&'static str],
 }
 
 const fn section(name: &'static str, keys: &'static [&'static str]) -> Section {
-    Section {
-        name,
-        keys,
-        later: &[],
-    }
+    Section { name, keys }
 }
 
 /// The file itself: the tables that it is made of.
@@ -35,10 +29,11 @@ pub(super) static FILE: Section = section(
     ],
 );
 
-pub(super) static SERVER: Section = Section {
-    name: "[server]",
-    keys: &[
+pub(super) static SERVER: Section = section(
+    "[server]",
+    &[
         "threads",
+        "admin",
         "user",
         "group",
         "state_dir",
@@ -46,8 +41,7 @@ pub(super) static SERVER: Section = Section {
         "server_header",
         "verbosity",
     ],
-    later: &["admin"],
-};
+);
 
 pub(super) static LIMITS: Section = section(
     "[limits]",
@@ -71,8 +65,15 @@ pub(super) static LOG: Section = section(
     &["format", "level", "access", "access_format", "errors"],
 );
 
-pub(super) static TLS: Section =
-    section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
+pub(super) static TLS: Section = section(
+    "[tls]",
+    &[
+        "min_version",
+        "certificates",
+        "alt_svc_max_age",
+        "ocsp_stapling",
+    ],
+);
 
 pub(super) static ACME: Section = section(
     "[acme]",
@@ -107,6 +108,7 @@ pub(super) static BINDING: Section = section(
         "min_version",
         "certificates",
         "alt_svc_max_age",
+        "ocsp_stapling",
         "site",
     ],
 );

@@ -4,6 +4,7 @@
 //! Nothing behind it checks again.
 
 mod acme;
+mod admin;
 mod check;
 mod conflicts;
 mod defaults;
@@ -24,7 +25,7 @@ mod upstream;
 mod values;
 mod wrong;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ impl Eq for Place {}
 pub struct Server {
     /// Data threads; 0: one for each core that this process may use.
     pub threads: usize,
+    /// Where an administrator asks.
+    pub admin: Admin,
     /// Run as this user once the sockets are bound; empty: stay.
     pub user: String,
     /// Run as this group once the sockets are bound; empty: the user's own.
@@ -98,6 +101,17 @@ pub struct Server {
     pub server_header: String,
     /// What responses that Portunus makes itself say.
     pub verbosity: Verbosity,
+}
+
+/// Where an administrator asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// At a unix socket, which its file's owner and group may use.
+    Unix(PathBuf),
+    /// At a loopback address, with a token.
+    Loopback(SocketAddr),
 }
 
 /// What responses that Portunus makes itself say.
@@ -317,6 +331,8 @@ pub struct BindingTls {
     pub acme: bool,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
+    /// Whether the OCSP responses of its certificates are fetched and stapled.
+    pub ocsp_stapling: bool,
 }
 
 /// Where a binding's certificate comes from.
@@ -504,6 +520,17 @@ impl std::fmt::Display for Upstream {
             Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
             Self::Http { host, port } => write!(f, "http://{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// As the configuration writes it.
+impl std::fmt::Display for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Loopback(address) => address.fmt(f),
         }
     }
 }

@@ -124,14 +124,7 @@ impl<'t> Table<'t> {
         };
         for key in entries.keys() {
             let name: &str = key.get_ref();
-            if section.later.contains(&name) {
-                let message = format!(
-                    "`{}.{name}` is not in this version of Portunus yet",
-                    section.name.trim_matches(['[', ']'])
-                );
-                let found = reader.error("not-yet", &key.span(), message);
-                reader.report(found.help("remove the line"));
-            } else if !section.keys.contains(&name) {
+            if !section.keys.contains(&name) {
                 let message = format!("`{name}` is no key of {}", section.name);
                 let found = reader.error("unknown-key", &key.span(), message);
                 reader.report(found.help(keys::remedy(section, name)));

@@ -1,7 +1,6 @@
 //! The tables that are there once: `[server]`, `[limits]` and `[log]`.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
@@ -9,7 +8,8 @@ use tracing_subscriber::filter::Targets;
 use super::reader::Table;
 use super::wrong::{Wrong, either};
 use super::{
-    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, Verbosity, defaults, keys, wrong,
+    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, Verbosity, admin, defaults, keys,
+    wrong,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -32,9 +32,10 @@ fn limit_count(value: usize) -> Option<usize> {
 pub(super) fn server(file: &Table<'_>) -> Server {
     let mut server = Server {
         threads: defaults::THREADS,
+        admin: admin::default(file.reader.source),
         user: defaults::USER.to_owned(),
         group: defaults::GROUP.to_owned(),
-        state_dir: state_dir(file),
+        state_dir: file.reader.source.resolve(defaults::STATE_DIR),
         drain_timeout: defaults::DRAIN_TIMEOUT,
         server_header: defaults::SERVER_HEADER.to_owned(),
         verbosity: Verbosity::Limited,
@@ -44,6 +45,10 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     };
     // More threads than this are a slip of the pen: each has its own sockets and its own upstream connections.
     server.threads = table.count("threads", 0..=1024, defaults::THREADS as u64);
+    let admin = table.read("admin", |value| admin::read(value, file.reader.source));
+    if let Some(admin) = admin {
+        server.admin = admin.value;
+    }
     if let Some(user) = table.string("user") {
         server.user = user.value.to_owned();
     }
@@ -63,16 +68,6 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     );
     server.verbosity = verbosity.map_or(server.verbosity, |at| at.value);
     server
-}
-
-/// Where systemd made a folder for it (`StateDirectory=`, the first of several), it is that; else it lies beside the folder
-/// of the file.
-fn state_dir(file: &Table<'_>) -> PathBuf {
-    let made = std::env::var("STATE_DIRECTORY").unwrap_or_default();
-    match made.split(':').next() {
-        Some(first) if !first.is_empty() => first.into(),
-        _ => file.reader.source.resolve(defaults::STATE_DIR),
-    }
 }
 
 /// A string that is sent as a field's value.

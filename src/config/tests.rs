@@ -181,10 +181,18 @@ fn unknown_keys_suggest_the_nearest() {
 
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
-    insta::assert_snapshot!(rendered_with(&["[server]\nadmin = \"off\""]));
     insta::assert_snapshot!(rendered_handlers(&[
         "{ type = \"process\", command = [\"python3\", \"app.py\"] }",
         "{ type = \"proxy\", upstreams = [\"https://127.0.0.1:5000\", \"h2c://127.0.0.1:5000\"] }",
+    ]));
+}
+
+#[test]
+fn an_admin_socket_that_others_could_reach_is_refused() {
+    insta::assert_snapshot!(rendered_with(&[
+        "[server]\nadmin = \"0.0.0.0:9180\"",
+        "[server]\nadmin = \"localhost\"",
+        "[server]\nadmin = \"unix:\"",
     ]));
 }
 

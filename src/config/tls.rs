@@ -13,6 +13,7 @@ pub(super) struct TlsKeys<'t> {
     pub(super) min_version: Option<At<TlsVersion>>,
     pub(super) certificates: Option<At<&'t str>>,
     pub(super) alt_svc_max_age: Option<At<Duration>>,
+    pub(super) ocsp_stapling: Option<At<bool>>,
 }
 
 impl<'t> TlsKeys<'t> {
@@ -24,6 +25,9 @@ impl<'t> TlsKeys<'t> {
             certificates: table.text("certificates"),
             alt_svc_max_age: table.read("alt_svc_max_age", |value| {
                 wrong::duration("alt_svc_max_age", value, &(Duration::ZERO..=DAY * 365))
+            }),
+            ocsp_stapling: table.read("ocsp_stapling", |value| {
+                wrong::boolean("ocsp_stapling", value)
             }),
         }
     }
@@ -39,6 +43,10 @@ impl<'t> TlsKeys<'t> {
             (
                 "alt_svc_max_age",
                 self.alt_svc_max_age.as_ref().map(|at| &at.span),
+            ),
+            (
+                "ocsp_stapling",
+                self.ocsp_stapling.as_ref().map(|at| &at.span),
             ),
         ];
         spans
@@ -60,6 +68,8 @@ impl<'t> TlsKeys<'t> {
             acme,
             alt_svc_max_age: first(&self.alt_svc_max_age, &all.alt_svc_max_age)
                 .unwrap_or(defaults::ALT_SVC_MAX_AGE),
+            ocsp_stapling: first(&self.ocsp_stapling, &all.ocsp_stapling)
+                .unwrap_or(defaults::OCSP_STAPLING),
         }
     }
 }

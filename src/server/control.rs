@@ -1,13 +1,13 @@
 //! What the life of a server is asked to do: by signals, by whoever watches its files, by an administrator.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// Read the configuration again.
-    Reload,
+    /// Read the configuration again, and say what came of it to whoever waits for that.
+    Reload(Option<Reply>),
     /// Look at the certificate files again: some of them have changed.
     Certificates,
     /// Hand the sockets over.
@@ -17,6 +17,9 @@ pub(super) enum Asked {
     /// Stop.
     StopNow,
 }
+
+/// Where somebody waits for what came of it.
+pub(super) type Reply = oneshot::Sender<Result<(), String>>;
 
 /// Asks, from any thread; a clone asks the same server.
 #[derive(Clone, Debug)]
@@ -33,11 +36,13 @@ pub(super) struct Asks {
 }
 
 impl Control {
-    /// Asks. With so many asked before that none fits in, this one is lost: whoever needs to know asks with an answer.
-    pub(super) fn ask(&self, asked: Asked) {
-        if let Err(error) = self.0.try_send(asked) {
+    /// Asks, and says whether it is heard: with so many asked before that none fits in, it is not.
+    pub(super) fn ask(&self, asked: Asked) -> bool {
+        let heard = self.0.try_send(asked);
+        if let Err(error) = &heard {
             tracing::warn!(%error, "the server is too busy to be asked anything");
         }
+        heard.is_ok()
     }
 }
 
@@ -63,7 +68,7 @@ impl Asks {
             _ = self.quit.recv() => Asked::StopNow,
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.hangup.recv() => Asked::Reload(None),
             _ = self.user2.recv() => Asked::Upgrade,
             Some(asked) = self.inbox.recv() => asked,
         }
@@ -75,7 +80,7 @@ impl Asks {
             match self.next().await {
                 Asked::Stop | Asked::StopNow => return,
                 Asked::Certificates => {}
-                Asked::Reload | Asked::Upgrade => {
+                Asked::Reload(_) | Asked::Upgrade => {
                     tracing::warn!("the server is stopping; what it is asked is ignored");
                 }
             }

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::control::{Asked, Asks};
+use super::answers::Answers;
+use super::control::{Asked, Asks, Control, Reply};
 use super::prepare::{Prepared, prepare};
+use super::privileges;
 use super::{Drained, LibraryHandlers, Server, ServerError};
-use crate::acme::Acme;
+use crate::acme::{self, Acme};
+use crate::admin::{self, Admin};
 use crate::certificate::Certificates;
+use crate::config;
 use crate::report::own_log::{self, OwnLog, OwnLogError};
 
 /// Why a run ended otherwise than by a clean stop.
@@ -56,14 +60,12 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         return Err(RunError::Configuration);
     };
     raise_open_files();
+    // While it may still make files where the server's user may not.
+    let admin = bind_admin(&config.server);
+    make_acme_folders(&config);
     let mut server = Server::start(config, &certificates, library)?;
-    let acme = Acme::start(
-        server.config(),
-        Arc::clone(server.challenges()),
-        move || {
-            control.ask(Asked::Certificates);
-        },
-    )?;
+    let acme = start_acme(&server, control.clone())?;
+    let _admin = admin.and_then(|bound| start_admin(bound, &server, control.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
@@ -81,8 +83,8 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             }
         };
         match asked {
-            Asked::Reload => {
-                reload(&mut server, &own_log);
+            Asked::Reload(reply) => {
+                reload(&mut server, &own_log, reply);
                 acme.take(server.config());
             }
             Asked::Certificates => look_at_certificates(&mut server),
@@ -105,6 +107,43 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Where they cannot be made, whoever orders says so.
+fn make_acme_folders(config: &config::Config) {
+    let owner = privileges::becomes(&config.server).ok().flatten();
+    if let Err(error) = acme::make_folders(config, owner) {
+        tracing::debug!(%error, "the folders of [acme] cannot be made");
+    }
+}
+
+/// Begins to order what bindings want ordered. The certificates that it puts in service are looked at anew.
+fn start_acme(server: &Server, control: Control) -> io::Result<Acme> {
+    let changed = move || control.ask(Asked::Certificates);
+    Acme::start(server.config(), Arc::clone(server.challenges()), changed)
+}
+
+/// A server that cannot be asked serves all the same.
+fn bind_admin(server: &config::Server) -> Option<admin::Bound> {
+    let owner = privileges::becomes(server).ok().flatten();
+    admin::bind(server, owner).unwrap_or_else(|error| {
+        tracing::error!(%error, "there is no admin socket: this server cannot be asked, but by signals");
+        None
+    })
+}
+
+fn start_admin(bound: admin::Bound, server: &Server, control: Control) -> Option<Admin> {
+    let admin = &server.config().server.admin;
+    match admin::start(bound, Arc::new(Answers { control })) {
+        Ok(running) => {
+            tracing::info!(%admin, "administrators may ask");
+            Some(running)
+        }
+        Err(error) => {
+            tracing::error!(%error, %admin, "the admin socket cannot be listened on");
+            None
+        }
+    }
+}
+
 async fn drain(server: &Server, asks: &mut Asks) {
     notify(&[NotifyState::Stopping]);
     let timeout = server.drain_timeout();
@@ -123,19 +162,28 @@ async fn drain(server: &Server, asks: &mut Asks) {
     }
 }
 
-fn reload(server: &mut Server, own_log: &OwnLog) {
+fn reload(server: &mut Server, own_log: &OwnLog, reply: Option<Reply>) {
     let reloading = NotifyState::monotonic_usec_now();
     if let Ok(now) = reloading {
         notify(&[NotifyState::Reloading, now]);
     }
     let file = server.file().to_owned();
-    match try_reload(server, own_log, &file) {
+    let result = try_reload(server, own_log, &file);
+    match &result {
         Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
         Err(error) => {
             tracing::error!(%error, "the configuration was not taken; what ran before goes on running");
         }
     }
     notify(&[NotifyState::Ready]);
+    if let Some(reply) = reply {
+        // Whoever asked may have gone.
+        let _ = reply.send(result.map_err(|error| {
+            format!(
+                "{error}; what ran before goes on running (`portunus check` shows every finding)"
+            )
+        }));
+    }
 }
 
 /// Shows what lies in the certificate files now, if it is not worse than what is shown.

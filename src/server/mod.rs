@@ -2,6 +2,7 @@
 //!
 //! What runs is one value, built whole beside the old one and then published. A reload that fails anywhere changes nothing.
 
+mod answers;
 mod build;
 mod control;
 mod life;
@@ -395,6 +396,7 @@ fn log_files(config: &Config) -> Vec<&Path> {
 fn warn_of_what_needs_a_restart(old: &Config, new: &Config) {
     let (old, new) = (&old.server, &new.server);
     for (key, changed) in [
+        ("server.admin", old.admin != new.admin),
         ("server.threads", old.threads != new.threads),
         ("server.user", old.user != new.user),
         ("server.group", old.group != new.group),

@@ -62,6 +62,12 @@ pub(super) fn drop(server: &config::Server, log_files: &[&Path]) -> Result<(), P
     Ok(())
 }
 
+/// Whom `drop` will make of this process, by their numbers; none where it stays who it is.
+pub(super) fn becomes(server: &config::Server) -> Result<Option<(u32, u32)>, PrivilegeError> {
+    let identity = identity(server)?.filter(|_| Uid::effective().is_root());
+    Ok(identity.map(|identity| (identity.uid.as_raw(), identity.gid.as_raw())))
+}
+
 /// Makes a log file the user's. Only what is plainly a file is: not the device that `/dev/null` is, and nothing that the
 /// owner of the folder put a link in the place of.
 fn hand_over(file: &Path, identity: &Identity) -> nix::Result<()> {

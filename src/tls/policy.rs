@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use crate::certificate::{Certificate, Source};
 use crate::config::{AlpnProtocol, TlsVersion};
@@ -21,6 +22,7 @@ pub struct Policy {
     min_version: TlsVersion,
     protocols: Vec<AlpnProtocol>,
     source: Source,
+    stapling: bool,
     tickets: Arc<dyn ProducesTickets>,
     /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
     /// own alive.
@@ -44,6 +46,7 @@ impl Policy {
         min_version: TlsVersion,
         protocols: &[AlpnProtocol],
         source: Source,
+        stapling: bool,
         old: Option<&Policy>,
     ) -> Result<Self, rustls::Error> {
         let kept = old.filter(|old| old.min_version == min_version && old.protocols == protocols);
@@ -56,6 +59,7 @@ impl Policy {
             min_version,
             protocols: protocols.to_vec(),
             source,
+            stapling,
             tickets,
             configs: Mutex::default(),
         })
@@ -124,7 +128,10 @@ impl Policy {
             // QUIC has no other version (RFC 9001 section 4.2).
             (Over::Quic, _) | (_, TlsVersion::V1_3) => &[&rustls::version::TLS13],
         };
-        let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
+        let resolver = Arc::new(Always {
+            certificate: Arc::clone(certificate),
+            stapling: self.stapling,
+        });
         // aws-lc-rs' own order of groups: X25519MLKEM768 first.
         let mut config = ServerConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
@@ -145,6 +152,22 @@ impl Policy {
         // Tickets resume sessions in both versions; nothing is kept here for a client that does not come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(config)
+    }
+}
+
+/// Shows one certificate, whoever asks, with the staple that it has when it is asked for.
+#[derive(Debug)]
+struct Always {
+    certificate: Arc<Certificate>,
+    stapling: bool,
+}
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(match self.stapling {
+            true => self.certificate.shown(SystemTime::now()),
+            false => Arc::clone(&self.certificate.key),
+        })
     }
 }
 

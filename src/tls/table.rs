@@ -51,6 +51,7 @@ impl TlsTable {
                         tls.min_version,
                         &binding.protocols,
                         source,
+                        tls.ocsp_stapling,
                         old,
                     )?))
                 }

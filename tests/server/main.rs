@@ -10,6 +10,7 @@
 
 mod abuse;
 mod acme;
+mod admin;
 mod basics;
 mod browser;
 mod certificates;

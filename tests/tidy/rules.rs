@@ -3,7 +3,7 @@
 use crate::source::{Source, close_of, head_end, is_word, words};
 
 /// The rooms from the one that knows nobody to the one that nobody knows: a room may import those before it.
-const RANKS: [&str; 15] = [
+const RANKS: &[&str] = &[
     "model",
     "clock",
     "config",
@@ -17,6 +17,7 @@ const RANKS: [&str; 15] = [
     "http",
     "tls",
     "listener",
+    "admin",
     "server",
     "cli",
 ];

@@ -103,19 +103,24 @@ fn a_port_is_the_schemes_own_unless_it_is_named() {
 #[test]
 fn a_binding_overrides_tls() {
     let text = format!(
-        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\n{BINDING}min_version = \"1.2\"\ncertificates = \"own\"\nalt_svc_max_age = \"1m\"\n\
+        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\nocsp_stapling = false\n\
+         {BINDING}min_version = \"1.2\"\ncertificates = \"own\"\nalt_svc_max_age = \"1m\"\nocsp_stapling = true\n\
          [[binding]]\nhostname = \"other.test\"\nsite = \"www\"\n{SITE}{POOL}"
     );
     let bindings = config(&text).bindings;
     let own = BindingTls {
         min_version: TlsVersion::V1_2,
+        acme: false,
         certificate: CertificateSource::Folder("/etc/portunus/own".into()),
         alt_svc_max_age: Duration::from_secs(60),
+        ocsp_stapling: true,
     };
     let all = BindingTls {
         min_version: TlsVersion::V1_3,
+        acme: false,
         certificate: CertificateSource::Folder("/all".into()),
         alt_svc_max_age: Duration::from_secs(3600),
+        ocsp_stapling: false,
     };
     assert_eq!(
         (bindings[0].tls.as_ref(), bindings[1].tls.as_ref()),

@@ -30,7 +30,7 @@ fn policy(
     source: &Source,
     old: Option<&Policy>,
 ) -> Policy {
-    Policy::new(key("a.test"), version, protocols, source.clone(), old).expect("a policy")
+    Policy::new(key("a.test"), version, protocols, source.clone(), true, old).expect("a policy")
 }
 
 /// Whether what `issuer` gives its clients is taken by `other`.

@@ -12,5 +12,5 @@ mod upstream;
 pub use aioquic::{aioquic, aioquic_trusting};
 pub use authority::Authority;
 pub use client::{Tool, raw, tls};
-pub use server::{PATIENCE, Server, Site, folder, through, wait_for};
+pub use server::{PATIENCE, Server, Site, folder, free_port, through, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};

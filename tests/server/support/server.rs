@@ -77,6 +77,12 @@ impl Site {
     }
 }
 
+/// A port that nobody has now, for what cannot say which one the system chose.
+pub fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    socket.local_addr().expect("its address").port()
+}
+
 /// A folder with the layout that servers of these tests have: `config/`, `certs/`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");

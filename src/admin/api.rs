@@ -1,0 +1,74 @@
+//! The paths of the API, and its answers: JSON, in UTF-8, a failure as `{"error": "…"}`.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use super::{Declined, Question};
+
+/// Every path, with its method and what it asks.
+const PATHS: [(&str, Method, Question); 3] = [
+    ("/v1/reload", Method::POST, Question::Reload),
+    ("/v1/stop", Method::POST, Question::Stop { now: false }),
+    ("/v1/stop-now", Method::POST, Question::Stop { now: true }),
+];
+
+/// What a request asks, or the answer to one that asks nothing.
+pub(super) fn question(
+    method: &Method,
+    path: &str,
+) -> Result<Question, Box<Response<Full<Bytes>>>> {
+    let Some((_, asked_with, question)) = PATHS.iter().find(|(known, ..)| *known == path) else {
+        let paths: Vec<_> = PATHS.iter().map(|(path, ..)| *path).collect();
+        let error = json!({ "error": "there is nothing at this path", "paths": paths });
+        return Err(Box::new(respond(StatusCode::NOT_FOUND, &error)));
+    };
+    if method != asked_with {
+        let text = format!("{path} takes {asked_with}");
+        let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &text);
+        let allow = HeaderValue::from_str(asked_with.as_str());
+        if let Ok(allow) = allow {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        return Err(Box::new(response));
+    }
+    Ok(*question)
+}
+
+/// How a question is asked.
+pub(super) fn path(question: Question) -> (Method, &'static str) {
+    let (path, method, _) = PATHS
+        .iter()
+        .find(|(_, _, asked)| *asked == question)
+        .unwrap_or(&PATHS[0]);
+    (method.clone(), path)
+}
+
+/// The response to what was asked.
+pub(super) fn answer(answer: Result<Value, Declined>) -> Response<Full<Bytes>> {
+    match answer {
+        Ok(value) => respond(StatusCode::OK, &value),
+        // The server goes on as it was: a conflict with what it is, not a fault of it.
+        Err(Declined(why)) => error(StatusCode::CONFLICT, &why),
+    }
+}
+
+pub(super) fn error(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
+    let mut response = respond(status, &json!({ "error": why }));
+    if status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer realm=\"portunus\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+fn respond(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{value:#}\n")));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

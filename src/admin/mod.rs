@@ -1,0 +1,60 @@
+//! The admin socket: where `portunus show`, `reload` and `stop` ask a running server. HTTP and JSON, on a thread of its own.
+//!
+//! It knows nothing of the server: what it can be asked is [`Question`], and whoever can answer is a [`Backend`].
+
+mod access;
+mod api;
+mod client;
+mod listen;
+mod socket;
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use serde_json::Value;
+
+pub use client::{Client, ClientError};
+pub use listen::{Admin, start};
+pub use socket::{Bound, SocketError, bind};
+
+/// What the server can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// To take its configuration anew.
+    Reload,
+    /// To stop: once requests in flight are done, or now.
+    Stop {
+        /// At once.
+        now: bool,
+    },
+}
+
+/// Who can answer.
+pub trait Backend: Send + Sync {
+    /// Answers, or says why not.
+    fn answer(&self, question: Question) -> Answer;
+}
+
+/// An answer to come.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Value, Declined>> + Send>>;
+
+/// Why what was asked could not be done, for a person.
+#[derive(Debug)]
+pub struct Declined(pub String);
+
+impl Question {
+    /// Whether answering it changes anything.
+    fn changes(self) -> bool {
+        match self {
+            Self::Reload | Self::Stop { .. } => true,
+        }
+    }
+}
+
+/// Where the token lies that is asked for at a loopback address.
+fn token_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("admin-token")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! `portunus reload` and `stop`: what a running server is asked through its admin socket.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::fail;
+use crate::admin::{Client, ClientError, Question};
+use crate::config;
+
+/// Where the server is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct At {
+    /// The admin socket [default: as the bindings file says]
+    #[arg(long, value_name = "unix:PATH")]
+    admin: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Stop {
+    /// Cut requests in flight, rather than let them finish
+    #[arg(long)]
+    now: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+pub(super) fn reload(config: &Path, at: &At) -> ExitCode {
+    match at
+        .client(config)
+        .and_then(|client| ask(&client, Question::Reload))
+    {
+        Ok(_) => {
+            eprintln!("reloaded");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&format!("not reloaded: {why}")),
+    }
+}
+
+pub(super) fn stop(config: &Path, arguments: &Stop) -> ExitCode {
+    let question = Question::Stop { now: arguments.now };
+    let asked = arguments.at.client(config).and_then(|client| {
+        let asked = client.ask_until_gone(question);
+        asked.map_err(|error: ClientError| error.to_string())
+    });
+    match asked {
+        Ok(_) => {
+            eprintln!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&format!("not stopped: {why}")),
+    }
+}
+
+fn ask(client: &Client, question: Question) -> Result<Value, String> {
+    client.ask(question).map_err(|error| error.to_string())
+}
+
+impl At {
+    /// A bindings file with errors is no reason not to ask a server that runs with what it said before; but where to ask must
+    /// then be said.
+    fn client(&self, file: &Path) -> Result<Client, String> {
+        if let Some(admin) = &self.admin {
+            let path = admin.strip_prefix("unix:").ok_or_else(|| {
+                format!("--admin cannot be {admin:?}; write it as unix:/path.sock")
+            })?;
+            return Ok(Client::at(PathBuf::from(path)));
+        }
+        let loaded = config::load(file);
+        let config = loaded.config.ok_or_else(|| {
+            format!(
+                "{} has errors (`portunus check` shows them); --admin unix:/path.sock asks without it",
+                file.display()
+            )
+        })?;
+        Ok(Client::new(&config.server))
+    }
+}

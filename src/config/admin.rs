@@ -1,0 +1,45 @@
+//! `server.admin`: where an administrator asks.
+
+use std::net::SocketAddr;
+
+use super::wrong::{self, Wrong};
+use super::{Admin, Source, defaults};
+use toml::de::DeValue;
+
+/// `unix:/path.sock`, a loopback address with its port, or `off`.
+pub(super) fn read(value: &DeValue<'_>, source: &Source) -> Result<Admin, Wrong> {
+    parse(wrong::text("admin", value)?, source)
+}
+
+pub(super) fn default(source: &Source) -> Admin {
+    let path = defaults::ADMIN.trim_start_matches("unix:");
+    Admin::Unix(source.resolve(path))
+}
+
+fn parse(text: &str, source: &Source) -> Result<Admin, Wrong> {
+    if text == "off" {
+        return Ok(Admin::Off);
+    }
+    let forms =
+        "write \"unix:/path.sock\", a loopback address as in \"127.0.0.1:9180\", or \"off\"";
+    if let Some(path) = text.strip_prefix("unix:") {
+        if path.is_empty() || path.ends_with('/') {
+            let wrong = Wrong::new("bad-admin", "the admin socket has no name");
+            return Err(wrong.help(forms));
+        }
+        return Ok(Admin::Unix(source.resolve(path)));
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let wrong = Wrong::new("bad-admin", format!("`admin` cannot be {text:?}"));
+        return Err(wrong.help(forms));
+    };
+    // Whoever may ask may stop the server: that is nothing to be offered to a network.
+    if !address.ip().is_loopback() {
+        let message = format!("{} can be reached from other machines", address.ip());
+        let wrong = Wrong::new("bad-admin", message);
+        return Err(wrong.help(
+            "use a loopback address, and ssh (`ssh -L 9180:127.0.0.1:9180 host`) from elsewhere",
+        ));
+    }
+    Ok(Admin::Loopback(address))
+}
