@@ -9,7 +9,9 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use zeroize::Zeroizing;
 
 use super::challenges::{Answering, Challenges};
@@ -97,6 +99,10 @@ impl Errand {
             .map(CertificateIdentifier::into_owned);
         let begun = match replaced {
             Some(old) => match account.new_order(&wanted().replaces(old)).await {
+                // It made the order, and says nothing of what is replaced: without its URL the order is of no use.
+                Err(Error::Other(error)) if error.to_string().starts_with(NOT_REPLACED) => {
+                    account.new_order(&wanted()).await
+                }
                 Err(Error::Unsupported(_)) => account.new_order(&wanted()).await,
                 Err(Error::Api(problem)) if refuses_replacing(problem.r#type.as_deref()) => {
                     account.new_order(&wanted()).await
@@ -322,11 +328,13 @@ fn proof(name: &str, digest: &[u8]) -> Result<ServerConfig, Box<dyn std::error::
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let certificate = params.self_signed(&key)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    // Not through `with_single_cert`, which reads the certificate, and refuses the extension that is the proof.
+    let shown = CertifiedKey::new(vec![certificate.der().clone()], any_supported_type(&key)?);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
     config.alpn_protocols = vec![super::TLS_ALPN.to_vec()];
     // The connection closes after the handshake: there is nothing to resume.
     config.send_tls13_tickets = 0;
@@ -349,6 +357,9 @@ fn kind(kind: &ChallengeType) -> String {
         _ => "another challenge".to_owned(),
     }
 }
+
+/// How instant-acme says that a CA does not repeat what an order replaces (RFC 9773 section 5).
+const NOT_REPLACED: &str = "replaces field mismatch";
 
 /// A CA looks within seconds; some look from several places, and some in turn.
 const VALIDATION: RetryPolicy = RetryPolicy::new()

@@ -56,9 +56,10 @@ struct Name {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Pause {
-    until: Seconds,
-    /// Whether the CA asked for it (Retry-After): then nobody here may cut it short.
-    by_ca: bool,
+    /// Of our own accord; who asks for a certificate may cut it short.
+    backoff: Seconds,
+    /// As the CA asked (Retry-After); nobody here may cut it short.
+    by_ca: Seconds,
 }
 
 /// When a certificate is to be renewed, as its CA suggests (RFC 9773).
@@ -153,15 +154,19 @@ impl Ledger {
         let due = validity.map_or(now, |validity| known.due(validity));
         if known.begun.is_none() && !asked && now < due {
             return match validity {
-                Some(v) if self.ca_pause.until <= now && known.ask_at(v) <= now => Next::AskRenewal,
+                Some(v) if self.ca_pause.until() <= now && known.ask_at(v) <= now => {
+                    Next::AskRenewal
+                }
                 Some(v) => Next::Wait(due.min(known.ask_at(v).max(now + 1)), Why::NotDue),
                 None => Next::Wait(due, Why::NotDue),
             };
         }
         for (pause, why) in [(self.ca_pause, Why::CaAway), (known.pause, Why::Failed)] {
-            if now < pause.until && (pause.by_ca || !asked) {
-                let why = if pause.by_ca { Why::CaAsked } else { why };
-                return Next::Wait(pause.until, why);
+            if now < pause.by_ca && (asked || pause.by_ca >= pause.backoff) {
+                return Next::Wait(pause.by_ca, Why::CaAsked);
+            }
+            if now < pause.backoff && !asked {
+                return Next::Wait(pause.backoff, why);
             }
         }
         if let (Some(_), Some(url)) = (known.begun, &known.order) {
@@ -240,6 +245,17 @@ impl Ledger {
         dice: f64,
     ) {
         self.ca_answered();
+        self.failed(name, why, retry_after, now, dice);
+    }
+
+    fn failed(
+        &mut self,
+        name: &str,
+        why: &str,
+        retry_after: Option<Seconds>,
+        now: Seconds,
+        dice: f64,
+    ) {
         let known = self.names.entry(name.to_owned()).or_default();
         known.begun = None;
         known.order = None;
@@ -268,7 +284,7 @@ impl Ledger {
         }
         // An order is good for days (RFC 8555 section 7.1.3); one that comes to nothing for a day is given up.
         if known.begun.is_some_and(|begun| begun + DAY < now) {
-            self.refused(name, why, retry_after, now, dice);
+            self.failed(name, why, retry_after, now, dice);
         }
         self.ca_troubled(retry_after, now, dice);
     }
@@ -320,32 +336,31 @@ impl Ledger {
             .map(|(name, _)| name.clone())
             .collect();
         for name in lost {
-            self.refused(&name, "the server ended while it ordered", None, now, 0.0);
+            self.failed(&name, "the server ended while it ordered", None, now, 0.0);
         }
     }
 
     /// Why the last order for a name failed, and until when the next waits.
     pub fn trouble(&self, name: &str) -> Option<(&str, Seconds)> {
         let known = self.names.get(name)?;
-        let until = known.pause.until.max(self.ca_pause.until);
+        let until = known.pause.until().max(self.ca_pause.until());
         Some((known.why.as_deref()?, until))
     }
 
-    /// Whether the CA refused what was asked of it last, though it could be reached.
+    /// The CA does its work again; what it asked for holds.
     fn ca_answered(&mut self) {
         self.ca_failed = 0;
-        self.ca_pause = Pause::default();
+        self.ca_pause.backoff = 0;
     }
 
     fn ca_troubled(&mut self, retry_after: Option<Seconds>, now: Seconds, dice: f64) {
-        let backoff = jittered(backoff(1, 2, self.ca_failed, HOUR), dice);
+        let wait = jittered(backoff(1, 2, self.ca_failed, HOUR), dice);
+        let pause = Pause::new(now, wait, retry_after);
+        self.ca_pause.by_ca = self.ca_pause.by_ca.max(pause.by_ca);
         // Several orders meet the same trouble at once: it is one, and not a step each.
-        if self.ca_pause.until <= now {
+        if self.ca_pause.backoff <= now {
+            self.ca_pause.backoff = pause.backoff;
             self.ca_failed = self.ca_failed.saturating_add(1);
-        }
-        let pause = Pause::new(now, backoff, retry_after);
-        if pause.until > self.ca_pause.until {
-            self.ca_pause = pause;
         }
     }
 }
@@ -395,15 +410,15 @@ impl Name {
 
 impl Pause {
     fn new(now: Seconds, backoff: Seconds, retry_after: Option<Seconds>) -> Self {
-        // A CA that names a year is not believed; Let's Encrypt's longest limit is a week.
-        let asked = retry_after.map(|until| until.min(now + WEEK));
-        match asked {
-            Some(until) if until >= now + backoff => Self { until, by_ca: true },
-            _ => Self {
-                until: now + backoff,
-                by_ca: false,
-            },
+        Self {
+            backoff: now + backoff,
+            // A CA that names a year is not believed; Let's Encrypt's longest limit is a week.
+            by_ca: retry_after.map_or(0, |until| until.min(now + WEEK)),
         }
+    }
+
+    fn until(self) -> Seconds {
+        self.backoff.max(self.by_ca)
     }
 }
 

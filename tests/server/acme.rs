@@ -1,23 +1,30 @@
 //! Certificates that are ordered from a CA, which is Pebble: issued, renewed, refused, resumed.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Output};
+mod challenges;
+mod renewal;
+mod trouble;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
 
 use crate::support::pebble::{Pebble, Settings, free_ports};
-use crate::support::{Server, folder, wait_for};
+use crate::support::{Server, folder};
 
-/// A server with an http binding and https bindings of these names, whose certificates are ordered.
+/// A server with an http binding for another name, and https bindings whose certificates are ordered; what it must not forget
+/// outlives it.
 struct Shop {
     http: u16,
     https: u16,
+    kept: TempDir,
 }
 
 impl Shop {
     fn new() -> Self {
         let [http, https] = free_ports();
-        Self { http, https }
+        let kept = tempfile::tempdir().expect("a temporary folder");
+        Self { http, https, kept }
     }
 
     fn pebble(&self) -> Pebble {
@@ -26,6 +33,10 @@ impl Shop {
 
     fn settings(&self) -> Settings {
         Settings::new(self.http, self.https)
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.kept.path().join("state")
     }
 
     fn config(&self, acme: &str, names: &[&str]) -> String {
@@ -39,59 +50,71 @@ impl Shop {
             })
             .collect();
         format!(
-            "{acme}\n[[binding]]\nprotocol = \"http\"\nip = \"127.0.0.1\"\nport = {}\nhostname = \"other.test\"\nsite = \"main\"\n\
+            "[server]\nstate_dir = {:?}\nadmin = \"off\"\n{acme}\n\
+             [[binding]]\nprotocol = \"http\"\nip = \"127.0.0.1\"\nport = {}\nhostname = \"other.test\"\nsite = \"main\"\n\
              {bindings}\n[[site]]\nname = \"main\"\nhttps_redirect = true\n[[site.route]]\npool = \"main\"\n\
              [[pool]]\nname = \"main\"\nhandler = {{ type = \"respond\", body = \"hello\" }}\n",
+            self.state_dir(),
             self.http
         )
     }
 
+    fn start(&self, acme: &str, names: &[&str]) -> Server {
+        Server::start_in(folder(), &self.config(acme, names), |_| {})
+    }
+
     /// Asks over https for a name, trusting what is in `root` alone.
     fn ask(&self, name: &str, root: &Path) -> Output {
-        Command::new("curl")
-            .args(["-sS", "--noproxy", "*", "--cacert"])
-            .arg(root)
+        self.curl(name, |curl| curl.arg("--cacert").arg(root))
+    }
+
+    fn curl(&self, name: &str, change: impl FnOnce(&mut Command) -> &mut Command) -> Output {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--noproxy", "*"]);
+        change(&mut curl)
             .args(["--resolve", &format!("{name}:{}:127.0.0.1", self.https)])
             .arg(format!("https://{name}:{}/", self.https))
             .output()
             .expect("curl")
     }
+
+    /// `portunus cert renew`: how it ended, and what it said.
+    fn renew(&self, server: &Server, arguments: &[&str]) -> (bool, String) {
+        let out = Command::new(env!("CARGO_BIN_EXE_portunus"))
+            .arg("-c")
+            .arg(server.path().join("config/bindings.toml"))
+            .args(["cert", "renew"])
+            .args(arguments)
+            .env_remove("PORTUNUS_LOG")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the portunus binary");
+        let said = [out.stdout, out.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (out.status.success(), said)
+    }
 }
 
 fn body(out: &Output) -> String {
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{errors}");
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-const ISSUED: &str = "a certificate was issued";
-
-#[test]
-fn a_certificate_is_issued_by_http_01_and_served_without_a_reload() {
-    let shop = Shop::new();
-    let pebble = shop.pebble();
-    let config = shop.config(&pebble.acme("challenge = \"http-01\""), &["www.a.test"]);
-    let mut server = Server::start_in(folder(), &config, |_| {});
+/// Waits until a certificate is issued and shown; what its clients trust.
+fn wait_issued(server: &mut Server, pebble: &Pebble) -> PathBuf {
     server.wait_line(ISSUED).expect("a certificate");
-    server.wait_line("certificates taken").expect("it is shown");
+    server.wait_line(SHOWN).expect("it is shown");
+    root_of(server, pebble)
+}
+
+/// What clients of a server with certificates of this Pebble trust.
+fn root_of(server: &Server, pebble: &Pebble) -> PathBuf {
     let root = server.path().join("root.pem");
     pebble.write_root(&root);
-    assert_eq!(body(&shop.ask("www.a.test", &root)), "hello");
-
-    let state = pebble.state(server.path());
-    let mode = |file: &str| {
-        let about = fs::metadata(state.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-        about.permissions().mode() & 0o777
-    };
-    for folder in ["", "orders", "certificates", "renew"] {
-        assert_eq!(mode(folder), 0o700, "{folder}");
-    }
-    for file in ["account.json", "ledger.json", "certificates/www.a.test.pem"] {
-        assert_eq!(mode(file), 0o600, "{file}");
-    }
-    assert!(!state.join("orders/www.a.test.key").exists());
-    assert!(!server.log().contains("PRIVATE KEY"));
+    root
 }
+
+const ISSUED: &str = "a certificate was issued";
+const SHOWN: &str = "certificates taken";
+const REFUSED: &str = "no certificate could be had";

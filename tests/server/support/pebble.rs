@@ -147,9 +147,9 @@ impl Pebble {
         format!("https://127.0.0.1:{}/dir", self.port)
     }
 
-    /// Where a server whose folder this is keeps what is this CA's.
-    pub fn state(&self, server: &Path) -> PathBuf {
-        server.join(format!("state/acme/127.0.0.1_{}_dir", self.port))
+    /// Where a server with this state folder keeps what is this CA's.
+    pub fn state(&self, state_dir: &Path) -> PathBuf {
+        state_dir.join(format!("acme/127.0.0.1_{}_dir", self.port))
     }
 
     /// Writes the root that its certificates are issued under, for clients to trust.

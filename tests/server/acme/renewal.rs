@@ -1,0 +1,86 @@
+//! Renewal: when the CA says so, when somebody asks for it, and under load.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::{SHOWN, Shop, body, wait_issued};
+
+#[test]
+fn a_renewal_under_load_fails_no_request() {
+    let shop = Shop::new();
+    let pebble = shop.pebble();
+    let mut server = shop.start(&pebble.acme("challenge = \"tls-alpn-01\""), &["www.a.test"]);
+    let root = wait_issued(&mut server, &pebble);
+    let leaf = || {
+        std::fs::read(
+            pebble
+                .state(&shop.state_dir())
+                .join("certificates/www.a.test.pem"),
+        )
+    };
+    let before = leaf().expect("a certificate");
+    let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(body(&shop.ask("www.a.test", &root)), "hello");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..3 {
+            let (done, said) = shop.renew(&server, &["www.a.test"]);
+            assert!(done && said.contains("was issued"), "{said}");
+            server.wait_line(SHOWN).expect("it is shown");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_ne!(leaf().expect("a certificate"), before);
+    assert!(asked.load(Ordering::Relaxed) > 10);
+    assert!(server.errors().is_empty(), "{:?}", server.errors());
+}
+
+#[test]
+fn a_rehearsal_puts_nothing_in_service() {
+    let shop = Shop::new();
+    let pebble = shop.pebble();
+    let other = shop.pebble();
+    let staging = format!(
+        "challenge = \"http-01\"\nstaging = \"{}\"",
+        other.directory()
+    );
+    let mut server = shop.start(&pebble.acme(&staging), &["www.a.test"]);
+    let root = wait_issued(&mut server, &pebble);
+    // The other Pebble's own https is of another CA than the one that is trusted.
+    let (done, said) = shop.renew(&server, &["www.a.test", "--staging"]);
+    assert!(!done && said.contains("invalid peer certificate"), "{said}");
+
+    let staging = format!(
+        "challenge = \"http-01\"\nstaging = \"{}\"",
+        pebble.directory()
+    );
+    let config = shop.config(&pebble.acme(&staging), &["www.a.test"]);
+    assert!(server.reload(&config).contains("reloaded"));
+    let file = pebble
+        .state(&shop.state_dir())
+        .join("certificates/www.a.test.pem");
+    let before = std::fs::read(&file).expect("a certificate");
+    let (done, said) = shop.renew(&server, &["www.a.test", "--staging"]);
+    assert!(done && said.contains("it was thrown away"), "{said}");
+    assert_eq!(std::fs::read(&file).expect("a certificate"), before);
+    assert_eq!(body(&shop.ask("www.a.test", &root)), "hello");
+
+    let config = shop.config(&pebble.acme("challenge = \"http-01\""), &["www.a.test"]);
+    assert!(server.reload(&config).contains("reloaded"));
+    let (done, said) = shop.renew(&server, &["www.a.test", "--staging"]);
+    assert!(!done && said.contains("set `staging` in [acme]"), "{said}");
+    let (done, said) = shop.renew(&server, &["b.test"]);
+    assert!(!done && said.contains("there are www.a.test"), "{said}");
+    server.signal("TERM");
+    server.wait_exit();
+    let (done, said) = shop.renew(&server, &["www.a.test"]);
+    assert!(
+        !done && said.contains("no server runs that orders certificates"),
+        "{said}"
+    );
+}
