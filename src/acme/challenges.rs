@@ -20,10 +20,13 @@ pub struct Challenges {
 #[derive(Debug, Default)]
 struct Pending {
     /// By name: each token with what is answered to it. An order has one; there are two while a staging order runs.
-    http: HashMap<Box<str>, Vec<(Box<str>, Arc<str>)>>,
+    http: HashMap<Box<str>, Vec<Token>>,
     /// By name; the last one stands.
     tls: HashMap<Box<str>, Arc<ServerConfig>>,
 }
+
+/// A token, and what is answered to it.
+type Token = (Box<str>, Arc<str>);
 
 /// An answer that is given as long as this lives.
 #[derive(Debug)]

@@ -1,14 +1,102 @@
 //! `[acme]`: the certificate authority that certificates are ordered from (RFC 8555).
 
-use std::ops::Range;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{Raw, RawBinding};
 use super::reader::{At, Reader, Table};
 use super::wrong::{self, Wrong};
-use super::{Acme, AcmeChallenge, AcmeKey, ExternalAccount, Server, defaults, keys};
+use super::{Server, defaults, keys};
 use crate::model::{HostPattern, Scheme};
+
+/// `[acme]`: where certificates are ordered (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// The URL of the CA's directory.
+    pub directory: String,
+    /// The URL of a directory to try things out with.
+    pub staging: Option<String>,
+    /// Contacts of the account, as URIs.
+    pub contact: Vec<String>,
+    /// An account that the CA knows already (RFC 8555 section 7.3.4).
+    pub eab: Option<ExternalAccount>,
+    /// Which of the CA's kinds of certificate.
+    pub profile: Option<String>,
+    /// The kind of a certificate's key.
+    pub key_type: AcmeKey,
+    /// How it is shown that a name is ours.
+    pub challenge: AcmeChallenge,
+    /// The command that sets TXT records, and its first arguments.
+    pub dns_hook: Vec<String>,
+    /// How long a TXT record takes to reach the CA's resolvers.
+    pub dns_wait: Duration,
+    /// Roots to trust for the directory itself, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Where everything of this CA is kept.
+    pub folder: PathBuf,
+}
+
+impl Acme {
+    /// The folder of the certificates in service.
+    pub fn certificates(&self) -> PathBuf {
+        self.folder.join("certificates")
+    }
+
+    /// The same orders at the directory to try things out with; none where none is known.
+    pub fn to_staging(&self) -> Option<Self> {
+        let directory = self.staging.clone()?;
+        let name = self.folder.file_name()?.to_string_lossy().into_owned();
+        Some(Self {
+            // Apart even where the two directories are one: nothing of a rehearsal may end up in service.
+            folder: self.folder.with_file_name(format!("staging-of-{name}")),
+            directory,
+            ..self.clone()
+        })
+    }
+}
+
+/// An account that the CA knows already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// What the CA calls it.
+    pub key_id: String,
+    /// The file of the HMAC key, in base64url.
+    pub key_file: PathBuf,
+}
+
+/// The kind of a certificate's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeKey {
+    /// ECDSA, P-256
+    P256,
+    /// ECDSA, P-384
+    P384,
+    /// RSA, 2048 bits
+    Rsa2048,
+}
+
+/// How it is shown that a name is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// A file on port 80 (RFC 8555 section 8.3).
+    Http01,
+    /// A certificate on port 443 (RFC 8737).
+    TlsAlpn01,
+    /// A TXT record (RFC 8555 section 8.4).
+    Dns01,
+}
+
+/// As RFC 8555 and RFC 8737 name it.
+impl fmt::Display for AcmeChallenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Dns01 => "dns-01",
+        })
+    }
+}
 
 /// What `certificate` says where certificates are ordered.
 pub(super) const ACME: &str = "acme";
@@ -141,6 +229,9 @@ fn hook(table: &Table<'_>) -> Vec<String> {
 
 /// Settles `[acme]` with what the bindings want of it.
 pub(super) fn check(raw: &Raw<'_>, reader: &Reader<'_>) -> Option<Acme> {
+    for name in raw.certificates.iter().filter_map(|c| c.name.as_ref()) {
+        refuse_name(name, reader);
+    }
     let users: Vec<_> = raw.bindings.iter().filter(|b| uses_acme(b)).collect();
     let Some(acme) = &raw.acme else {
         if let Some(first) = users.first().and_then(|b| b.certificate.as_ref()) {
@@ -165,10 +256,7 @@ pub(super) fn check(raw: &Raw<'_>, reader: &Reader<'_>) -> Option<Acme> {
         .challenge
         .as_ref()
         .map_or_else(|| fitting(acme, raw), |at| at.value);
-    if challenge == AcmeChallenge::Dns01
-        && acme.dns_hook.is_empty()
-        && acme.table.value("dns_hook").is_none()
-    {
+    if challenge == AcmeChallenge::Dns01 && acme.dns_hook.is_empty() {
         let span = acme
             .challenge
             .as_ref()
@@ -180,6 +268,15 @@ pub(super) fn check(raw: &Raw<'_>, reader: &Reader<'_>) -> Option<Acme> {
         );
         reader.report(found.help(
             "write `dns_hook = [\"/etc/portunus/dns-hook\"]`; docs/acme.md says how it is called",
+        ));
+    }
+    let any_http = raw.bindings.iter().any(|b| b.scheme == Scheme::Http);
+    if challenge == AcmeChallenge::Http01 && !any_http && reader.is_whole() {
+        let span = (acme.challenge.as_ref()).map_or(&acme.table.span, |at| &at.span);
+        let message = "http-01 is asked on port 80, and no binding is http";
+        let found = reader.warning("acme-no-http", span, message);
+        reader.report(found.help(
+            "add a binding with `protocol = \"http\"` and `hostname = \"*\"`, or write `challenge = \"tls-alpn-01\"`",
         ));
     }
     for binding in &users {
@@ -251,7 +348,7 @@ fn check_name(binding: &RawBinding<'_>, challenge: AcmeChallenge, reader: &Reade
         HostPattern::Wildcard(parent) => refuse(
             "acme-wildcard",
             format!(
-                "a certificate for *.{parent} can be had by dns-01 alone (RFC 8555 section 7.1.3), and `challenge` is another"
+                "a certificate for *.{parent} can be had by dns-01 alone, and `challenge` is another"
             ),
             "write `challenge = \"dns-01\"` and a `dns_hook` in [acme], or a binding for each name",
         ),
@@ -280,11 +377,11 @@ pub(super) fn folder(server: &Server, directory: &str) -> PathBuf {
 }
 
 /// `[[certificate]]` may not take the word.
-pub(super) fn refuse_name(name: &str, span: &Range<usize>, reader: &Reader<'_>) {
-    if name == ACME {
+fn refuse_name(name: &At<&str>, reader: &Reader<'_>) {
+    if name.value == ACME {
         let message =
             "no certificate may have the name \"acme\", which stands for those that are ordered";
-        let found = reader.error("reserved-name", span, message);
+        let found = reader.error("reserved-name", &name.span, message);
         reader.report(found.help("give it another name"));
     }
 }

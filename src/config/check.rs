@@ -38,9 +38,6 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         .iter()
         .map(|b| binding(b, &raw, &mut sites, &mut certificates))
         .collect();
-    for name in raw.certificates.iter().filter_map(|c| c.name.as_ref()) {
-        acme::refuse_name(name.value, &name.span, reader);
-    }
     let acme = acme::check(&raw, reader);
     let checked_sites: Vec<_> = raw
         .sites

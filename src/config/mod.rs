@@ -33,6 +33,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::model::{HostPattern, Scheme};
 
+pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
@@ -209,94 +210,6 @@ pub struct NamedCertificate {
     pub key: PathBuf,
     /// Where it was written.
     pub place: Place,
-}
-
-/// `[acme]`: where certificates are ordered (RFC 8555).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acme {
-    /// The URL of the CA's directory.
-    pub directory: String,
-    /// The URL of a directory to try things out with.
-    pub staging: Option<String>,
-    /// Contacts of the account, as URIs.
-    pub contact: Vec<String>,
-    /// An account that the CA knows already (RFC 8555 section 7.3.4).
-    pub eab: Option<ExternalAccount>,
-    /// Which of the CA's kinds of certificate.
-    pub profile: Option<String>,
-    /// The kind of a certificate's key.
-    pub key_type: AcmeKey,
-    /// How it is shown that a name is ours.
-    pub challenge: AcmeChallenge,
-    /// The command that sets TXT records, and its first arguments.
-    pub dns_hook: Vec<String>,
-    /// How long a TXT record takes to reach the CA's resolvers.
-    pub dns_wait: Duration,
-    /// Roots to trust for the directory itself, instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// Where everything of this CA is kept.
-    pub folder: PathBuf,
-}
-
-impl Acme {
-    /// The folder of the certificates in service.
-    pub fn certificates(&self) -> PathBuf {
-        self.folder.join("certificates")
-    }
-
-    /// The same orders at the directory to try things out with; none where none is known.
-    pub fn to_staging(&self) -> Option<Self> {
-        let directory = self.staging.clone()?;
-        let name = self.folder.file_name()?.to_string_lossy().into_owned();
-        Some(Self {
-            // Apart even where the two directories are one: nothing of a rehearsal may end up in service.
-            folder: self.folder.with_file_name(format!("staging-of-{name}")),
-            directory,
-            ..self.clone()
-        })
-    }
-}
-
-/// An account that the CA knows already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExternalAccount {
-    /// What the CA calls it.
-    pub key_id: String,
-    /// The file of the HMAC key, in base64url.
-    pub key_file: PathBuf,
-}
-
-/// The kind of a certificate's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcmeKey {
-    /// ECDSA, P-256
-    P256,
-    /// ECDSA, P-384
-    P384,
-    /// RSA, 2048 bits
-    Rsa2048,
-}
-
-/// How it is shown that a name is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcmeChallenge {
-    /// A file on port 80 (RFC 8555 section 8.3).
-    Http01,
-    /// A certificate on port 443 (RFC 8737).
-    TlsAlpn01,
-    /// A TXT record (RFC 8555 section 8.4).
-    Dns01,
-}
-
-/// As RFC 8555 and RFC 8737 name it.
-impl std::fmt::Display for AcmeChallenge {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Http01 => "http-01",
-            Self::TlsAlpn01 => "tls-alpn-01",
-            Self::Dns01 => "dns-01",
-        })
-    }
 }
 
 /// `[[binding]]`

@@ -64,23 +64,12 @@ impl<'a> Handshake<'a> {
     }
 
     /// Makes the handshake. One that fails is told to the error log, and is none.
-    pub async fn run(&mut self, mut stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
-        let accepted = match self.read_hello(&mut stream).await {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => return None,
-            Err(ended) => {
-                self.end(stream, &ended).await;
-                return None;
-            }
-        };
+    pub async fn run(&mut self, stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
+        let (accepted, stream) = self.begin(stream).await?;
         let hello = accepted.client_hello();
         let sni = hello
             .server_name()
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
-        if let Some(proof) = self.proof(&hello, sni.as_deref()) {
-            self.prove(accepted, stream, proof).await;
-            return None;
-        }
         let without_alpn = hello.alpn().is_none();
         let table = self.table;
         let chosen = match table.choose(self.local, sni.as_deref()) {
@@ -137,9 +126,25 @@ impl<'a> Handshake<'a> {
         }
     }
 
+    /// Reads the ClientHello; none where nothing comes of it, and where it is a CA's that has been shown what it looks for.
+    async fn begin(&mut self, mut stream: TcpStream) -> Option<(Accepted, TcpStream)> {
+        let accepted = match self.read_hello(&mut stream).await {
+            Ok(accepted) => accepted?,
+            Err(ended) => {
+                self.end(stream, &ended).await;
+                return None;
+            }
+        };
+        if let Some(proof) = self.proof(&accepted.client_hello()) {
+            self.prove(accepted, stream, proof).await;
+            return None;
+        }
+        Some((accepted, stream))
+    }
+
     /// What is shown to a CA that looks whether a name is ours: it offers this one protocol and no other (RFC 8737 section 3).
     /// Nobody is answered so for a name without an order.
-    fn proof(&self, hello: &ClientHello<'_>, sni: Option<&str>) -> Option<Arc<ServerConfig>> {
+    fn proof(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         if !self.challenges.any() {
             return None;
         }
@@ -147,7 +152,8 @@ impl<'a> Handshake<'a> {
         if offered.next() != Some(acme::TLS_ALPN) || offered.next().is_some() {
             return None;
         }
-        self.challenges.tls(sni?)
+        self.challenges
+            .tls(&hello.server_name()?.to_ascii_lowercase())
     }
 
     /// Shows it, and closes: there is nothing to be said on such a connection.

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Authority, wait_for};
@@ -182,16 +182,6 @@ impl Pebble {
     /// The URL of its DNS' API.
     pub fn dns_api(&self) -> String {
         format!("http://127.0.0.1:{}", self.dns_management)
-    }
-
-    /// Tells its DNS something.
-    pub fn tell_dns(&self, what: &str, told: &Value) {
-        let status = Command::new("curl")
-            .args(["-sS", "--fail", "-d", &told.to_string()])
-            .arg(format!("{}/{what}", self.dns_api()))
-            .status()
-            .expect("curl");
-        assert!(status.success());
     }
 }
 
