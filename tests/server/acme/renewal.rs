@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::{SHOWN, Shop, body, wait_issued};
+use super::{ISSUED, SHOWN, Shop, body, wait_issued};
+use crate::support::wait_for;
 
 #[test]
 fn a_renewal_under_load_fails_no_request() {
@@ -83,4 +84,27 @@ fn a_rehearsal_puts_nothing_in_service() {
         !done && said.contains("no server runs that orders certificates"),
         "{said}"
     );
+}
+
+#[test]
+fn the_ca_says_when_a_certificate_is_renewed_and_is_told_what_it_replaces() {
+    let shop = Shop::new();
+    let mut pebble = shop.pebble();
+    pebble.tell_renewals();
+    let mut server = shop.start(&pebble.acme("challenge = \"http-01\""), &["www.a.test"]);
+    server.wait_line(ISSUED).expect("a certificate");
+    server.wait_line(ISSUED).expect("another, at once");
+    // The second is to be renewed in a month.
+    let told = wait_for("the CA to be asked of both", || {
+        let told = pebble.renewals();
+        (told.iter().filter(|line| line.starts_with("asked")).count() == 2).then_some(told)
+    });
+    let first = told[0].strip_prefix("asked ").expect("the first");
+    assert_eq!(told[1], format!("replaces {first}"));
+    assert!(!told[2].contains(first), "{told:?}");
+    // Whatever the scheduler did, it would do within its next look.
+    let (done, said) = shop.renew(&server, &["www.a.test"]);
+    assert!(done, "{said}");
+    assert_eq!(pebble.orders(), 3);
+    assert!(!server.log().contains("no certificate could be had"));
 }

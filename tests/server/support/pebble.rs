@@ -16,6 +16,8 @@ pub struct Pebble {
     settings: Settings,
     folder: TempDir,
     pebble: Option<Child>,
+    /// Whoever tells when certificates are to be renewed, and on which port.
+    front: Option<(Child, u16)>,
     dns: Child,
     port: u16,
     management: u16,
@@ -93,6 +95,7 @@ impl Pebble {
             settings,
             folder,
             pebble: None,
+            front: None,
             dns: child,
             port,
             management,
@@ -125,6 +128,29 @@ impl Pebble {
         wait_connect(self.management);
     }
 
+    /// Puts in front of it whoever tells when certificates are to be renewed (`ari_front.py`).
+    pub fn tell_renewals(&mut self) {
+        let [port] = free_ports();
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/server/support/ari_front.py"
+        );
+        let child = Command::new("python3")
+            .args([script, &port.to_string(), &self.port.to_string()])
+            .args(["own.pem", "own.key", "renewals"])
+            .current_dir(self.folder.path())
+            .spawn()
+            .expect("python3");
+        self.front = Some((child, port));
+        wait_connect(port);
+    }
+
+    /// What it was asked of renewals, and what orders said that they replace.
+    pub fn renewals(&self) -> Vec<String> {
+        let notes = fs::read_to_string(self.folder.path().join("renewals")).unwrap_or_default();
+        notes.lines().map(str::to_owned).collect()
+    }
+
     /// Ends the CA; its DNS stays.
     pub fn end(&mut self) {
         if let Some(mut child) = self.pebble.take() {
@@ -144,7 +170,8 @@ impl Pebble {
 
     /// The URL of its directory.
     pub fn directory(&self) -> String {
-        format!("https://127.0.0.1:{}/dir", self.port)
+        let port = self.front.as_ref().map_or(self.port, |(_, port)| *port);
+        format!("https://127.0.0.1:{port}/dir")
     }
 
     /// Where a server with this state folder keeps what is this CA's.
@@ -188,6 +215,10 @@ impl Pebble {
 impl Drop for Pebble {
     fn drop(&mut self) {
         self.end();
+        if let Some((front, _)) = &mut self.front {
+            let _ = front.kill();
+            let _ = front.wait();
+        }
         let _ = self.dns.kill();
         let _ = self.dns.wait();
         if std::thread::panicking() {
