@@ -29,8 +29,6 @@ pub(super) struct Errand {
     pub(super) challenges: Arc<Challenges>,
     /// The name, `*.parent` for a wildcard.
     pub(super) name: String,
-    /// The order that was begun before, if one was.
-    pub(super) resume: Option<String>,
     /// The certificate in service, which the new one replaces.
     pub(super) replaces: Option<CertificateDer<'static>>,
 }
@@ -44,18 +42,19 @@ enum Standing {
 }
 
 impl Errand {
-    /// Runs the errand: chain and key, as PEM.
+    /// Runs the errand: chain and key, as PEM. What the ledger has of an order of before is gone on with.
     pub(super) async fn run(&self) -> Result<Zeroizing<String>, Fault> {
-        let retry_after = RetryAfter::default();
-        let outcome = self.with_account(&retry_after).await;
-        outcome.map_err(|fault| fault.losing_account(&self.office.store))
-    }
-
-    async fn with_account(&self, retry_after: &RetryAfter) -> Result<Zeroizing<String>, Fault> {
-        let account = self.office.account(retry_after).await?;
-        let mut order = self.open(&account, retry_after).await?;
+        let mut tries = 0;
+        // What stands, stands until the end: the CA may look while a step is tried again.
         let mut standing = Vec::new();
-        let outcome = self.through(&mut order, &mut standing, retry_after).await;
+        let outcome = loop {
+            let retry_after = RetryAfter::default();
+            match self.with_account(&mut standing, &retry_after).await {
+                // The client has tried three times itself. Every step that was made stays made.
+                Err(fault) if fault.blame == Blame::Nonce && tries < NONCE_TRIES => tries += 1,
+                outcome => break outcome,
+            }
+        };
         for left in standing {
             if let Standing::Record(name, value) = left
                 && let Err(fault) =
@@ -64,13 +63,23 @@ impl Errand {
                 tracing::warn!(name, why = fault.text, "a TXT record is left behind");
             }
         }
-        outcome
+        outcome.map_err(|fault| fault.losing_account(&self.office.store))
+    }
+
+    async fn with_account(
+        &self,
+        standing: &mut Vec<Standing>,
+        retry_after: &RetryAfter,
+    ) -> Result<Zeroizing<String>, Fault> {
+        let account = self.office.account(retry_after).await?;
+        let mut order = self.open(&account, retry_after).await?;
+        self.through(&mut order, standing, retry_after).await
     }
 
     /// The order that was begun before, or a new one.
     async fn open(&self, account: &Account, retry_after: &RetryAfter) -> Result<Order, Fault> {
-        if let Some(url) = &self.resume {
-            return account.order(url.clone()).await.map_err(|error| {
+        if let Some(url) = self.office.look(|ledger| ledger.order(&self.name)) {
+            return account.order(url).await.map_err(|error| {
                 let fault = retry_after.fault(&error);
                 match (fault.blame, &error) {
                     // It is another's, or none: RFC 8555 has no problem of its own for that.
@@ -112,6 +121,8 @@ impl Errand {
             None => account.new_order(&wanted()).await,
         };
         let order = begun.map_err(fault)?;
+        // What an order of before has left; this one has a key of its own.
+        let _ = std::fs::remove_file(self.office.store.order_key(&self.name));
         let noted = self
             .office
             .note(|ledger| ledger.ordered(&self.name, order.url()));
@@ -273,8 +284,7 @@ impl Errand {
     /// The key of this order: made once, and kept until the order ends, since the certificate belongs to it.
     async fn key(&self) -> Result<KeyPair, Fault> {
         let file = self.office.store.order_key(&self.name);
-        if self.resume.is_some()
-            && let Ok(Some(pem)) = store::read(&file)
+        if let Ok(Some(pem)) = store::read(&file)
             && let Ok(key) = KeyPair::from_pem(&Zeroizing::new(pem))
         {
             return Ok(key);
@@ -357,6 +367,9 @@ fn kind(kind: &ChallengeType) -> String {
         _ => "another challenge".to_owned(),
     }
 }
+
+/// A CA that refuses every second nonce is gone through with this.
+const NONCE_TRIES: u32 = 5;
 
 /// How instant-acme says that a CA does not repeat what an order replaces (RFC 9773 section 5).
 const NOT_REPLACED: &str = "replaces field mismatch";

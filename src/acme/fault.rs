@@ -23,8 +23,12 @@ pub(super) struct Fault {
 pub(super) enum Blame {
     /// The CA cannot be reached or cannot do its work: the same again, later.
     CaAway,
-    /// Refused, or failed here: another order, later.
+    /// Refused: another order, later.
     Refused,
+    /// Failed here, by what is configured or what a file or command does: another try, later.
+    Ours,
+    /// One of the CA's nonces was refused again and again, as busy CAs do: the same at once.
+    Nonce,
     /// The CA does not know the order.
     OrderLost,
     /// The CA does not know the account.
@@ -35,7 +39,7 @@ impl Fault {
     /// Something that failed on this side.
     pub(super) fn ours(text: impl Into<String>) -> Self {
         Self {
-            blame: Blame::Refused,
+            blame: Blame::Ours,
             text: text.into(),
             retry_after: None,
         }
@@ -55,7 +59,7 @@ impl Fault {
                 "the CA did not come to an end with the order in time".to_owned(),
             ),
             Error::Unsupported(_) | Error::Crypto | Error::KeyRejected => {
-                (Blame::Refused, error.to_string())
+                (Blame::Ours, error.to_string())
             }
             other => (Blame::CaAway, other.to_string()),
         };
@@ -70,7 +74,8 @@ impl Fault {
 fn blame_of(problem: &Problem) -> Blame {
     let kind = kind(problem.r#type.as_deref());
     match kind {
-        "badNonce" | "serverInternal" => Blame::CaAway,
+        "badNonce" => Blame::Nonce,
+        "serverInternal" => Blame::CaAway,
         "accountDoesNotExist" => Blame::AccountLost,
         _ if kind != "rateLimited" && problem.status.is_some_and(|status| status >= 500) => {
             Blame::CaAway
@@ -202,7 +207,7 @@ mod tests {
                 r#"{{"type":"urn:ietf:params:acme:error:{kind}","status":{status}}}"#
             ))
         };
-        assert_eq!(of("badNonce", 400), Blame::CaAway);
+        assert_eq!(of("badNonce", 400), Blame::Nonce);
         assert_eq!(of("serverInternal", 500), Blame::CaAway);
         assert_eq!(blame(r#"{"status":503}"#), Blame::CaAway);
         assert_eq!(of("rateLimited", 429), Blame::Refused);

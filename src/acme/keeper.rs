@@ -243,8 +243,8 @@ impl Keeper {
             // What is rehearsed has no certificate in service, and is due because it is asked for.
             let validity = self.validity.get(&job.0).copied().filter(|_| !job.1);
             match office.look(|ledger| ledger.next(&job.0, validity, asked, running, now())) {
-                Next::Order => self.begin(job, &office, None),
-                Next::Resume(url) => self.begin(job, &office, Some(url)),
+                Next::Order => self.begin(job, &office, false),
+                Next::Resume => self.begin(job, &office, true),
                 Next::AskRenewal => self.ask_renewal(job, &office),
                 Next::Wait(_, Why::UnderWay) => {}
                 Next::Wait(until, why) if asked => {
@@ -256,11 +256,9 @@ impl Keeper {
         }
     }
 
-    fn begin(&mut self, job: Job, office: &Arc<Office>, resume: Option<String>) {
+    fn begin(&mut self, job: Job, office: &Arc<Office>, resumed: bool) {
         let (name, rehearsed) = &job;
-        if resume.is_none()
-            && let Err(fault) = office.note(|ledger| ledger.begin(name, now()))
-        {
+        if !resumed && let Err(fault) = office.note(|ledger| ledger.begin(name, now())) {
             // What is not written down is not ordered: a restart would forget it, and order again.
             self.failed(&job, office, &fault);
             return;
@@ -268,13 +266,11 @@ impl Keeper {
         let replaces = (office.store.certificate(name))
             .and_then(|certificate| certificate.key.cert.first().cloned())
             .filter(|_| !rehearsed);
-        let resumed = resume.is_some();
         tracing::info!(name, ca = office.acme.directory, challenge = %office.acme.challenge, resumed, rehearsed, "ordering a certificate");
         let errand = Errand {
             office: Arc::clone(office),
             challenges: Arc::clone(&self.challenges),
             name: name.clone(),
-            resume,
             replaces,
         };
         self.running.push(job.clone());
@@ -371,7 +367,10 @@ impl Keeper {
     fn failed(&mut self, job: &Job, office: &Arc<Office>, fault: &Fault) {
         let (name, _) = job;
         let noted = office.note(|ledger| match fault.blame {
-            Blame::CaAway => ledger.away(name, &fault.text, fault.retry_after, now(), dice()),
+            Blame::CaAway | Blame::Nonce => {
+                ledger.away(name, &fault.text, fault.retry_after, now(), dice())
+            }
+            Blame::Ours => ledger.hindered(name, &fault.text, now(), dice()),
             Blame::OrderLost => ledger.lost(name, now()),
             Blame::Refused | Blame::AccountLost => {
                 ledger.refused(name, &fault.text, fault.retry_after, now(), dice());
@@ -389,7 +388,7 @@ impl Keeper {
         let (why, ca) = (&fault.text, &office.acme.directory);
         let good = validity.is_some_and(|validity| validity.to > now());
         let again_at = utc(again);
-        if good || fault.blame != Blame::Refused {
+        if good || !matches!(fault.blame, Blame::Refused | Blame::Ours) {
             tracing::warn!(name, ca, %again_at, why, "no certificate could be had; it is tried again");
         } else {
             tracing::error!(name, ca, %again_at, why, "no certificate could be had, and none that is good is there; it is tried again");

@@ -6,6 +6,7 @@
 //!      ▲                             │
 //!      ├── certificate ──────────────┤   forgets all failures of the name
 //!      ├── refused ──────────────────┤   the order is dropped; counts in the budget; the name backs off
+//!      ├── hindered here ────────────┤   the same; without an order it does not count
 //!      └── CA away, or in trouble ───┘   the order is kept; the CA backs off
 //! ```
 //!
@@ -89,8 +90,8 @@ pub struct Validity {
 pub enum Next {
     /// Order a certificate.
     Order,
-    /// Go on with the order of this URL.
-    Resume(String),
+    /// Go on with the order that the CA knows of.
+    Resume,
     /// Ask the CA when it is to be renewed.
     AskRenewal,
     /// Nothing before this moment.
@@ -169,8 +170,8 @@ impl Ledger {
                 return Next::Wait(pause.backoff, why);
             }
         }
-        if let (Some(_), Some(url)) = (known.begun, &known.order) {
-            return Next::Resume(url.clone());
+        if known.begun.is_some() && known.order.is_some() {
+            return Next::Resume;
         }
         if let Some(until) = self.failure_budget(name, now) {
             return Next::Wait(until, Why::FailureBudget);
@@ -234,7 +235,7 @@ impl Ledger {
         self.names.remove(name);
     }
 
-    /// The order was refused, or it failed here: another is begun later. `retry_after` is what the CA asks for; `dice` is
+    /// The order was refused: another is begun later. `retry_after` is what the CA asks for; `dice` is
     /// between 0 and 1.
     pub fn refused(
         &mut self,
@@ -248,6 +249,16 @@ impl Ledger {
         self.failed(name, why, retry_after, now, dice);
     }
 
+    /// It failed here. Where the CA has made no order yet, none of its budget is used up.
+    pub fn hindered(&mut self, name: &str, why: &str, now: Seconds, dice: f64) {
+        let known = self.names.entry(name.to_owned()).or_default();
+        if known.order.is_some() {
+            self.failed(name, why, None, now, dice);
+        } else {
+            known.back_off(why, None, now, dice);
+        }
+    }
+
     fn failed(
         &mut self,
         name: &str,
@@ -257,12 +268,7 @@ impl Ledger {
         dice: f64,
     ) {
         let known = self.names.entry(name.to_owned()).or_default();
-        known.begun = None;
-        known.order = None;
-        let backoff = jittered(backoff(MINUTE, 3, known.failed, FAILED_WAIT_MAX), dice);
-        known.failed = known.failed.saturating_add(1);
-        known.pause = Pause::new(now, backoff, retry_after);
-        known.why = Some(cut(why));
+        known.back_off(why, retry_after, now, dice);
         let failed = self.failed.entry(registered(name).to_owned()).or_default();
         failed.retain(|at| *at + HOUR > now);
         failed.push(now);
@@ -340,6 +346,11 @@ impl Ledger {
         }
     }
 
+    /// The order for a name that the CA knows of.
+    pub fn order(&self, name: &str) -> Option<String> {
+        self.names.get(name)?.order.clone()
+    }
+
     /// Why the last order for a name failed, and until when the next waits.
     pub fn trouble(&self, name: &str) -> Option<(&str, Seconds)> {
         let known = self.names.get(name)?;
@@ -386,6 +397,16 @@ impl Name {
         suggested
             .unwrap_or(validity.third())
             .min(validity.to - validity.lifetime() / 10)
+    }
+
+    /// Drops the order, if there is one, and waits before the next.
+    fn back_off(&mut self, why: &str, retry_after: Option<Seconds>, now: Seconds, dice: f64) {
+        self.begun = None;
+        self.order = None;
+        let backoff = jittered(backoff(MINUTE, 3, self.failed, FAILED_WAIT_MAX), dice);
+        self.failed = self.failed.saturating_add(1);
+        self.pause = Pause::new(now, backoff, retry_after);
+        self.why = Some(cut(why));
     }
 
     /// When the CA is asked next for its suggestion.

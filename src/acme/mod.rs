@@ -30,10 +30,19 @@ use crate::config::{self, Config};
 /// ALPN's name of a handshake that is a challenge (RFC 8737 section 6.2).
 pub const TLS_ALPN: &[u8] = b"acme-tls/1";
 
-/// Whoever orders, on a thread of its own; it ends when this is dropped.
+/// Whoever orders, on a thread of its own once there is something to be ordered.
 pub struct Acme {
     wanted: watch::Sender<Option<Arc<Wanted>>>,
-    ended: mpsc::Receiver<()>,
+    thread: Thread,
+}
+
+enum Thread {
+    /// Nothing has been ordered yet: what it will be started with.
+    Unneeded(Arc<Challenges>, Box<dyn Fn() -> bool + Send>),
+    /// Tells its end.
+    Running(mpsc::Receiver<()>),
+    /// It could not be started.
+    Failed,
 }
 
 /// What is ordered, and where.
@@ -45,45 +54,75 @@ struct Wanted {
 }
 
 impl Acme {
-    /// Starts ordering what a configuration asks for. `changed` is called, on that thread, when a certificate has been put in
+    /// Begins to order what a configuration asks for. `changed` is called, on that thread, when a certificate has been put in
     /// service, and says whether it was heard; else it is called again.
     pub fn start(
         config: &Config,
         challenges: Arc<Challenges>,
         changed: impl Fn() -> bool + Send + 'static,
-    ) -> std::io::Result<Self> {
-        let (wanted, inbox) = watch::channel(Wanted::of(config));
-        let (ending, ended) = mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        std::thread::Builder::new()
-            .name("acme".into())
-            .spawn(move || {
-                runtime.block_on(keeper::keep(inbox, challenges, Box::new(changed)));
-                // A command that sets records may still run; it is not waited for.
-                runtime.shutdown_background();
-                drop(ending);
-            })?;
-        Ok(Self { wanted, ended })
+    ) -> Self {
+        let mut acme = Self {
+            wanted: watch::Sender::new(None),
+            thread: Thread::Unneeded(challenges, Box::new(changed)),
+        };
+        acme.take(config);
+        acme
     }
 
     /// Takes what another configuration asks for. Orders under way for the same CA go on.
-    pub fn take(&self, config: &Config) {
+    pub fn take(&mut self, config: &Config) {
         let wanted = Wanted::of(config);
+        let needed = wanted.is_some();
         self.wanted.send_if_modified(|before| {
             let changed = *before != wanted;
             *before = wanted;
             changed
         });
+        if !needed {
+            return;
+        }
+        self.thread = match std::mem::replace(&mut self.thread, Thread::Failed) {
+            Thread::Unneeded(challenges, changed) => {
+                match spawn(self.wanted.subscribe(), challenges, changed) {
+                    Ok(ended) => Thread::Running(ended),
+                    Err(error) => {
+                        tracing::error!(%error, "no thread can be started, and no certificate is ordered");
+                        Thread::Failed
+                    }
+                }
+            }
+            other => other,
+        };
     }
 
     /// Ends the thread: an order under way goes on with the next start.
     pub fn stop(self) {
         drop(self.wanted);
-        // What it writes is written whole or not at all.
-        let _ = self.ended.recv_timeout(STOP_WAIT_MAX);
+        if let Thread::Running(ended) = self.thread {
+            // What it writes is written whole or not at all.
+            let _ = ended.recv_timeout(STOP_WAIT_MAX);
+        }
     }
+}
+
+fn spawn(
+    inbox: watch::Receiver<Option<Arc<Wanted>>>,
+    challenges: Arc<Challenges>,
+    changed: Box<dyn Fn() -> bool + Send>,
+) -> std::io::Result<mpsc::Receiver<()>> {
+    let (ending, ended) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("acme".into())
+        .spawn(move || {
+            runtime.block_on(keeper::keep(inbox, challenges, changed));
+            // A command that sets records may still run; it is not waited for.
+            runtime.shutdown_background();
+            drop(ending);
+        })?;
+    Ok(ended)
 }
 
 impl Wanted {

@@ -64,7 +64,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     let admin = bind_admin(&config.server);
     make_acme_folders(&config);
     let mut server = Server::start(config, &certificates, library)?;
-    let acme = start_acme(&server, control.clone())?;
+    let mut acme = start_acme(&server, control.clone());
     let _admin = admin.and_then(|bound| start_admin(bound, &server, control.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
@@ -116,7 +116,7 @@ fn make_acme_folders(config: &config::Config) {
 }
 
 /// Begins to order what bindings want ordered. The certificates that it puts in service are looked at anew.
-fn start_acme(server: &Server, control: Control) -> io::Result<Acme> {
+fn start_acme(server: &Server, control: Control) -> Acme {
     let changed = move || control.ask(Asked::Certificates);
     Acme::start(server.config(), Arc::clone(server.challenges()), changed)
 }

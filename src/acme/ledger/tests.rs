@@ -140,10 +140,7 @@ fn a_ca_that_is_away_costs_no_order_and_holds_all_names_back_together() {
         ledger.next(NAME, None, true, false, now + 65),
         Next::Wait(now + 1000, Why::CaAsked)
     );
-    assert_eq!(
-        next(&ledger, None, now + 1000),
-        Next::Resume("https://ca.test/order/1".into())
-    );
+    assert_eq!(next(&ledger, None, now + 1000), Next::Resume);
     // For a day; then it is given up.
     ledger.away(NAME, "503", None, now + 2 * DAY, 0.5);
     assert_eq!(next(&ledger, None, now + 3 * DAY), Next::Order);
@@ -160,7 +157,7 @@ fn a_restart_goes_on_with_an_order_and_counts_one_that_nobody_knows_of_as_failed
     ledger.recover(NOW + 1);
     assert_eq!(
         ledger.next("a.test", None, false, false, NOW + 1),
-        Next::Resume("https://ca.test/order/1".into())
+        Next::Resume
     );
     let waiting = ledger.next("b.test", None, false, false, NOW + 1);
     assert_eq!(wait(waiting).1, Why::Failed);
@@ -210,6 +207,7 @@ enum Ending {
     Issued,
     Refused(Option<Seconds>),
     Away(Option<Seconds>),
+    Hindered,
     Lost,
     Url,
 }
@@ -221,6 +219,7 @@ fn event() -> impl Strategy<Value = Event> {
         wait.clone().prop_map(Ending::Refused),
         wait.prop_map(Ending::Away),
         Just(Ending::Lost),
+        Just(Ending::Hindered),
         Just(Ending::Url),
     ];
     prop_oneof![
@@ -278,9 +277,9 @@ proptest! {
                         ledger.begin(NAMES[name], now);
                         running[name] = true;
                     }
-                    Next::Resume(url) => {
+                    Next::Resume => {
                         prop_assert!(!running[name]);
-                        prop_assert_eq!(Some(&url), urls[name].as_ref());
+                        prop_assert_eq!(&ledger.order(NAMES[name]), &urls[name]);
                         prop_assert!(now >= not_before[name] && now >= ca_not_before);
                         running[name] = true;
                     }
@@ -309,6 +308,13 @@ proptest! {
                             failed.push((registered(NAMES[name]), now));
                             urls[name] = None;
                             not_before[name] = wait.map_or(0, |wait| now + wait);
+                        }
+                        Ending::Hindered => {
+                            ledger.hindered(NAMES[name], "a file", now, dice);
+                            if urls[name].take().is_some() {
+                                failed.push((registered(NAMES[name]), now));
+                            }
+                            not_before[name] = 0;
                         }
                         Ending::Lost => {
                             ledger.lost(NAMES[name], now);

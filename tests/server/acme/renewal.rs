@@ -75,6 +75,22 @@ fn a_rehearsal_puts_nothing_in_service() {
     assert!(server.reload(&config).contains("reloaded"));
     let (done, said) = shop.renew(&server, &["www.a.test", "--staging"]);
     assert!(!done && said.contains("set `staging` in [acme]"), "{said}");
+    let config = config.replace("admin@a.test", "other@a.test");
+    assert!(server.reload(&config).contains("reloaded"));
+    let (done, said) = shop.renew(&server, &["www.a.test"]);
+    assert!(done, "{said}");
+    let account = pebble.state(&shop.state_dir()).join("account.json");
+    let account = std::fs::read_to_string(account).expect("an account");
+    assert!(account.contains("mailto:other@a.test"), "the CA is told");
+    let orders = pebble.orders();
+    let config = config.replace("terms_agreed", "profile = \"short\"\nterms_agreed");
+    assert!(server.reload(&config).contains("reloaded"));
+    let (done, said) = shop.renew(&server, &["www.a.test"]);
+    assert!(
+        !done && said.contains("the CA offers no profiles"),
+        "{said}"
+    );
+    assert_eq!(pebble.orders(), orders);
     let (done, said) = shop.renew(&server, &["b.test"]);
     assert!(!done && said.contains("there are www.a.test"), "{said}");
     server.signal("TERM");

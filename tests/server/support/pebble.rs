@@ -139,6 +139,7 @@ impl Pebble {
             .args([script, &port.to_string(), &self.port.to_string()])
             .args(["own.pem", "own.key", "renewals"])
             .current_dir(self.folder.path())
+            .stderr(Stdio::null())
             .spawn()
             .expect("python3");
         self.front = Some((child, port));
