@@ -20,7 +20,7 @@ use std::time::UNIX_EPOCH;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::ledger::{Ledger, Validity};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, CertificateError, Files};
 use crate::model::HostName;
 
 /// The files of one CA.
@@ -138,7 +138,7 @@ impl Store {
     /// The certificate in service, if it can be used for its name.
     pub(super) fn certificate(&self, name: &str) -> Option<Certificate> {
         let file = self.certificate_file(name);
-        let certificate = Certificate::load(&file, &file).ok()?;
+        let certificate = load(file).ok()?;
         covers(&certificate, name).then_some(certificate)
     }
 
@@ -152,7 +152,7 @@ impl Store {
         let beside = beside(&file);
         let failed = |error: io::Error| format!("{} cannot be written: {error}", file.display());
         write_beside(&file, chain_and_key).map_err(failed)?;
-        let checked = Certificate::load(&beside, &beside).map_err(|error| error.to_string());
+        let checked = load(beside.clone()).map_err(|error| error.to_string());
         let sound = checked.and_then(|certificate| {
             if !covers(&certificate, name) {
                 return Err(format!(
@@ -169,6 +169,15 @@ impl Store {
         }
         sound
     }
+}
+
+/// Reads chain and key, which lie in one file.
+fn load(file: PathBuf) -> Result<Certificate, CertificateError> {
+    let files = Files {
+        key: file.clone(),
+        chain: file,
+    };
+    Certificate::read(&files, &files.read())
 }
 
 /// How long a certificate is valid.

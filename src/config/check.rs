@@ -225,6 +225,7 @@ fn binding(
         },
         tls: (raw.scheme == Scheme::Https)
             .then(|| (raw.tls).settle(&file.tls, named, acme::uses_acme(raw))),
+        proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }

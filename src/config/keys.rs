@@ -109,11 +109,14 @@ pub(super) static BINDING: Section = section(
         "certificates",
         "alt_svc_max_age",
         "ocsp_stapling",
+        "proxy_protocol",
         "site",
     ],
 );
 
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
+
+pub(super) static PROXY_PROTOCOL: Section = section("proxy_protocol", &["from"]);
 
 pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
 
@@ -176,6 +179,7 @@ pub(super) static ALL: &[&Section] = &[
     &EAB,
     &CERTIFICATE,
     &BINDING,
+    &PROXY_PROTOCOL,
     &SITE,
     &HSTS,
     &ROUTE,

@@ -13,6 +13,7 @@ mod handlers;
 mod hostname;
 mod keys;
 mod load;
+mod networks;
 mod raw;
 mod reader;
 mod render;
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use ipnet::IpNet;
 
 use crate::model::{HostPattern, Scheme};
 
@@ -227,6 +229,8 @@ pub struct Binding {
     pub protocols: Vec<AlpnProtocol>,
     /// An https binding's TLS policy; none for http.
     pub tls: Option<BindingTls>,
+    /// The balancers that say who their clients are, by the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
     /// The site, by its index in [`Config::sites`].
     pub site: usize,
     /// Where it was written.

@@ -197,6 +197,19 @@ fn an_admin_socket_that_others_could_reach_is_refused() {
 }
 
 #[test]
+fn balancers_are_networks_and_alike_for_one_socket() {
+    let binding = |from: &str| {
+        format!("[[binding]]\nprotocol = \"http\"\nhostname = \"a.test\"\nsite = \"www\"\n{from}")
+    };
+    let of = |from: &str| binding(&format!("proxy_protocol = {{ from = {from} }}"));
+    insta::assert_snapshot!(rendered_with(&[
+        &of("[\"10.0.0.1/8\", \"balancer\", \"0.0.0.0/0\"]"),
+        &binding("proxy_protocol = {}"),
+        &(of("[\"10.0.0.0/8\"]") + "\n" + &binding("").replace("a.test", "b.test")),
+    ]));
+}
+
+#[test]
 fn values_of_the_wrong_kind_say_what_would_be_right() {
     insta::assert_snapshot!(rendered_with(&[
         "[server]\nthreads = \"4\"",

@@ -10,6 +10,7 @@ mod ports;
 mod prepare;
 mod privileges;
 mod probe;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ use privileges::PrivilegeError;
 /// A server that runs.
 pub struct Server {
     config: Config,
+    certificates: Arc<Certificates>,
     edge: Arc<Edge>,
     tls_table: Arc<TlsTable>,
     published: Arc<Published>,
@@ -115,7 +117,7 @@ impl Server {
     /// Opens the sockets, gives privileges up, and starts the data threads.
     pub fn start(
         config: Config,
-        certificates: &Certificates,
+        certificates: Arc<Certificates>,
         library: LibraryHandlers,
     ) -> Result<Self, ServerError> {
         // Before the first thread: it is each thread's own, and handed on to those that it starts.
@@ -147,10 +149,11 @@ impl Server {
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &build::keys(&edge),
-            certificates,
+            &certificates,
             None,
         )?);
         let mut server = Self {
+            certificates,
             published: Published::new(Arc::clone(&edge)),
             tls: Arc::new(ArcSwap::new(Arc::clone(&tls_table))),
             limits: ConnectionLimits::new(
@@ -249,7 +252,7 @@ impl Server {
     pub fn reload(
         &mut self,
         config: Config,
-        certificates: &Certificates,
+        certificates: Arc<Certificates>,
     ) -> Result<(), ServerError> {
         let threads = self.threads.len();
         let opened = self
@@ -270,13 +273,14 @@ impl Server {
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &keys,
-            certificates,
+            &certificates,
             Some(&self.tls_table),
         )?);
         self.report.reopen(&config.log)?;
 
         // Nothing fails from here on.
         built.settle();
+        self.certificates = certificates;
         self.edge = Arc::clone(&built.edge);
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
@@ -296,11 +300,19 @@ impl Server {
     }
 
     /// Shows other certificates to new connections; all else stays, and so do connections that stand.
-    pub fn take_certificates(&mut self, certificates: &Certificates) -> Result<(), ServerError> {
+    pub fn take_certificates(
+        &mut self,
+        certificates: Arc<Certificates>,
+    ) -> Result<(), ServerError> {
+        if certificates.show_as(&self.certificates) {
+            self.certificates = certificates;
+            return Ok(());
+        }
         let settled = self.ports.settle(&self.config, &Opened::default());
         let keys = build::keys(&self.edge);
         let old = Some(&*self.tls_table);
-        let tls_table = Arc::new(TlsTable::build(&settled, &keys, certificates, old)?);
+        let tls_table = Arc::new(TlsTable::build(&settled, &keys, &certificates, old)?);
+        self.certificates = certificates;
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
         Ok(())
@@ -344,6 +356,11 @@ impl Server {
     /// The configuration that runs.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The certificates that are shown, and what is known of their files.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     /// The configuration file.

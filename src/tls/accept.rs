@@ -15,6 +15,7 @@ use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
 use super::table::TlsTable;
 use crate::acme::{self, Challenges};
+use crate::certificate::Offered;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::report::Report;
 
@@ -72,7 +73,8 @@ impl<'a> Handshake<'a> {
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
         let without_alpn = hello.alpn().is_none();
         let table = self.table;
-        let chosen = match table.choose(self.local, sni.as_deref()) {
+        let offered = Offered::of(&hello);
+        let chosen = match table.choose(self.local, sni.as_deref(), Some(&offered)) {
             Ok(chosen) => chosen,
             Err(refusal) => {
                 self.end(stream, &Ended::alert(refusal, UNRECOGNIZED_NAME))

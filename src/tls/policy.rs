@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::certificate::{Certificate, Source};
+use crate::certificate::{Certificate, Choice, Source};
 use crate::config::{AlpnProtocol, TlsVersion};
 use crate::model::{BindingKey, HostName};
 
@@ -65,8 +65,8 @@ impl Policy {
         })
     }
 
-    /// The certificate for a client that asked for `name`, or for none and arrived at that address.
-    pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
+    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
+    pub fn certificates(&self, name: &HostName, named: bool) -> Option<&Choice> {
         self.source.find(name, named)
     }
 

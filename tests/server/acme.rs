@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::support::pebble::{Pebble, Settings, free_ports};
-use crate::support::{Server, folder};
+use crate::support::{Server, folder, wait_for};
 
 /// A server with an http binding for another name, and https bindings whose certificates are ordered; what it must not forget
 /// outlives it.
@@ -103,9 +103,17 @@ fn body(out: &Output) -> String {
 
 /// Waits until a certificate is issued and shown; what its clients trust.
 fn wait_issued(server: &mut Server, pebble: &Pebble) -> PathBuf {
-    server.wait_line(ISSUED).expect("a certificate");
-    server.wait_line(SHOWN).expect("it is shown");
+    wait_shown(server, 1);
     root_of(server, pebble)
+}
+
+/// Waits until so many certificates were issued and are shown; whoever watches the files may be the first to say so.
+fn wait_shown(server: &mut Server, count: usize) {
+    wait_for("certificates to be issued and shown", || {
+        let log = server.log();
+        let of = |text: &str| log.matches(text).count();
+        (of(ISSUED) >= count && of(SHOWN) >= count).then_some(())
+    });
 }
 
 /// What clients of a server with certificates of this Pebble trust.
@@ -116,5 +124,5 @@ fn root_of(server: &Server, pebble: &Pebble) -> PathBuf {
 }
 
 const ISSUED: &str = "a certificate was issued";
-const SHOWN: &str = "certificates taken";
+const SHOWN: &str = "certificate taken";
 const REFUSED: &str = "no certificate could be had";

@@ -11,6 +11,7 @@
 mod abuse;
 mod acme;
 mod admin;
+mod balancers;
 mod basics;
 mod browser;
 mod certificates;
@@ -26,6 +27,7 @@ mod overload;
 mod pools;
 mod proxy;
 mod reload;
+mod renewal;
 mod resting;
 mod sites;
 mod support;

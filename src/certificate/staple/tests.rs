@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 
+use super::super::{Content, Files};
 use super::*;
 
 fn certificate(features: Option<&[u8]>) -> Certificate {
-    let folder = tempfile::tempdir().expect("a temporary folder");
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["a.test".into()]).expect("a name");
     params.custom_extensions.extend(features.map(|features| {
         CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 24], features.to_vec())
     }));
     let own = params.self_signed(&key).expect("a certificate");
-    let file = folder.path().join("a.pem");
-    std::fs::write(&file, own.pem() + &key.serialize_pem()).expect("a file");
-    Certificate::load(&file, &file).expect("a certificate")
+    let pem = own.pem() + &key.serialize_pem();
+    let files = Files {
+        chain: "a.pem".into(),
+        key: "a.pem".into(),
+    };
+    Certificate::read(&files, &Content::of(Some(pem.as_bytes()), None)).expect("a certificate")
 }
 
 #[test]

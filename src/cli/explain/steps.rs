@@ -245,7 +245,7 @@ impl Way<'_> {
             || "the client sends no SNI".to_owned(),
             |sni| format!("the client sends the SNI {sni}"),
         );
-        let chosen = table.choose(local, sni).inspect_err(|refusal| {
+        let chosen = table.choose(local, sni, None).inspect_err(|refusal| {
             self.steps.push(step(
                 "certificate",
                 None,

@@ -21,7 +21,7 @@ fn source() -> (Source, Arc<Certificate>) {
     let folder = Folder::load(folder.path()).expect("the folder");
     let host = HostName::parse("a.test").expect("a host");
     let certificate = Arc::clone(folder.find(&host).expect("its certificate"));
-    (Source::Named(Arc::clone(&certificate)), certificate)
+    (Source::Named(Arc::clone(&certificate).into()), certificate)
 }
 
 fn policy(

@@ -12,6 +12,7 @@ use rustls::quic::{KeyChange, Secrets, ServerConnection, Version};
 use rustls::server::{Accepted, Acceptor};
 
 use super::Shared;
+use crate::certificate::Offered;
 use crate::model::{Reason, Refusal, TlsFacts};
 use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, cipher_name};
 use crate::tls::failure::classify_tls;
@@ -100,13 +101,14 @@ impl Session {
     /// Finds whom the ClientHello is for.
     fn begin(&self, hello: &[u8]) -> Result<Box<Speaking>, Failure> {
         let accepted = accept(hello)?;
-        let sni = accepted
-            .client_hello()
+        let hello = accepted.client_hello();
+        let sni = hello
             .server_name()
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
+        let offered = Offered::of(&hello);
         let shared = &self.shared;
         let chosen = (shared.table)
-            .choose(shared.local, sni.as_deref())
+            .choose(shared.local, sni.as_deref(), Some(&offered))
             .map_err(|refusal| Failure {
                 alert: UNRECOGNIZED_NAME,
                 refusal,

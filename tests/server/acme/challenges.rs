@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Shop, body, root_of, wait_issued};
+use super::{Shop, body, root_of, wait_issued, wait_shown};
 use crate::support::{Server, raw};
 
 #[test]
@@ -100,8 +100,8 @@ fn a_wildcard_is_issued_by_dns_01_through_a_hook() {
     fs::write(shop.kept.path().join("go"), "").expect("go");
     let acme = pebble.acme(&format!("dns_hook = [{hook:?}]\ndns_wait = \"0s\""));
     let mut server = shop.start(&acme, &["*.a.test", "a.test"]);
-    let root = wait_issued(&mut server, &pebble);
-    server.wait_line(super::SHOWN).expect("the other too");
+    wait_shown(&mut server, 2);
+    let root = root_of(&server, &pebble);
     assert_eq!(body(&shop.ask("www.a.test", &root)), "hello");
     assert_eq!(body(&shop.ask("a.test", &root)), "hello");
     let calls = fs::read_to_string(shop.kept.path().join("calls")).expect("calls");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::{ISSUED, SHOWN, Shop, body, wait_issued};
+use super::{ISSUED, Shop, body, wait_issued, wait_shown};
 use crate::support::wait_for;
 
 #[test]
@@ -29,10 +29,10 @@ fn a_renewal_under_load_fails_no_request() {
                 }
             });
         }
-        for _ in 0..3 {
+        for renewals in 1..=3 {
             let (done, said) = shop.renew(&server, &["www.a.test"]);
             assert!(done && said.contains("was issued"), "{said}");
-            server.wait_line(SHOWN).expect("it is shown");
+            wait_shown(&mut server, 1 + renewals);
         }
         over.store(true, Ordering::Relaxed);
     });
