@@ -278,3 +278,46 @@ impl Fault {
 /// A chain of certificates is a few KiB, a directory less.
 const ANSWER_MAX: usize = 1 << 20;
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let wait = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            wait_of(&headers)
+        };
+        let soon = wait("120").unwrap();
+        assert!((now() + 100..=now() + 120).contains(&soon));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(wait("99999999999999999999"), None);
+        assert_eq!(wait("soon"), None);
+        assert_eq!(wait_of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_refusal_that_is_no_problem_document_is_made_one_that_says_what_came() {
+        let said = |status, body: &'static str| {
+            let body = problem(status, Bytes::from(body), "https://ca.test/order");
+            let problem = serde_json::from_slice(&body).unwrap();
+            let fault = Fault::of(&Error::Api(problem), None);
+            (fault.blame, fault.text)
+        };
+        let (blame, text) = said(StatusCode::BAD_GATEWAY, "<html>\nupstream");
+        assert_eq!(blame, Blame::CaAway);
+        assert!(
+            text.contains("https://ca.test/order answered 502 Bad Gateway"),
+            "{text}"
+        );
+        assert!(text.contains("<html>") && !text.contains('\n'), "{text}");
+        let (blame, text) = said(
+            StatusCode::TOO_MANY_REQUESTS,
+            r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many","status":429}"#,
+        );
+        assert_eq!(blame, Blame::Refused);
+        assert!(text.starts_with("urn:ietf:params:acme:error:rateLimited (429): too many — "));
+    }
+}

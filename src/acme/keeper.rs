@@ -239,7 +239,8 @@ impl Keeper {
                 continue;
             };
             let asked = self.asked.iter().any(|(other, _)| *other == job);
-            let running = self.running.contains(&job);
+            // A rehearsal too: of two proofs for one name a handshake shows one.
+            let running = self.running.iter().any(|(name, _)| *name == job.0);
             // What is rehearsed has no certificate in service, and is due because it is asked for.
             let validity = self.validity.get(&job.0).copied().filter(|_| !job.1);
             match office.look(|ledger| ledger.next(&job.0, validity, asked, running, now())) {
@@ -454,7 +455,7 @@ fn dice() -> f64 {
 /// Orders at once: a first start with many names shall come to an end, and a CA not be run over.
 const JOBS_MAX: usize = 4;
 /// How soon a request of `portunus cert renew` is noticed, and a wait that has ended.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 const LOCK_POLL: Duration = Duration::from_secs(2);
 const SUGGESTION_RETRY: Seconds = 6 * 3600;
 const SUGGESTION_NONE: Seconds = 24 * 3600;

@@ -1,6 +1,6 @@
 //! `portunus cert renew`: how a command asks the running server for a certificate, through files that both can reach.
 //!
-//! `renew/NAME.request` is written by the command and taken away by the server, which looks once a second;
+//! `renew/NAME.request` is written by the command and taken away by the server, which looks twice a second;
 //! `renew/NAME.answer` the other way round. That a server runs is told by its lock.
 
 use std::fs;
