@@ -107,6 +107,16 @@ fn wait_issued(server: &mut Server, pebble: &Pebble) -> PathBuf {
     root_of(server, pebble)
 }
 
+/// Waits until the server's log says something, which may have been before it was ready; the line.
+fn wait_said(server: &mut Server, text: &str) -> String {
+    wait_for(&format!("the log to say {text:?}"), || {
+        let log = server.log();
+        log.lines()
+            .find(|line| line.contains(text))
+            .map(str::to_owned)
+    })
+}
+
 /// Waits until so many certificates were issued and are shown; whoever watches the files may be the first to say so.
 fn wait_shown(server: &mut Server, count: usize) {
     wait_for("certificates to be issued and shown", || {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Shop, body, root_of, wait_issued, wait_shown};
+use super::{Shop, body, root_of, wait_issued, wait_said, wait_shown};
 use crate::support::{Server, raw};
 
 #[test]
@@ -131,9 +131,7 @@ fn an_order_goes_on_where_a_killed_server_left_it() {
     fs::write(shop.kept.path().join("go"), "").expect("go");
 
     let mut server: Server = shop.start(&acme, &["www.a.test"]);
-    let line = server
-        .wait_line("ordering a certificate")
-        .expect("it goes on");
+    let line = wait_said(&mut server, "ordering a certificate");
     assert!(line.contains("resumed=true"), "{line}");
     let root = wait_issued(&mut server, &pebble);
     assert_eq!(body(&shop.ask("www.a.test", &root)), "hello");

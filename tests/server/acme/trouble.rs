@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 
-use super::{ISSUED, REFUSED, SHOWN, Shop, body, wait_issued};
+use super::{ISSUED, REFUSED, SHOWN, Shop, body, wait_issued, wait_said};
 use crate::support::pebble::{Pebble, free_ports};
 
 #[test]
@@ -17,7 +17,7 @@ fn a_failed_validation_is_quoted_whole_and_the_budget_holds_over_restarts() {
     let pebble = Pebble::start(settings);
     let acme = pebble.acme("challenge = \"http-01\"");
     let mut server = shop.start(&acme, &["www.a.test"]);
-    let line = server.wait_line(REFUSED).expect("it says so");
+    let line = wait_said(&mut server, REFUSED);
     for part in [
         "ERROR",
         "name=\"www.a.test\"",
@@ -73,7 +73,7 @@ fn a_ca_that_is_down_keeps_nobody_waiting_and_is_asked_until_it_is_up() {
         body(&shop.curl("www.a.test", |curl| curl.arg("-k"))),
         "hello"
     );
-    let line = server.wait_line(REFUSED).expect("it says so");
+    let line = wait_said(&mut server, REFUSED);
     assert!(line.contains("WARN") && line.contains("refused"), "{line}");
     assert!(server.log().contains("a self-signed placeholder is shown"));
     pebble.up();
@@ -97,7 +97,7 @@ fn an_account_that_the_ca_knows_beforehand_is_bound_to() {
     settings.eab = HashMap::from([("kid-1".to_owned(), key.to_owned())]);
     let pebble = Pebble::start(settings);
     let mut server = shop.start(&pebble.acme("challenge = \"http-01\""), &["www.a.test"]);
-    let line = server.wait_line(REFUSED).expect("it is refused without");
+    let line = wait_said(&mut server, REFUSED);
     assert!(line.contains("externalAccountRequired"), "{line}");
     assert!(line.contains("set `eab` in [acme]"), "{line}");
 
@@ -118,7 +118,7 @@ fn of_two_servers_with_one_folder_one_orders_and_the_other_takes_over() {
     let pebble = shop.pebble();
     let acme = pebble.acme("challenge = \"http-01\"");
     let mut first = shop.start(&acme, &["www.a.test"]);
-    first.wait_line(ISSUED).expect("a certificate");
+    wait_said(&mut first, ISSUED);
     let other = Shop {
         kept: tempfile::tempdir().expect("a temporary folder"),
         ..Shop::new()
@@ -128,13 +128,9 @@ fn of_two_servers_with_one_folder_one_orders_and_the_other_takes_over() {
         &format!("{:?}", shop.state_dir()),
     );
     let mut second = crate::support::Server::start_in(crate::support::folder(), &config, |_| {});
-    second
-        .wait_line("another server orders certificates here")
-        .expect("it says so");
+    wait_said(&mut second, "another server orders certificates here");
     drop(first);
     // b.test cannot be validated, as Pebble looks at the first server's port; that it is tried is what matters.
-    second
-        .wait_line("ordering a certificate")
-        .expect("it takes over");
+    wait_said(&mut second, "ordering a certificate");
     assert!(!second.log().contains(SHOWN));
 }
