@@ -39,6 +39,22 @@ pub enum CertificateError {
         /// What is wrong with it.
         what: String,
     },
+    /// The key is of a kind that is not spoken.
+    #[error("the key in {} cannot be used: {what}", file.display())]
+    WeakKey {
+        /// The file.
+        file: PathBuf,
+        /// What kind it is.
+        what: String,
+    },
+    /// The file begins with another certificate than the key's.
+    #[error("{} is out of order: the key belongs to certificate {place} of it, which must be the first", chain.display())]
+    LeafNotFirst {
+        /// The file of the chain.
+        chain: PathBuf,
+        /// Which certificate is the key's, counted from 1.
+        place: usize,
+    },
     /// The key belongs to another certificate.
     #[error("the key in {} is not the key of the certificate in {}", key.display(), chain.display())]
     KeyMismatch {
@@ -57,6 +73,8 @@ impl CertificateError {
             Self::Unreadable { .. } => "certificate-unreadable",
             Self::NoCertificate(_) | Self::Broken { .. } => "certificate-broken",
             Self::NoKey(_) | Self::KeyMissing { .. } => "certificate-no-key",
+            Self::LeafNotFirst { .. } => "certificate-chain-order",
+            Self::WeakKey { .. } => "certificate-weak-key",
             Self::KeyMismatch { .. } => "certificate-key-mismatch",
         }
     }
@@ -68,6 +86,8 @@ impl CertificateError {
             Self::Unreadable { .. } => "let the user that Portunus runs as read the file",
             Self::NoCertificate(_) | Self::Broken { .. } => "write the file anew, whole",
             Self::NoKey(_) | Self::KeyMissing { .. } => "put the key of this certificate there",
+            Self::LeafNotFirst { .. } => "write the leaf first, and then each certificate's issuer",
+            Self::WeakKey { .. } => "make a new key, ECDSA P-256 or RSA 2048",
             Self::KeyMismatch { .. } => "write the chain and the key of one certificate",
         }
     }

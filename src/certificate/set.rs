@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::chain::Issuers;
 use super::choice::Choice;
 use super::error::CertificateError;
 use super::files::Files;
@@ -13,6 +14,8 @@ use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
 use super::placeholder;
+use super::ticket_key::{TicketKey, TicketKeys};
+use super::trust::Trust;
 use crate::config::{Binding, BindingTls, CertificateSource, Config};
 use crate::model::{HostName, HostPattern};
 
@@ -23,6 +26,8 @@ pub struct Certificates {
     folders: HashMap<PathBuf, Arc<Folder>>,
     /// For names whose certificate is still being ordered.
     placeholders: HashMap<HostPattern, Choice>,
+    ticket_keys: TicketKeys,
+    trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -68,13 +73,17 @@ impl Certificates {
         };
         let on = Occasion { look, now };
         let mut news = Vec::new();
+        let mut findings = Vec::new();
+        let ticket_keys = TicketKeys::load(config, &mut findings);
         let mut certificates = Self {
             named: (0..config.certificates.len())
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
             placeholders: HashMap::new(),
-            findings: Vec::new(),
+            trust: Arc::new(Trust::load(&config.trust)),
+            ticket_keys,
+            findings,
         };
         for (index, binding) in config.bindings.iter().enumerate() {
             let Some(BindingTls {
@@ -95,6 +104,7 @@ impl Certificates {
                 Err(source) => certificates.unreadable(index, path, source),
             }
         }
+        certificates.arrange();
         for binding in &config.bindings {
             certificates.stand_in(binding);
         }
@@ -102,6 +112,20 @@ impl Certificates {
             .findings
             .extend(findings::of(config, &certificates));
         Looked { certificates, news }
+    }
+
+    /// Puts every chain in order, and completes it with what lies beside it.
+    fn arrange(&self) {
+        let mut issuers: HashMap<PathBuf, Issuers> = HashMap::new();
+        let named = self.named.iter().flat_map(|named| &named.kept);
+        let files = self.folders.values().flat_map(|folder| folder.files());
+        for certificate in named.chain(files).filter_map(Kept::shown) {
+            let folder = certificate.file.parent().unwrap_or(Path::new("."));
+            let issuers = issuers
+                .entry(folder.into())
+                .or_insert_with(|| Issuers::of(folder));
+            certificate.arrange(issuers, &self.trust);
+        }
     }
 
     fn unreadable(&mut self, binding: usize, folder: &Path, source: std::io::Error) {
@@ -151,6 +175,7 @@ impl Certificates {
                 *folder = Arc::new(new);
             }
         }
+        certificates.arrange();
         (!certificates.is_as(self)).then_some(Looked { certificates, news })
     }
 
@@ -209,9 +234,24 @@ impl Certificates {
         }
     }
 
+    /// All kinds of a named certificate, the preferred one first; none where nothing of it can be used.
+    pub fn kinds(&self, index: usize) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.named[index].shown.iter().flat_map(Choice::all)
+    }
+
     /// The folder of a binding.
     pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
         self.folders.get(path)
+    }
+
+    /// Whom clients are taken to trust.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
+    /// The ticket keys of a binding, in their order. They stay as they were read first: a reload reads them again.
+    pub fn ticket_keys(&self, tls: &BindingTls) -> Vec<Arc<TicketKey>> {
+        self.ticket_keys.of(tls)
     }
 
     /// Where a binding's certificate comes from; none where nothing of it can be used.

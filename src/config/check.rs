@@ -46,6 +46,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         .collect();
     if reader.is_whole() {
         conflicts::check(&raw, &bindings, &checked_sites, reader);
+        super::tls::policies(&raw, &bindings, reader);
         for names in [certificates, pools, sites] {
             names.report_unused();
         }
@@ -80,6 +81,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
             })
             .collect(),
         certificate_folder: certificate_folder(&raw.tls, reader),
+        trust: raw.trust,
         server: raw.server,
         limits: raw.limits,
         log: raw.log,
@@ -223,8 +225,14 @@ fn binding(
             Some(protocols) => protocols.value.iter().map(|at| at.value).collect(),
             None => default_protocols,
         },
-        tls: (raw.scheme == Scheme::Https)
-            .then(|| (raw.tls).settle(&file.tls, named, acme::uses_acme(raw))),
+        tls: (raw.scheme == Scheme::Https).then(|| {
+            (raw.tls).settle(
+                &file.tls,
+                named,
+                acme::uses_acme(raw),
+                raw.table.reader.source,
+            )
+        }),
         proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),

@@ -69,7 +69,12 @@ pub(super) static TLS: Section = section(
     "[tls]",
     &[
         "min_version",
+        "cipher_suites",
+        "groups",
         "certificates",
+        "trust",
+        "ticket_rotation",
+        "ticket_keys",
         "alt_svc_max_age",
         "ocsp_stapling",
     ],
@@ -106,7 +111,11 @@ pub(super) static BINDING: Section = section(
         "certificate",
         "protocols",
         "min_version",
+        "cipher_suites",
+        "groups",
         "certificates",
+        "ticket_rotation",
+        "ticket_keys",
         "alt_svc_max_age",
         "ocsp_stapling",
         "proxy_protocol",
@@ -210,8 +219,23 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// Keys that one may look for and that are not there on purpose, and what to do instead.
+const NOT_THERE: [(&str, &str); 2] = [
+    (
+        "early_data",
+        "remove it: 0-RTT is not taken here (docs/tls.md says why)",
+    ),
+    (
+        "max_version",
+        "to speak TLS 1.2 alone, name only suites of TLS 1.2 in `cipher_suites`",
+    ),
+];
+
 /// What would be right in place of a key that `section` does not have.
 pub(super) fn remedy(section: &Section, key: &str) -> String {
+    if let Some((_, instead)) = NOT_THERE.iter().find(|(name, _)| *name == key) {
+        return (*instead).to_owned();
+    }
     if let Some(near) = nearest(&key.to_ascii_lowercase(), section.keys.iter().copied()) {
         return format!("write `{near}`");
     }

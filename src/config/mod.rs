@@ -19,6 +19,7 @@ mod reader;
 mod render;
 mod settings;
 mod source;
+mod suites;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
+use rustls::{CipherSuite, NamedGroup};
 
 use crate::model::{HostPattern, Scheme};
 
@@ -39,6 +41,7 @@ pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
+pub use suites::{group_name, spoken_versions, suite_name};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +58,8 @@ pub struct Config {
     pub certificate_folder: PathBuf,
     /// `[acme]`; none where nothing is ordered.
     pub acme: Option<Acme>,
+    /// `[tls]`: whom clients are taken to trust when chains are looked at.
+    pub trust: TrustSource,
     /// `[[certificate]]`
     pub certificates: Vec<NamedCertificate>,
     /// `[[binding]]`
@@ -201,6 +206,15 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
+/// Whom clients are taken to trust when chains are looked at before they are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustSource {
+    /// The roots that this system trusts.
+    System,
+    /// The certificates of a PEM file: a private CA's, say.
+    File(PathBuf),
+}
+
 /// `[[certificate]]`: a certificate that bindings point at by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCertificate {
@@ -242,10 +256,18 @@ pub struct Binding {
 pub struct BindingTls {
     /// The least version that is accepted.
     pub min_version: TlsVersion,
+    /// The cipher suites that may be agreed on.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// The groups that keys may be agreed in.
+    pub groups: Vec<NamedGroup>,
     /// The certificate to show.
     pub certificate: CertificateSource,
     /// Whether it is ordered: `certificate` is then the folder that [`Acme::certificates`] names.
     pub acme: bool,
+    /// How long a ticket key encrypts, and how long a ticket lives; zero: no session is resumed.
+    pub ticket_rotation: Duration,
+    /// Files of ticket keys that other machines have too; the first encrypts. None: keys of this process' own.
+    pub ticket_keys: Vec<PathBuf>,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
     /// Whether the OCSP responses of its certificates are fetched and stapled.
@@ -268,6 +290,15 @@ pub enum TlsVersion {
     V1_2,
     /// TLS 1.3
     V1_3,
+}
+
+impl std::fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        })
+    }
 }
 
 /// What a binding speaks.

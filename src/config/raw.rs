@@ -10,11 +10,11 @@ use super::acme::{self, RawAcme};
 use super::hostname;
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
-use super::tls::TlsKeys;
+use super::tls::{self, TlsKeys};
 use super::wrong::{self, Wrong};
 use super::{
-    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, defaults, handlers, keys,
-    networks,
+    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, TrustSource, defaults,
+    handlers, keys, networks,
 };
 use crate::model::{HostPattern, Scheme};
 
@@ -25,6 +25,7 @@ pub(super) struct Raw<'t> {
     pub(super) log: Log,
     pub(super) tls: TlsKeys<'t>,
     pub(super) acme: Option<RawAcme<'t>>,
+    pub(super) trust: TrustSource,
     pub(super) certificates: Vec<RawCertificate<'t>>,
     pub(super) bindings: Vec<RawBinding<'t>>,
     /// Whether the file has a `binding`, right or wrong.
@@ -84,14 +85,17 @@ pub(super) struct RawPool<'t> {
 
 pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
     let tables = |key, section| file.tables(key, section).into_iter();
+    let tls = file.table("tls", &keys::TLS);
     Raw {
         server: settings::server(file),
         limits: settings::limits(file),
         log: settings::log(file),
-        tls: file
-            .table("tls", &keys::TLS)
-            .map_or_else(TlsKeys::default, |table| TlsKeys::read(&table)),
         acme: acme::read(file),
+        trust: tls
+            .as_ref()
+            .and_then(tls::trust)
+            .unwrap_or(TrustSource::System),
+        tls: tls.map_or_else(TlsKeys::default, |table| TlsKeys::read(&table)),
         certificates: tables("certificate", &keys::CERTIFICATE)
             .map(certificate)
             .collect(),

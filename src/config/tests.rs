@@ -2,6 +2,7 @@
 
 mod documented;
 mod examples;
+mod policies;
 mod properties;
 
 use std::path::Path;

@@ -10,6 +10,7 @@ mod ports;
 mod prepare;
 mod privileges;
 mod probe;
+mod rehearsal;
 mod watch;
 
 use std::net::SocketAddr;
@@ -31,11 +32,13 @@ use crate::listener::{
     BindError, Command, ConnectionLimits, DataThread, Inherited, Listening, SocketKey, Sockets,
     Worker, inherit,
 };
+use crate::ocsp::Stapler;
 use crate::report::{Report, ReportError};
 use crate::tls::TlsTable;
 use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
+use rehearsal::{Rehearsals, Stage};
 
 /// A server that runs.
 pub struct Server {
@@ -50,8 +53,10 @@ pub struct Server {
     report: Arc<Report>,
     ports: Ports,
     inherited: Inherited,
+    stapler: Arc<Stapler>,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
+    rehearsals: Rehearsals,
 }
 
 /// Why a server could not be started, or a configuration not be taken.
@@ -146,6 +151,9 @@ impl Server {
         let edge = build::edge(&settled, &context)
             .map_err(ServerError::Build)?
             .edge;
+        let stapler = Arc::new(Stapler::default());
+        // As the user that keeps them.
+        let staples = stapler.prepare(&config, &certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &build::keys(&edge),
@@ -167,12 +175,27 @@ impl Server {
             report,
             ports,
             inherited,
+            stapler,
             threads: Vec::new(),
             library,
+            rehearsals: Rehearsals::default(),
         };
         server.start_threads(threads)?;
+        server.stapler.take(staples);
         server.listen(opened);
+        server.rehearse(&settled);
         Ok(server)
+    }
+
+    /// Looks at every https binding as a client does.
+    fn rehearse(&self, settled: &Config) {
+        self.rehearsals.begin(&Stage {
+            config: settled,
+            addresses: self.ports.addresses_of_bindings(&self.config),
+            table: &self.tls_table,
+            certificates: &self.certificates,
+            report: &self.report,
+        });
     }
 
     fn start_threads(&mut self, threads: usize) -> Result<(), ServerError> {
@@ -270,6 +293,7 @@ impl Server {
         };
         let built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let keys = build::keys(&built.edge);
+        let staples = self.stapler.prepare(&config, &certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &keys,
@@ -285,6 +309,7 @@ impl Server {
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
         for thread in &self.threads {
             thread.tell(Command::Refresh);
         }
@@ -296,6 +321,7 @@ impl Server {
         self.unlisten(&config);
         warn_of_what_needs_a_restart(&self.config, &config);
         self.config = config;
+        self.rehearse(&settled);
         Ok(())
     }
 
@@ -310,12 +336,20 @@ impl Server {
         }
         let settled = self.ports.settle(&self.config, &Opened::default());
         let keys = build::keys(&self.edge);
+        let staples = self.stapler.prepare(&self.config, &certificates);
         let old = Some(&*self.tls_table);
         let tls_table = Arc::new(TlsTable::build(&settled, &keys, &certificates, old)?);
         self.certificates = certificates;
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
+        self.rehearse(&settled);
         Ok(())
+    }
+
+    /// Who keeps the staples, and knows how each of them stands.
+    pub fn stapler(&self) -> &Arc<Stapler> {
+        &self.stapler
     }
 
     /// Accepts no more, lets every request finish, and closes idle connections at once. Ends when the last connection does,

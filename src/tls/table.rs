@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::policy::Policy;
+use super::policy::{Handshakes, Policy};
 use crate::binding::{Endpoint, Table};
 use crate::certificate::{Certificate, Certificates, Offered};
 use crate::config::Config;
@@ -48,10 +48,10 @@ impl TlsTable {
                     let old = before.get(&**key).map(|policy| &***policy);
                     Some(Arc::new(Policy::new(
                         Arc::clone(key),
-                        tls.min_version,
+                        tls,
                         &binding.protocols,
                         source,
-                        tls.ocsp_stapling,
+                        certificates.ticket_keys(tls),
                         old,
                     )?))
                 }
@@ -61,6 +61,12 @@ impl TlsTable {
             table: Table::build(&config.bindings),
             policies,
         })
+    }
+
+    /// How many handshakes were done for each https binding.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&Arc<BindingKey>, Handshakes)> {
+        let policies = self.policies.iter().flatten();
+        policies.map(|policy| (&policy.key, policy.handshakes()))
     }
 
     /// A table of which nobody is served.

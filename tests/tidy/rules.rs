@@ -10,6 +10,7 @@ const RANKS: &[&str] = &[
     "report",
     "certificate",
     "acme",
+    "ocsp",
     "handler",
     "pool",
     "site",

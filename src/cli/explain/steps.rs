@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
-use super::words::{handler, name, out_of_play, protocols};
+use super::words::{handler, name, out_of_play};
 use super::{Arguments, Explanation, Lost, Refused, Step};
 use crate::binding::{Endpoint, Table, Verdict};
 use crate::certificate::Certificates;
@@ -275,13 +275,7 @@ impl Way<'_> {
             line,
         ));
         if let Some(binding) = binding.map(|index| &self.config.bindings[index]) {
-            let offered = protocols(binding);
-            self.steps.push(step(
-                "protocols",
-                Some(offered),
-                "the binding offers them by ALPN, in this order".into(),
-                line,
-            ));
+            self.steps.extend(super::policy::steps_of(binding));
         }
         Ok((key, Arc::clone(&certificate.covers)))
     }
@@ -441,7 +435,12 @@ impl Way<'_> {
     }
 }
 
-fn step(step: &'static str, chosen: Option<String>, why: String, line: Option<usize>) -> Step {
+pub(super) fn step(
+    step: &'static str,
+    chosen: Option<String>,
+    why: String,
+    line: Option<usize>,
+) -> Step {
     Step {
         step,
         chosen,

@@ -13,10 +13,12 @@ use rustls::server::{Accepted, Acceptor};
 
 use super::Shared;
 use crate::certificate::Offered;
+use crate::config::suite_name;
 use crate::model::{Reason, Refusal, TlsFacts};
-use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, cipher_name};
+use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME};
 use crate::tls::failure::classify_tls;
 use crate::tls::hello::{self, HELLO_BYTES_MAX, Malformed, Reading};
+use crate::tls::policy::Policy;
 
 /// A handshake's session.
 pub(super) struct Session {
@@ -37,6 +39,7 @@ enum State {
 struct Speaking {
     tls: ServerConnection,
     next_secrets: Option<Secrets>,
+    policy: Arc<Policy>,
     /// What is known of the connection but for what the end of the handshake settles.
     facts: Option<TlsFacts>,
 }
@@ -135,6 +138,7 @@ impl Session {
         Ok(Box::new(Speaking {
             tls,
             next_secrets: None,
+            policy: Arc::clone(chosen.policy),
             facts: Some(TlsFacts {
                 sni,
                 alpn: Some("h3"),
@@ -215,8 +219,9 @@ impl Speaking {
         facts.cipher = self
             .tls
             .negotiated_cipher_suite()
-            .map_or("", |suite| cipher_name(suite.suite()));
+            .map_or("", |suite| suite_name(suite.suite()));
         facts.resumed = self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        self.policy.count(facts.resumed);
         Some(facts)
     }
 }

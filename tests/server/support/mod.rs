@@ -5,12 +5,13 @@ mod authority;
 mod client;
 pub mod frames;
 pub mod pebble;
+pub mod pki;
 pub mod quic;
 mod server;
 mod upstream;
 
 pub use aioquic::{aioquic, aioquic_trusting};
-pub use authority::Authority;
+pub use authority::{Authority, secret};
 pub use client::{Tool, raw, tls};
 pub use server::{PATIENCE, Server, Site, folder, free_port, through, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};

@@ -181,6 +181,14 @@ impl Server {
         }
     }
 
+    /// Waits until the server has shaken hands with itself: before that, what it takes is not only what its clients make it take.
+    pub fn wait_rehearsed(&mut self) {
+        let told = "handshakes with ourselves";
+        if !self.log().contains(told) {
+            self.wait_line(told).expect("it tells what clients see");
+        }
+    }
+
     /// Everything that the server's own log has said so far.
     pub fn log(&mut self) -> String {
         while let Ok(line) = self.lines.try_recv() {
@@ -204,14 +212,14 @@ impl Server {
         self.child.id()
     }
 
-    /// Resident memory in KiB.
+    /// Memory of its own in KiB: what is paged in of the program itself is nobody's doing.
     pub fn memory_kib(&self) -> u64 {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("VmRSS");
+            .find(|line| line.starts_with("RssAnon:"))
+            .expect("RssAnon");
         line.split_ascii_whitespace()
             .nth(1)
             .and_then(|kib| kib.parse().ok())
