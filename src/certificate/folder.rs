@@ -160,6 +160,15 @@ impl Folder {
         self.names.get(name)?.shown.as_ref()
     }
 
+    /// Whether there is a certificate for these hosts; of every host nobody can tell.
+    pub fn has(&self, hosts: &HostPattern) -> bool {
+        match hosts {
+            HostPattern::Exact(host) => self.choice(host).is_some(),
+            HostPattern::Wildcard(parent) => self.wildcard_choice(parent).is_some(),
+            HostPattern::Any | HostPattern::Strong => false,
+        }
+    }
+
     /// Why the certificate that a host would have cannot be used, if there is one: its own, or its parent's wildcard where it
     /// has none of its own. Once something is shown for it, a fault is no reason to show nothing.
     pub fn fault(&self, host: &HostName) -> Option<&CertificateError> {

@@ -77,7 +77,7 @@ impl Certificate {
         Self::build(&files.chain, key_file, certificates, &key)
     }
 
-    fn build(
+    pub(super) fn build(
         chain: &Path,
         key_file: &Path,
         certificates: Vec<CertificateDer<'static>>,

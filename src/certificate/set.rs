@@ -15,10 +15,11 @@ use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
+use super::placeholder;
 use super::ticket_key::{TicketKey, TicketKeys};
 use super::trust::Trust;
-use crate::config::{BindingTls, CertificateSource, ClientCertificates, Config};
-use crate::model::HostName;
+use crate::config::{Binding, BindingTls, CertificateSource, ClientCertificates, Config};
+use crate::model::{HostName, HostPattern};
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
     clients: HashMap<ClientCertificates, KeptCas>,
+    /// For names whose certificate is still being ordered.
+    placeholders: HashMap<HostPattern, Choice>,
     ticket_keys: TicketKeys,
     trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
@@ -47,6 +50,8 @@ pub enum Source {
     Named(Choice),
     /// By name.
     Folder(Arc<Folder>),
+    /// By name, else this placeholder: it is still being ordered.
+    Ordered(Arc<Folder>, Choice),
 }
 
 /// What came of a look at every file.
@@ -86,6 +91,7 @@ impl Certificates {
                 .collect(),
             folders: HashMap::new(),
             clients: HashMap::new(),
+            placeholders: HashMap::new(),
             trust: Arc::clone(&trust),
             ticket_keys,
             findings,
@@ -112,6 +118,9 @@ impl Certificates {
         }
         // Those that stay as they were may have other issuers beside them by now, and others may be trusted.
         certificates.shown().for_each(arrange);
+        for binding in &config.bindings {
+            certificates.stand_in(binding);
+        }
         certificates
             .findings
             .extend(findings::of(config, &certificates));
@@ -171,6 +180,27 @@ impl Certificates {
         };
         self.findings
             .push(Finding::error(binding, error.code(), error.to_string()));
+    }
+
+    /// Makes a placeholder where a certificate is still being ordered.
+    fn stand_in(&mut self, binding: &Binding) {
+        let Some(BindingTls {
+            certificate: CertificateSource::Folder(path),
+            acme: true,
+            ..
+        }) = &binding.tls
+        else {
+            return;
+        };
+        let hosts = &binding.hostname;
+        let is_there = self.folders.get(path).is_some_and(|f| f.has(hosts));
+        if !is_there
+            && !self.placeholders.contains_key(hosts)
+            && let Some(made) = placeholder::make(&hosts.to_string())
+            && let Some(choice) = Choice::of(&[Arc::new(made)])
+        {
+            self.placeholders.insert(hosts.clone(), choice);
+        }
     }
 
     /// Looks at the same files again; none if nothing is different.
@@ -312,11 +342,20 @@ impl Certificates {
     }
 
     /// Where a binding's certificate comes from; none where nothing of it can be used.
-    pub fn source(&self, tls: &BindingTls) -> Option<Source> {
-        match &tls.certificate {
-            CertificateSource::Named(index) => self.named[*index].shown.clone().map(Source::Named),
-            CertificateSource::Folder(path) => self.folder(path).cloned().map(Source::Folder),
-        }
+    pub fn source(&self, binding: &Binding) -> Option<Source> {
+        let tls = binding.tls.as_ref()?;
+        let path = match &tls.certificate {
+            CertificateSource::Named(index) => {
+                return self.named[*index].shown.clone().map(Source::Named);
+            }
+            CertificateSource::Folder(path) => path,
+        };
+        let folder = self.folder(path).cloned()?;
+        let placeholder = self.placeholders.get(&binding.hostname);
+        Some(match placeholder.filter(|_| tls.acme) {
+            Some(placeholder) => Source::Ordered(folder, placeholder.clone()),
+            None => Source::Folder(folder),
+        })
     }
 }
 
@@ -433,6 +472,9 @@ impl Source {
             Self::Folder(folder) => folder
                 .choice(name)
                 .or_else(|| if named { None } else { folder.default_choice() }),
+            Self::Ordered(folder, placeholder) => {
+                folder.choice(name).or_else(|| named.then_some(placeholder))
+            }
         }
     }
 }

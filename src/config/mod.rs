@@ -3,6 +3,7 @@
 //! A [`Config`] cannot hold nonsense: names are resolved to indices, durations and sizes are numbers, conflicts are gone.
 //! Nothing behind it checks again.
 
+mod acme;
 mod admin;
 mod check;
 mod clients;
@@ -37,6 +38,7 @@ use rustls::{CipherSuite, NamedGroup};
 
 use crate::model::{HostPattern, Scheme};
 
+pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
@@ -56,6 +58,8 @@ pub struct Config {
     pub log: Log,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
+    /// `[acme]`; none where nothing is ordered.
+    pub acme: Option<Acme>,
     /// `[tls]`: whom clients are taken to trust when chains are looked at.
     pub trust: TrustSource,
     /// `[[certificate]]`
@@ -277,6 +281,8 @@ pub struct BindingTls {
     pub groups: Vec<NamedGroup>,
     /// The certificate to show.
     pub certificate: CertificateSource,
+    /// Whether it is ordered: `certificate` is then the folder that [`Acme::certificates`] names.
+    pub acme: bool,
     /// How long a ticket key encrypts, and how long a ticket lives; zero: no session is resumed.
     pub ticket_rotation: Duration,
     /// Files of ticket keys that other machines have too; the first encrypts. None: keys of this process' own.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderValue;
 
+use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{self, AlpnProtocol, Config};
 use crate::handler::{self, Handler, Unforged};
@@ -51,6 +52,8 @@ pub(super) struct Context<'a> {
     pub library: &'a LibraryHandlers,
     /// Where refusals are told.
     pub report: &'a Arc<Report>,
+    /// What a CA is answered.
+    pub challenges: &'a Arc<Challenges>,
     /// For each binding, whether its UDP port answers; none where it has none.
     pub answers: Vec<Option<Arc<AtomicBool>>>,
     /// What is running: pools that stay the same live on.
@@ -100,6 +103,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         limits: config.limits.clone(),
         verbosity: config.server.verbosity,
         server_header: server_header(&config.server.server_header, context.threads),
+        challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
     };
     Ok(Built {

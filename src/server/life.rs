@@ -8,11 +8,12 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::answers::{Answers, Serving};
-use super::control::{Asked, Asks, Reply};
+use super::control::{Asked, Asks, Control, Reply};
 use super::prepare::{Prepared, prepare};
 use super::privileges;
 use super::watch::{Found, Watch};
 use super::{Drained, LibraryHandlers, Server, ServerError};
+use crate::acme::{self, Acme};
 use crate::admin::{self, Admin};
 use crate::certificate::News;
 use crate::config;
@@ -62,7 +63,9 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     raise_open_files();
     // While it may still make files where the server's user may not.
     let admin = bind_admin(&config.server);
+    make_acme_folders(&config);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
+    let mut acme = start_acme(&server, control.clone());
     let serving = Serving::of(&server);
     let answers = Answers::new(control.clone(), Arc::clone(&serving));
     let _admin = admin.and_then(|bound| start_admin(bound, &server, answers));
@@ -86,6 +89,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         match asked {
             Asked::Reload(reply) => {
                 reload(&mut server, &own_log, reply);
+                acme.take(server.config());
                 watch.follow(server.certificates());
                 serving.follow(&server);
             }
@@ -109,9 +113,24 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             }
         }
     }
+    acme.stop();
     server.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where they cannot be made, whoever orders says so.
+fn make_acme_folders(config: &config::Config) {
+    let owner = privileges::becomes(&config.server).ok().flatten();
+    if let Err(error) = acme::make_folders(config, owner) {
+        tracing::debug!(%error, "the folders of [acme] cannot be made");
+    }
+}
+
+/// Begins to order what bindings want ordered. The certificates that it puts in service are looked at anew.
+fn start_acme(server: &Server, control: Control) -> Acme {
+    let changed = move || control.ask(Asked::Certificates);
+    Acme::start(server.config(), Arc::clone(server.challenges()), changed)
 }
 
 /// A server that cannot be asked serves all the same.

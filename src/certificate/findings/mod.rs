@@ -111,6 +111,10 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
                 }
             },
             CertificateSource::Folder(path) => match certificates.folder(path) {
+                Some(folder) if tls.acme && !folder.has(&binding.hostname) => {
+                    findings.push(names::pending(index, binding, folder));
+                    continue;
+                }
                 Some(folder) => {
                     let shown = names::of_folder(index, binding, folder, &mut findings);
                     if let Some(fault) = folder.default_fault()

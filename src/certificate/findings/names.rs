@@ -111,6 +111,25 @@ fn is_of_issuer(error: &crate::certificate::CertificateError) -> bool {
     first.is_some_and(|first| Details::of(&first).is_ok_and(|details| details.is_ca))
 }
 
+/// A certificate that is ordered is missing until it has come, and one that cannot be used is ordered anew.
+pub(super) fn pending(index: usize, binding: &Binding, folder: &Folder) -> Finding {
+    let fault = match &binding.hostname {
+        HostPattern::Exact(host) => folder.fault(host),
+        HostPattern::Wildcard(parent) => folder.wildcard_fault(parent),
+        HostPattern::Any | HostPattern::Strong => None,
+    };
+    let host = &binding.hostname;
+    let message = match fault {
+        Some(fault) => {
+            format!("the certificate for {host} that was ordered cannot be used: {fault}")
+        }
+        None => format!("the certificate for {host} is to be ordered, and has not come yet"),
+    };
+    Finding::warning(index, "certificate-acme-pending", message).with_help(
+        "`portunus run` orders it, and shows a self-signed placeholder meanwhile; its log says how that goes",
+    )
+}
+
 fn missing(index: usize, binding: &Binding, folder: &Folder) -> Finding {
     let host = binding.hostname.to_string();
     if matches!(&binding.hostname, HostPattern::Exact(host) if is_local(host)) {

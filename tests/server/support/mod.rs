@@ -4,6 +4,7 @@ mod aioquic;
 mod authority;
 mod client;
 pub mod frames;
+pub mod pebble;
 pub mod pki;
 pub mod quic;
 mod server;
