@@ -99,28 +99,36 @@ impl CertificateError {
             Self::Unreadable { .. } => "certificate-unreadable",
             Self::NoCertificate(_) | Self::Broken { .. } => "certificate-broken",
             Self::NoKey(_) | Self::KeyMissing { .. } => "certificate-no-key",
-            Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => "certificate-password",
-            Self::Encryption { .. } => "certificate-encryption",
             Self::LeafNotFirst { .. } => "certificate-chain-order",
             Self::WeakKey { .. } => "certificate-weak-key",
+            Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => "certificate-password",
+            Self::Encryption { .. } => "certificate-encryption",
             Self::KeyMismatch { .. } => "certificate-key-mismatch",
         }
     }
 
-    /// What mends it, where a server that runs goes on showing what it had before.
+    /// What mends it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Missing(_) => "put the file back, or restart to do without it",
-            Self::Unreadable { .. } => "let the user that Portunus runs as read the file",
-            Self::NoCertificate(_) | Self::Broken { .. } => "write the file anew, whole",
-            Self::NoKey(_) | Self::KeyMissing { .. } => "put the key of this certificate there",
+            Self::Missing(_) => "put the file there (chain, leaf first), or correct the name",
+            Self::Unreadable { .. } => {
+                "let the user that Portunus runs as read the file and enter its folders"
+            }
+            Self::NoCertificate(_) | Self::Broken { .. } => {
+                "write the file anew, whole, as the CA gave it"
+            }
+            Self::NoKey(_) | Self::KeyMissing { .. } => {
+                "put the key that the certificate was requested with there"
+            }
+            Self::LeafNotFirst { .. } => "write the leaf first, and then each certificate's issuer",
+            Self::WeakKey { .. } => {
+                "make a new key, ECDSA P-256 or RSA of 2048 bits or more, and request a certificate for it"
+            }
             Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => {
                 "write the password, and nothing else, into that file"
             }
             Self::Encryption { convert, .. } => convert,
-            Self::LeafNotFirst { .. } => "write the leaf first, and then each certificate's issuer",
-            Self::WeakKey { .. } => "make a new key, ECDSA P-256 or RSA 2048",
-            Self::KeyMismatch { .. } => "write the chain and the key of one certificate",
+            Self::KeyMismatch { .. } => "put chain and key of one certificate there",
         }
     }
 }

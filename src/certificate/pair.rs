@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::compress::CompressionCache;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -39,6 +40,8 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// What is wrong with the chain, if anything.
     pub chain_fault: Option<ChainFault>,
+    /// Its chain in the forms that it was compressed to (RFC 8879): as long as the certificate is the same, each is made once.
+    pub compressed: Arc<CompressionCache>,
     /// What it is shown with.
     pub(super) staple: Staple,
     pub(super) chain: Arranged,
@@ -113,6 +116,7 @@ impl Certificate {
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
             staple: Staple::default(),
+            compressed: Arc::new(CompressionCache::new(COMPRESSED_MAX)),
             chain: Arranged::default(),
         })
     }
@@ -145,9 +149,13 @@ impl Certificate {
 fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain: Vec<_> = rustls_pemfile::certs(&mut &*pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| CertificateError::Broken {
+        // The error repeats the line, which may be of a key.
+        .map_err(|_| CertificateError::Broken {
             file: file.into(),
-            what: pem::fault(pem).map_or_else(|| error.to_string(), |fault| fault.to_string()),
+            what: pem::fault(pem).map_or_else(
+                || "it is no PEM that can be read".to_owned(),
+                |fault| fault.to_string(),
+            ),
         })?;
     if chain.is_empty() {
         return Err(no_certificate(file, pem));
@@ -269,9 +277,12 @@ fn chain_fault(chain: &[X509Certificate<'_>]) -> Option<ChainFault> {
         .then_some(ChainFault::Incomplete)
 }
 
-fn time(timestamp: i64) -> SystemTime {
+pub(super) fn time(timestamp: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(timestamp).unwrap_or(0))
 }
 
 /// id-ad-caIssuers (RFC 5280 section 4.2.2.1).
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+
+/// brotli and zlib, with a staple and without.
+const COMPRESSED_MAX: usize = 4;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod check;
+mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
@@ -36,6 +37,7 @@ use rustls::{CipherSuite, NamedGroup};
 
 use crate::model::{HostPattern, Scheme};
 
+pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
@@ -281,6 +283,8 @@ pub struct BindingTls {
     pub ticket_keys: Vec<PathBuf>,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
+    /// What is asked of the certificates of clients; none: nothing.
+    pub client_certificates: Option<ClientCertificates>,
     /// Whether the OCSP responses of its certificates are fetched and stapled.
     pub ocsp_stapling: bool,
 }
@@ -456,6 +460,8 @@ pub struct Proxy {
     pub response_timeout: Duration,
     /// The longest gap between two pieces of the response's body.
     pub body_timeout: Duration,
+    /// What upstreams are told of a client's certificate.
+    pub client_certificate_fields: ClientFields,
 }
 
 /// Where a proxy sends requests.

@@ -14,6 +14,7 @@ mod balancers;
 mod basics;
 mod browser;
 mod certificates;
+mod client_certificates;
 mod commands;
 mod hostile_http1;
 mod hostile_http2;

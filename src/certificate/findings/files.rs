@@ -63,41 +63,6 @@ pub(super) fn of(binding: usize, files: &Files, reader: Option<&Reader>) -> Vec<
     findings
 }
 
-/// What mends a certificate that cannot be used.
-pub(in crate::certificate) fn remedy(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Missing(_) => {
-            "put the file there (chain, leaf first), or correct the name".to_owned()
-        }
-        CertificateError::Unreadable { .. } => {
-            "let the user that Portunus runs as read the file and enter its folders".to_owned()
-        }
-        CertificateError::NoCertificate(_) | CertificateError::Broken { .. } => {
-            "write the file anew, whole, as the CA gave it".to_owned()
-        }
-        CertificateError::NoKey(_) | CertificateError::KeyMissing { .. } => {
-            "put the key that the certificate was requested with there".to_owned()
-        }
-        CertificateError::WeakKey { .. } => {
-            "make a new key, ECDSA P-256 or RSA of 2048 bits or more, and request a certificate for it"
-                .to_owned()
-        }
-        CertificateError::PasswordMissing { password, .. } => {
-            format!("write the password into {}, and nothing else", password.display())
-        }
-        CertificateError::PasswordWrong { .. } => {
-            "write the password that the file was made with there, and nothing else".to_owned()
-        }
-        CertificateError::Encryption { convert, .. } => format!("write it anew: `{convert}`"),
-        CertificateError::LeafNotFirst { .. } => {
-            "write the leaf first, and then each certificate's issuer".to_owned()
-        }
-        CertificateError::KeyMismatch { .. } => {
-            "put chain and key of one certificate there".to_owned()
-        }
-    }
-}
-
 /// The file of the chain that an error is about.
 pub(in crate::certificate) fn of_error(error: &CertificateError) -> &Path {
     match error {

@@ -8,7 +8,7 @@ mod files;
 mod leaf;
 mod names;
 
-pub(super) use files::{of_error as file_of_error, remedy};
+pub(super) use files::of_error as file_of_error;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -190,7 +190,7 @@ fn warning_of(index: usize, error: &CertificateError) -> Finding {
 fn unusable(index: usize, error: &CertificateError) -> Finding {
     let finding = Finding::error(index, error.code(), error.to_string());
     finding
-        .with_help(remedy(error))
+        .with_help(error.remedy())
         .about(files::of_error(error))
 }
 
