@@ -132,7 +132,7 @@ impl Certificates {
         &mut self,
         config: &Config,
         old: Option<&Self>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) {
         for (index, binding) in config.bindings.iter().enumerate() {
