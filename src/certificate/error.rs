@@ -48,7 +48,7 @@ pub enum CertificateError {
         password: PathBuf,
     },
     /// The file is encrypted in a way that is not read here.
-    #[error("{}: {what}", file.display())]
+    #[error("{}: {what}; write it anew: {convert}", file.display())]
     Encryption {
         /// The file.
         file: PathBuf,

@@ -85,8 +85,8 @@ impl Certificates {
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
-            trust: Arc::clone(&trust),
             clients: HashMap::new(),
+            trust: Arc::clone(&trust),
             ticket_keys,
             findings,
         };
