@@ -86,8 +86,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         };
         match asked {
             Asked::Reload(reply) => {
-                reload(&mut server, &own_log, reply);
-                acme.take(server.config());
+                reload(&mut server, &own_log, &mut acme, reply);
                 watch.follow(server.certificates());
             }
             Asked::Certificates => watch.look(),
@@ -170,7 +169,7 @@ async fn drain(server: &Server, asks: &mut Asks) {
     }
 }
 
-fn reload(server: &mut Server, own_log: &OwnLog, reply: Option<Reply>) {
+fn reload(server: &mut Server, own_log: &OwnLog, acme: &mut Acme, reply: Option<Reply>) {
     let reloading = NotifyState::monotonic_usec_now();
     if let Ok(now) = reloading {
         notify(&[NotifyState::Reloading, now]);
@@ -178,7 +177,10 @@ fn reload(server: &mut Server, own_log: &OwnLog, reply: Option<Reply>) {
     let file = server.file().to_owned();
     let result = try_reload(server, own_log, &file);
     match &result {
-        Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
+        Ok(()) => {
+            acme.take(server.config());
+            tracing::info!(config = %file.display(), "reloaded");
+        }
         Err(error) => {
             tracing::error!(%error, "the configuration was not taken; what ran before goes on running");
         }
