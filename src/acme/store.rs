@@ -176,6 +176,7 @@ fn load(file: PathBuf) -> Result<Certificate, CertificateError> {
     let files = Files {
         key: file.clone(),
         chain: file,
+        passwords: Vec::new(),
     };
     Certificate::read(&files, &files.read())
 }

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::choice::Choice;
 use super::details::Details;
 use super::error::CertificateError;
-use super::findings::{self, Finding, file_of_error, remedy};
+use super::findings::{self, Finding, file_of_error};
 use super::pair::Certificate;
 use super::set::Certificates;
 use crate::config::{Binding, CertificateSource, Config, Severity};
@@ -243,7 +243,7 @@ fn unusable(name: String, error: &CertificateError, used_by: Vec<String>) -> Ent
             severity: Severity::Error,
             code: error.code(),
             message: error.to_string(),
-            help: Some(remedy(error)),
+            help: Some(error.remedy().to_owned()),
         }],
     }
 }

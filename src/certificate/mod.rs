@@ -5,6 +5,7 @@
 mod access;
 mod chain;
 mod choice;
+mod clients;
 mod details;
 pub mod dev;
 mod error;
@@ -13,8 +14,10 @@ mod findings;
 mod folder;
 mod inventory;
 mod kept;
+mod keys;
 mod pair;
 mod pem;
+mod pkcs12;
 mod placeholder;
 mod set;
 mod staple;
@@ -25,6 +28,9 @@ mod trust;
 
 pub use chain::{Added, Chain};
 pub use choice::{Choice, Offered};
+pub use clients::{
+    ClientCa, ClientCaError, ClientCas, ClientNews, RevocationList, date, describe, describe_chain,
+};
 pub use details::{Details, KeyKind, Signature};
 pub use error::CertificateError;
 pub use files::{Content, Files};

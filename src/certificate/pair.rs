@@ -15,8 +15,10 @@ use super::chain::Arranged;
 use super::details::Details;
 use super::error::CertificateError;
 use super::files::{Content, Files};
-use super::pem;
+use super::keys::private_key;
 use super::staple::Staple;
+use super::{pem, pkcs12};
+use crate::config::is_pkcs12;
 use crate::model::{HostName, certificate_name_covers};
 
 /// A certificate that can be shown.
@@ -57,40 +59,43 @@ pub enum ChainFault {
 impl Certificate {
     /// Makes it of what its files hold. The key may stand in the chain's own file.
     pub fn read(files: &Files, content: &Content) -> Result<Self, CertificateError> {
-        let pem = content.chain(files)?;
-        let certificates = chain_of(&files.chain, pem)?;
-        let (key_file, key) = match key_of(pem) {
+        let bytes = content.chain(files)?;
+        if is_pkcs12(&files.chain) {
+            let (certificates, key) = pkcs12::open(&files.chain, bytes, &content.password()?)?;
+            return Self::build(&files.chain, &files.chain, certificates, &key);
+        }
+        let certificates = chain_of(&files.chain, bytes)?;
+        let password = || content.password();
+        let (key_file, key) = match private_key(&files.chain, bytes, password)? {
             Some(key) => (&files.chain, key),
             None => {
-                let pem = content.key(files)?;
-                let found =
-                    key_of(pem).ok_or_else(|| CertificateError::NoKey(files.key.clone()))?;
-                (&files.key, found)
+                let key = private_key(&files.key, content.key(files)?, password)?;
+                let key = key.ok_or_else(|| CertificateError::NoKey(files.key.clone()))?;
+                (&files.key, key)
             }
         };
-        Self::build(&files.chain, key_file, certificates, key)
+        Self::build(&files.chain, key_file, certificates, &key)
     }
 
     pub(super) fn build(
         chain: &Path,
         key_file: &Path,
         certificates: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
+        key: &PrivateKeyDer<'static>,
     ) -> Result<Self, CertificateError> {
         let broken = |what: String| CertificateError::Broken {
             file: chain.into(),
             what,
         };
-        let signing =
-            rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
-                match weakness(&certificates) {
-                    Some(what) => CertificateError::WeakKey {
-                        file: key_file.into(),
-                        what,
-                    },
-                    None => broken_key(key_file, &error),
-                }
-            })?;
+        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(key).map_err(
+            |error| match weakness(&certificates) {
+                Some(what) => CertificateError::WeakKey {
+                    file: key_file.into(),
+                    what,
+                },
+                None => broken_key(key_file, &error),
+            },
+        )?;
         let certified = CertifiedKey::new(certificates, signing);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
@@ -144,9 +149,13 @@ impl Certificate {
 fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain: Vec<_> = rustls_pemfile::certs(&mut &*pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| CertificateError::Broken {
+        // The error repeats the line, which may be of a key.
+        .map_err(|_| CertificateError::Broken {
             file: file.into(),
-            what: pem::fault(pem).map_or_else(|| error.to_string(), |fault| fault.to_string()),
+            what: pem::fault(pem).map_or_else(
+                || "it is no PEM that can be read".to_owned(),
+                |fault| fault.to_string(),
+            ),
         })?;
     if chain.is_empty() {
         return Err(no_certificate(file, pem));
@@ -174,10 +183,6 @@ fn no_certificate(file: &Path, pem: &[u8]) -> CertificateError {
         file: file.into(),
         what,
     }
-}
-
-fn key_of(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
-    rustls_pemfile::private_key(&mut &*pem).ok().flatten()
 }
 
 /// The key is not the first certificate's: is it that of another one in the file?
@@ -272,7 +277,7 @@ fn chain_fault(chain: &[X509Certificate<'_>]) -> Option<ChainFault> {
         .then_some(ChainFault::Incomplete)
 }
 
-fn time(timestamp: i64) -> SystemTime {
+pub(super) fn time(timestamp: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(timestamp).unwrap_or(0))
 }
 

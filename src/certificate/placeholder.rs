@@ -23,7 +23,7 @@ pub(super) fn make(name: &str) -> Option<Certificate> {
     let chain = vec![params.self_signed(&key).ok()?.der().clone()];
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let nowhere = Path::new(NOWHERE);
-    Certificate::build(nowhere, nowhere, chain, key).ok()
+    Certificate::build(nowhere, nowhere, chain, &key).ok()
 }
 
 /// It lies in no file.

@@ -1,5 +1,6 @@
 //! Every certificate that a configuration's bindings may show.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::SystemTime;
 
 use super::chain::Issuers;
 use super::choice::Choice;
+use super::clients::{ClientCas, KeptCas};
 use super::error::CertificateError;
 use super::files::Files;
 use super::findings::{self, Finding};
@@ -16,7 +18,7 @@ use super::pair::Certificate;
 use super::placeholder;
 use super::ticket_key::{TicketKey, TicketKeys};
 use super::trust::Trust;
-use crate::config::{Binding, BindingTls, CertificateSource, Config};
+use crate::config::{Binding, BindingTls, CertificateSource, ClientCertificates, Config};
 use crate::model::{HostName, HostPattern};
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
@@ -26,6 +28,7 @@ pub struct Certificates {
     folders: HashMap<PathBuf, Arc<Folder>>,
     /// For names whose certificate is still being ordered.
     placeholders: HashMap<HostPattern, Choice>,
+    clients: HashMap<ClientCertificates, KeptCas>,
     ticket_keys: TicketKeys,
     trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
@@ -71,7 +74,14 @@ impl Certificates {
             Some(_) => Look::Reload,
             None => Look::Start,
         };
-        let on = Occasion { look, now };
+        let trust = Arc::new(Trust::load(&config.trust));
+        let beside = Beside::new(&trust);
+        let arrange = |certificate: &Certificate| beside.arrange(certificate);
+        let on = Occasion {
+            look,
+            now,
+            arrange: &arrange,
+        };
         let mut news = Vec::new();
         let mut findings = Vec::new();
         let ticket_keys = TicketKeys::load(config, &mut findings);
@@ -81,10 +91,12 @@ impl Certificates {
                 .collect(),
             folders: HashMap::new(),
             placeholders: HashMap::new(),
-            trust: Arc::new(Trust::load(&config.trust)),
+            clients: HashMap::new(),
+            trust: Arc::clone(&trust),
             ticket_keys,
             findings,
         };
+        certificates.look_at_clients(config, old, on, &mut news);
         for (index, binding) in config.bindings.iter().enumerate() {
             let Some(BindingTls {
                 certificate: CertificateSource::Folder(path),
@@ -104,7 +116,8 @@ impl Certificates {
                 Err(source) => certificates.unreadable(index, path, source),
             }
         }
-        certificates.arrange();
+        // Those that stay as they were may have other issuers beside them by now, and others may be trusted.
+        certificates.shown().for_each(arrange);
         for binding in &config.bindings {
             certificates.stand_in(binding);
         }
@@ -114,18 +127,50 @@ impl Certificates {
         Looked { certificates, news }
     }
 
-    /// Puts every chain in order, and completes it with what lies beside it.
-    fn arrange(&self) {
-        let mut issuers: HashMap<PathBuf, Issuers> = HashMap::new();
+    /// Reads the CAs of clients, once for all bindings that ask the same.
+    fn look_at_clients(
+        &mut self,
+        config: &Config,
+        old: Option<&Self>,
+        on: Occasion,
+        news: &mut Vec<News>,
+    ) {
+        for (index, binding) in config.bindings.iter().enumerate() {
+            let asked = binding.tls.as_ref();
+            let Some(settings) = asked.and_then(|tls| tls.client_certificates.as_ref()) else {
+                continue;
+            };
+            if self.clients.contains_key(settings) {
+                continue;
+            }
+            let before = old.and_then(|old| old.clients.get(settings));
+            let (kept, told) = KeptCas::look(settings, before, on);
+            self.findings.extend(kept.findings(index, on.now));
+            news.extend(told.map(News::Clients));
+            self.clients.insert(settings.clone(), kept);
+        }
+    }
+
+    /// The CAs of clients that a binding asks for; none where they cannot be used.
+    pub fn clients(&self, settings: &ClientCertificates) -> Option<&Arc<ClientCas>> {
+        self.clients.get(settings)?.in_force()
+    }
+
+    /// Every file that the CAs of clients and their lists are read from.
+    pub fn client_files(&self) -> impl Iterator<Item = &Path> {
+        (self.clients.keys())
+            .flat_map(|asked| std::iter::once(&asked.ca).chain(&asked.crl))
+            .map(PathBuf::as_path)
+    }
+
+    /// Every certificate that is shown.
+    fn shown(&self) -> impl Iterator<Item = &Certificate> {
         let named = self.named.iter().flat_map(|named| &named.kept);
         let files = self.folders.values().flat_map(|folder| folder.files());
-        for certificate in named.chain(files).filter_map(Kept::shown) {
-            let folder = certificate.file.parent().unwrap_or(Path::new("."));
-            let issuers = issuers
-                .entry(folder.into())
-                .or_insert_with(|| Issuers::of(folder));
-            certificate.arrange(issuers, &self.trust);
-        }
+        named
+            .chain(files)
+            .filter_map(Kept::shown)
+            .map(|shown| &**shown)
     }
 
     fn unreadable(&mut self, binding: usize, folder: &Path, source: std::io::Error) {
@@ -160,12 +205,17 @@ impl Certificates {
 
     /// Looks at the same files again; none if nothing is different.
     pub fn look_again(&self, now: SystemTime) -> Option<Looked> {
-        let look = Look::Watch;
-        let on = Occasion { look, now };
+        let beside = Beside::new(&self.trust);
+        let arrange = |certificate: &Certificate| beside.arrange(certificate);
+        let on = Occasion {
+            look: Look::Watch,
+            now,
+            arrange: &arrange,
+        };
         let mut news = Vec::new();
         let mut certificates = self.clone();
         for named in &mut certificates.named {
-            named.look_again(now, &mut news);
+            named.look_again(on, &mut news);
         }
         for (path, folder) in &mut certificates.folders {
             // One that held something is never an error; of one that did not, nothing is lost.
@@ -175,7 +225,14 @@ impl Certificates {
                 *folder = Arc::new(new);
             }
         }
-        certificates.arrange();
+        for (settings, kept) in &mut certificates.clients {
+            let (new, told) = KeptCas::look(settings, Some(kept), on);
+            news.extend(told.map(News::Clients));
+            *kept = new;
+        }
+        // What is missing in a chain may have come to lie beside it. The others are not judged again: it takes a millisecond each.
+        let is_wanting = |certificate: &&Certificate| !certificate.chain().verdict.is_good();
+        certificates.shown().filter(is_wanting).for_each(arrange);
         (!certificates.is_as(self)).then_some(Looked { certificates, news })
     }
 
@@ -190,6 +247,8 @@ impl Certificates {
             && (self.folders.iter()).all(|(path, folder)| {
                 (old.folder(path)).is_some_and(|old| Arc::ptr_eq(folder, old))
             })
+            && (self.clients.iter())
+                .all(|(asked, kept)| (old.clients.get(asked)).is_some_and(|old| kept.is_as(old)))
     }
 
     /// Whether the very same certificates are shown as before, of the same configuration.
@@ -202,6 +261,9 @@ impl Certificates {
         self.named.iter().zip(&old.named).all(named)
             && (self.folders.iter())
                 .all(|(path, folder)| (old.folder(path)).is_some_and(|old| folder.shows_as(old)))
+            && (self.clients.iter()).all(|(asked, kept)| {
+                (old.clients.get(asked)).is_some_and(|old| kept.in_force_as(old))
+            })
     }
 
     /// Whether something was found of which nothing is told yet, because it may be half written: it is looked at again soon.
@@ -211,6 +273,7 @@ impl Certificates {
             .flat_map(|named| &named.kept)
             .any(Kept::is_waiting)
             || self.folders.values().any(|folder| folder.is_waiting())
+            || self.clients.values().any(KeptCas::is_waiting)
     }
 
     /// Every file of a named certificate.
@@ -237,6 +300,30 @@ impl Certificates {
     /// All kinds of a named certificate, the preferred one first; none where nothing of it can be used.
     pub fn kinds(&self, index: usize) -> impl Iterator<Item = &Arc<Certificate>> {
         self.named[index].shown.iter().flat_map(Choice::all)
+    }
+
+    /// Why other files of a named certificate cannot be used where one can.
+    pub fn faults_beside(&self, index: usize) -> impl Iterator<Item = &CertificateError> {
+        let kept = self.named[index].kept.iter();
+        kept.filter(|kept| kept.shown().is_none())
+            .filter_map(Kept::fault)
+    }
+
+    /// The files of a certificate that a binding shows.
+    pub fn files_of(
+        &self,
+        source: &CertificateSource,
+        certificate: &Certificate,
+    ) -> Option<&Files> {
+        match source {
+            CertificateSource::Folder(path) => self.folder(path)?.files_of(certificate),
+            CertificateSource::Named(index) => {
+                let mut files = self.named[*index].kept.iter().map(Kept::files);
+                files
+                    .find(|files| files.chain == certificate.file)
+                    .map(|files| &**files)
+            }
+        }
     }
 
     /// The folder of a binding.
@@ -272,40 +359,69 @@ impl Certificates {
     }
 }
 
+/// What lies beside certificates, by their folder, and whom clients trust.
+struct Beside<'a> {
+    trust: &'a Trust,
+    issuers: RefCell<HashMap<PathBuf, Issuers>>,
+}
+
+impl<'a> Beside<'a> {
+    fn new(trust: &'a Trust) -> Self {
+        Self {
+            trust,
+            issuers: RefCell::default(),
+        }
+    }
+
+    /// Puts a chain in order, and completes it with what lies beside it.
+    fn arrange(&self, certificate: &Certificate) {
+        let folder = certificate.file.parent().unwrap_or(Path::new("."));
+        let mut all = self.issuers.borrow_mut();
+        let issuers = all
+            .entry(folder.into())
+            .or_insert_with(|| Issuers::of(folder));
+        certificate.arrange(issuers, self.trust);
+    }
+}
+
 impl Named {
     fn look_first(
         config: &Config,
         index: usize,
         old: Option<&Certificates>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let scope = scope(config, index);
         let named = &config.certificates[index];
-        let files = [Files {
-            chain: named.chain.clone(),
-            key: named.key.clone(),
-        }];
+        let files: Vec<_> = std::iter::once(&named.files)
+            .chain(&named.alternative)
+            .map(|files| {
+                Arc::new(Files {
+                    chain: files.chain.clone(),
+                    key: files.key.clone(),
+                    passwords: files.password.iter().cloned().collect(),
+                })
+            })
+            .collect();
         let before = |files: &Files| {
             let named = old.iter().flat_map(|old| &old.named);
             let mut kept = named.flat_map(|named| &named.kept);
             kept.find(|kept| **kept.files() == *files)
         };
-        let old: Vec<_> = files.iter().map(before).collect();
-        let files = files.map(Arc::new);
+        let old: Vec<_> = files.iter().map(|files| before(files)).collect();
         Self::look(files.iter().zip(old), scope, on, news)
     }
 
-    fn look_again(&mut self, now: SystemTime, news: &mut Vec<News>) {
-        let look = Look::Watch;
+    fn look_again(&mut self, on: Occasion<'_>, news: &mut Vec<News>) {
         let files = self.kept.iter().map(|kept| (kept.files(), Some(kept)));
-        *self = Self::look(files, self.scope.clone(), Occasion { look, now }, news);
+        *self = Self::look(files, self.scope.clone(), on, news);
     }
 
     fn look<'a>(
         files: impl Iterator<Item = (&'a Arc<Files>, Option<&'a Kept>)> + Clone,
         scope: Scope,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let else_shown = files.clone().find_map(|(_, old)| old?.shown());

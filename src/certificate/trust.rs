@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 
 use super::details::Details;
+use super::pem;
 use crate::config::TrustSource;
 
 /// The roots that chains are to end in.
@@ -241,7 +242,13 @@ pub(super) fn certificates_of(file: &Path) -> io::Result<Vec<CertificateDer<'sta
     if read as u64 > BUNDLE_BYTES_MAX {
         return Err(io::Error::other("it is longer than 4 MiB"));
     }
-    rustls_pemfile::certs(&mut &*pem).collect()
+    // The error repeats the line, which may be of anything.
+    rustls_pemfile::certs(&mut &*pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| match pem::fault(&pem) {
+            Some(fault) => io::Error::other(fault.to_string()),
+            None => io::Error::other("it is no PEM that can be read"),
+        })
 }
 
 /// All roots of the web are 200 KiB.

@@ -10,7 +10,7 @@ use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::upstream;
 use super::wrong::{self, Wrong, either};
-use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
+use super::{ClientFields, Files, Handler, Proxy, Redirect, Respond, defaults, keys};
 
 const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
 
@@ -278,6 +278,12 @@ fn target(text: &str) -> Result<String, Wrong> {
         .help("write a whole address, as in \"https://www.example.com{uri}\", or a path, as in \"/new\""))
 }
 
+const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
+    ("none", ClientFields::None),
+    ("leaf", ClientFields::Leaf),
+    ("chain", ClientFields::Chain),
+];
+
 fn proxy(table: &Table<'_>) -> Proxy {
     table.require("upstreams", "[\"http://127.0.0.1:5000\"]");
     Proxy {
@@ -285,5 +291,8 @@ fn proxy(table: &Table<'_>) -> Proxy {
         connect_timeout: table.duration("connect_timeout", WAIT, defaults::CONNECT_TIMEOUT),
         response_timeout: table.duration("response_timeout", WAIT, defaults::RESPONSE_TIMEOUT),
         body_timeout: table.duration("body_timeout", WAIT, defaults::BODY_TIMEOUT),
+        client_certificate_fields: table
+            .one_of("client_certificate_fields", &CLIENT_FIELDS)
+            .map_or(defaults::CLIENT_CERTIFICATE_FIELDS, |fields| fields.value),
     }
 }

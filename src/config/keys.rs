@@ -76,6 +76,7 @@ pub(super) static TLS: Section = section(
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",
+        "client_certificates",
         "ocsp_stapling",
     ],
 );
@@ -99,7 +100,12 @@ pub(super) static ACME: Section = section(
 
 pub(super) static EAB: Section = section("eab", &["key_id", "key_file"]);
 
-pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
+pub(super) static CERTIFICATE: Section = section(
+    "[[certificate]]",
+    &["name", "chain", "key", "password_file", "alternative"],
+);
+
+pub(super) static ALTERNATIVE: Section = section("alternative", &["chain", "key", "password_file"]);
 
 pub(super) static BINDING: Section = section(
     "[[binding]]",
@@ -117,10 +123,16 @@ pub(super) static BINDING: Section = section(
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",
+        "client_certificates",
         "ocsp_stapling",
         "proxy_protocol",
         "site",
     ],
+);
+
+pub(super) static CLIENT_CERTIFICATES: Section = section(
+    "client_certificates",
+    &["mode", "ca", "crl", "depth", "crl_missing", "crl_expired"],
 );
 
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
@@ -173,6 +185,7 @@ pub(super) static PROXY: Section = section(
         "connect_timeout",
         "response_timeout",
         "body_timeout",
+        "client_certificate_fields",
     ],
 );
 
@@ -187,7 +200,9 @@ pub(super) static ALL: &[&Section] = &[
     &ACME,
     &EAB,
     &CERTIFICATE,
+    &ALTERNATIVE,
     &BINDING,
+    &CLIENT_CERTIFICATES,
     &PROXY_PROTOCOL,
     &SITE,
     &HSTS,

@@ -6,6 +6,7 @@
 mod acme;
 mod admin;
 mod check;
+mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
@@ -28,7 +29,7 @@ mod values;
 mod wrong;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -38,10 +39,12 @@ use rustls::{CipherSuite, NamedGroup};
 use crate::model::{HostPattern, Scheme};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
+pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
+pub use upstream::Upstream;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,12 +223,29 @@ pub enum TrustSource {
 pub struct NamedCertificate {
     /// Its name.
     pub name: String,
-    /// PEM, leaf first.
-    pub chain: PathBuf,
-    /// PEM.
-    pub key: PathBuf,
+    /// The files.
+    pub files: CertificateFiles,
+    /// Those of a certificate with another kind of key, for the same names.
+    pub alternative: Option<CertificateFiles>,
     /// Where it was written.
     pub place: Place,
+}
+
+/// Whether a file of that name is PKCS#12, which holds chain and key.
+pub fn is_pkcs12(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("pfx") || kind.eq_ignore_ascii_case("p12"))
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM, leaf first, or PKCS#12.
+    pub chain: PathBuf,
+    /// PEM; the file of the chain, where none is named.
+    pub key: PathBuf,
+    /// What the key is encrypted with.
+    pub password: Option<PathBuf>,
 }
 
 /// `[[binding]]`
@@ -270,6 +290,8 @@ pub struct BindingTls {
     pub ticket_keys: Vec<PathBuf>,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
+    /// What is asked of the certificates of clients; none: nothing.
+    pub client_certificates: Option<ClientCertificates>,
     /// Whether the OCSP responses of its certificates are fetched and stapled.
     pub ocsp_stapling: bool,
 }
@@ -445,40 +467,6 @@ pub struct Proxy {
     pub response_timeout: Duration,
     /// The longest gap between two pieces of the response's body.
     pub body_timeout: Duration,
-}
-
-/// Where a proxy sends requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// `http://host:port`
-    Http {
-        /// A name or an address; an IPv6 address without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// `unix:/path.sock`
-    Unix(PathBuf),
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Loopback(address) => address.fmt(f),
-        }
-    }
+    /// What upstreams are told of a client's certificate.
+    pub client_certificate_fields: ClientFields,
 }

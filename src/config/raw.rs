@@ -37,8 +37,15 @@ pub(super) struct Raw<'t> {
 pub(super) struct RawCertificate<'t> {
     pub(super) table: Table<'t>,
     pub(super) name: Option<At<&'t str>>,
+    pub(super) files: RawFiles<'t>,
+    pub(super) alternative: Option<RawFiles<'t>>,
+}
+
+/// The files of a certificate.
+pub(super) struct RawFiles<'t> {
     pub(super) chain: Option<At<&'t str>>,
     pub(super) key: Option<At<&'t str>>,
+    pub(super) password: Option<At<&'t str>>,
 }
 
 pub(super) struct RawBinding<'t> {
@@ -109,9 +116,18 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
 fn certificate(table: Table<'_>) -> RawCertificate<'_> {
     RawCertificate {
         name: table.required("name", "\"shop\""),
-        chain: table.required("chain", "\"../certs/shop.pem\""),
-        key: table.required("key", "\"../certs/shop.key\""),
+        files: certificate_files(&table),
+        alternative: (table.table("alternative", &keys::ALTERNATIVE))
+            .map(|table| certificate_files(&table)),
         table,
+    }
+}
+
+fn certificate_files<'t>(table: &Table<'t>) -> RawFiles<'t> {
+    RawFiles {
+        chain: table.required("chain", "\"../certs/shop.pem\""),
+        key: table.text("key"),
+        password: table.text("password_file"),
     }
 }
 

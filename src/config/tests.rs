@@ -1,5 +1,6 @@
 //! The promises of the configuration.
 
+mod clients;
 mod documented;
 mod examples;
 mod policies;
@@ -492,4 +493,26 @@ fn mistakes_in_ordering_certificates() {
     ];
     let files = files.iter().map(|file| format!("{file}{SITE}{POOL}"));
     insta::assert_snapshot!(rendered(files));
+}
+
+#[test]
+fn mistakes_in_client_certificates() {
+    let of_binding = |value: &str| {
+        whole("").replace(
+            "site = \"www\"\n\n",
+            &format!("site = \"www\"\nclient_certificates = {value}\n\n"),
+        )
+    };
+    let texts = [
+        of_binding("{ ca = \"/ca.pem\" }"),
+        of_binding("{ mode = \"require\" }"),
+        of_binding("{ mode = \"must\", ca = \"/ca.pem\" }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", depth = 9 }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", verify = true }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", crl = 1 }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", crl_missing = \"ignore\" }"),
+        of_binding("\"require\""),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\" }\nprotocol = \"http\""),
+    ];
+    insta::assert_snapshot!(rendered(texts));
 }

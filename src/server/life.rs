@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::answers::Answers;
+use super::answers::{Answers, Serving};
 use super::control::{Asked, Asks, Control, Reply};
 use super::prepare::{Prepared, prepare};
 use super::privileges;
@@ -47,14 +47,7 @@ pub fn run(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
 async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     // Before anything else: a signal that comes during the start must find somebody.
     let (mut asks, control) = Asks::new()?;
-    let first_look = crate::config::load(file);
-    let own_log = match &first_look.config {
-        Some(config) => own_log::start(&config.log)?,
-        None => {
-            tell(&first_look.render(io::stderr().is_terminal()));
-            return Err(RunError::Configuration);
-        }
-    };
+    let own_log = start_own_log(file)?;
     let mut prepared = prepare(file, &library, None);
     tell(&prepared.loaded.render(io::stderr().is_terminal()));
     let Some((config, certificates)) = prepared.take() else {
@@ -66,7 +59,9 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     make_acme_folders(&config);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
     let mut acme = start_acme(&server, control.clone());
-    let _admin = admin.and_then(|bound| start_admin(bound, &server, control.clone()));
+    let serving = Serving::of(&server);
+    let answers = Answers::new(control.clone(), Arc::clone(&serving));
+    let _admin = admin.and_then(|bound| start_admin(bound, &server, answers));
     let watch = Watch::start(Arc::clone(server.certificates()), control)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
@@ -88,12 +83,14 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             Asked::Reload(reply) => {
                 reload(&mut server, &own_log, &mut acme, reply);
                 watch.follow(server.certificates());
+                serving.follow(&server);
             }
             Asked::Certificates => watch.look(),
             Asked::Show(found) => {
                 if show(&mut server, *found) {
                     watch.follow(server.certificates());
                 }
+                serving.follow(&server);
             }
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
@@ -112,6 +109,17 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     server.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn start_own_log(file: &Path) -> Result<OwnLog, RunError> {
+    let first_look = config::load(file);
+    match &first_look.config {
+        Some(config) => Ok(own_log::start(&config.log)?),
+        None => {
+            tell(&first_look.render(io::stderr().is_terminal()));
+            Err(RunError::Configuration)
+        }
+    }
 }
 
 /// Where they cannot be made, whoever orders says so.
@@ -137,9 +145,9 @@ fn bind_admin(server: &config::Server) -> Option<admin::Bound> {
     })
 }
 
-fn start_admin(bound: admin::Bound, server: &Server, control: Control) -> Option<Admin> {
+fn start_admin(bound: admin::Bound, server: &Server, answers: Answers) -> Option<Admin> {
     let admin = &server.config().server.admin;
-    match admin::start(bound, Arc::new(Answers { control })) {
+    match admin::start(bound, Arc::new(answers)) {
         Ok(running) => {
             tracing::info!(%admin, "administrators may ask");
             Some(running)

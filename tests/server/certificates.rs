@@ -235,7 +235,7 @@ fn what_has_no_key_or_the_key_of_another() {
         "a.test",
         "",
         with_file("a.test.key", encrypted),
-        &["error certificate-no-key"],
+        &["error certificate-password"],
     );
     let none = |folder: &Path, ca: &Authority| {
         ca.issue(&["a.test"]).write(&folder.join("certs"), "a.test");

@@ -5,23 +5,16 @@ use std::path::Path;
 use super::Finding;
 use crate::certificate::access::Reader;
 use crate::certificate::error::CertificateError;
+use crate::certificate::files::Files;
 
 /// Whether the server can read a certificate again when it is no longer root, and nobody else its key.
 ///
 /// That the group may read a key is no fault: it is how a server that is not root shares one (Debian's `ssl-cert`), and
 /// PostgreSQL takes it as well.
-pub(super) fn of(
-    binding: usize,
-    chain: &Path,
-    key: &Path,
-    reader: Option<&Reader>,
-) -> Vec<Finding> {
+pub(super) fn of(binding: usize, files: &Files, reader: Option<&Reader>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let all = if chain == key {
-        vec![key]
-    } else {
-        vec![chain, key]
-    };
+    let mut all: Vec<_> = files.all().filter(|file| file.exists()).collect();
+    all.dedup();
     for file in all {
         if let Some(reader) = reader
             && let Some(obstacle) = reader.obstacle(file)
@@ -41,7 +34,12 @@ pub(super) fn of(
             );
         }
     }
-    if Reader::anybody().obstacle(key).is_none() && key.exists() {
+    let is_exposed = |file: &Path| file.exists() && Reader::anybody().obstacle(file).is_none();
+    let key = match files.key.exists() {
+        true => &files.key,
+        false => &files.chain,
+    };
+    if is_exposed(key) {
         let key = key.display();
         let message = format!("the private key in {key} may be read by every user of this machine");
         findings.push(
@@ -50,35 +48,19 @@ pub(super) fn of(
             )),
         );
     }
-    findings
-}
-
-/// What mends a certificate that cannot be used.
-pub(in crate::certificate) fn remedy(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Missing(_) => {
-            "put the file there (chain, leaf first), or correct the name".to_owned()
-        }
-        CertificateError::Unreadable { .. } => {
-            "let the user that Portunus runs as read the file and enter its folders".to_owned()
-        }
-        CertificateError::NoCertificate(_) | CertificateError::Broken { .. } => {
-            "write the file anew, whole, as the CA gave it".to_owned()
-        }
-        CertificateError::NoKey(_) | CertificateError::KeyMissing { .. } => {
-            "put the key that the certificate was requested with there".to_owned()
-        }
-        CertificateError::WeakKey { .. } => {
-            "make a new key, ECDSA P-256 or RSA of 2048 bits or more, and request a certificate for it"
-                .to_owned()
-        }
-        CertificateError::LeafNotFirst { .. } => {
-            "write the leaf first, and then each certificate's issuer".to_owned()
-        }
-        CertificateError::KeyMismatch { .. } => {
-            "put chain and key of one certificate there".to_owned()
-        }
+    if let Some(password) = files.passwords.iter().find(|file| file.exists())
+        && is_exposed(password)
+    {
+        let password = password.display();
+        let message =
+            format!("the password in {password} may be read by every user of this machine");
+        let help =
+            format!("chmod 0640 {password}; where others have used the machine, replace the key");
+        findings.push(
+            Finding::warning(binding, "certificate-password-exposed", message).with_help(help),
+        );
     }
+    findings
 }
 
 /// The file of the chain that an error is about.
@@ -89,6 +71,9 @@ pub(in crate::certificate) fn of_error(error: &CertificateError) -> &Path {
         | CertificateError::NoKey(file)
         | CertificateError::Unreadable { file, .. }
         | CertificateError::Broken { file, .. }
+        | CertificateError::PasswordMissing { file, .. }
+        | CertificateError::PasswordWrong { file, .. }
+        | CertificateError::Encryption { file, .. }
         | CertificateError::WeakKey { file, .. } => file,
         CertificateError::KeyMissing { chain, .. }
         | CertificateError::LeafNotFirst { chain, .. }

@@ -47,6 +47,8 @@ pub(super) fn of_folder<'a>(
     };
     match found {
         Some(choice) => {
+            let faults = folder.faults_beside(&binding.hostname);
+            findings.extend(faults.map(|fault| warning_of(index, fault)));
             if let HostPattern::Exact(host) = &binding.hostname {
                 findings.extend(rivals(index, host, choice, folder));
             }

@@ -164,6 +164,7 @@ fn a_binding_overrides_tls() {
         bindings[0].tls.take().expect("an https binding")
     };
     let own = BindingTls {
+        client_certificates: None,
         min_version: TlsVersion::V1_2,
         acme: false,
         certificate: CertificateSource::Folder("/etc/portunus/own".into()),
@@ -178,6 +179,7 @@ fn a_binding_overrides_tls() {
         ocsp_stapling: true,
     };
     let all = BindingTls {
+        client_certificates: None,
         min_version: TlsVersion::V1_3,
         acme: false,
         certificate: CertificateSource::Folder("/all".into()),

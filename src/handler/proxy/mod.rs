@@ -190,7 +190,7 @@ impl Handler for Proxy {
         if ends_here(&mut request) {
             return Reply::Now(last_recipient(request.method()));
         }
-        match Outbound::new(request, facts) {
+        match Outbound::new(request, facts, self.config.client_certificate_fields) {
             Ok(outbound) => Reply::later(self.forward(Box::new(outbound))),
             Err(refusal) => Reply::Now(Err(refusal)),
         }

@@ -32,6 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn proxy(upstreams: impl IntoIterator<Item = config::Upstream>) -> Proxy {
     let config = config::Proxy {
+        client_certificate_fields: config::ClientFields::Leaf,
         upstreams: upstreams.into_iter().collect(),
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,

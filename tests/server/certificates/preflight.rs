@@ -193,6 +193,12 @@ fn the_line_of_what_is_broken() {
     assert!(message(second).contains(&format!(
         "the certificate that begins on line {line} cannot be read"
     )));
+    // No line is repeated, whatever it holds.
+    let odd = message("x\r-----BEGIN CE--SECRET".to_owned());
+    assert!(
+        odd.contains("is broken") && !odd.contains("SECRET"),
+        "{odd}"
+    );
     let request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
     assert!(message(request.to_owned()).contains("no certificate but CERTIFICATE REQUEST"));
 }

@@ -158,7 +158,8 @@ impl Server {
             "the server did not become ready:\n{}",
             self.seen.join("\n")
         );
-        for line in &self.seen {
+        // Other lines may name other ports.
+        for line in self.seen.iter().filter(|line| line.contains("listening")) {
             if let Some((_, port)) = line.split_once("http://127.0.0.1:") {
                 self.http = port.trim().parse().expect("a port");
             }
@@ -179,6 +180,16 @@ impl Server {
                 return Some(line);
             }
         }
+    }
+
+    /// Waits until so many lines of the server's own log contain `text`, those from before it was ready among them.
+    pub fn wait_lines(&mut self, text: &str, count: usize) -> Vec<String> {
+        wait_for(&format!("{count} lines with {text:?}"), || {
+            let log = self.log();
+            let lines = log.lines().filter(|line| line.contains(text));
+            let found: Vec<_> = lines.map(str::to_owned).collect();
+            (found.len() >= count).then_some(found)
+        })
     }
 
     /// Waits until the server has shaken hands with itself: before that, what it takes is not only what its clients make it take.
