@@ -77,13 +77,23 @@ pub fn renew(acme: &Acme, name: &str, staging: bool) -> Result<String, String> {
     }
 }
 
-/// Whether a server has the lock.
+/// Whether a server has the lock. One that has just taken another configuration, or takes over from another server, may let go
+/// of it for a moment.
 fn is_served(store: &Store) -> io::Result<bool> {
     if !store.folder().join("lock").exists() {
         return Ok(false);
     }
-    // Taken and let go again at once where nobody has it.
-    Ok(store.lock()?.is_none())
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        // Taken and let go again at once where nobody has it.
+        if store.lock()?.is_none() {
+            return Ok(true);
+        }
+        if Instant::now() > until {
+            return Ok(false);
+        }
+        std::thread::sleep(POLL);
+    }
 }
 
 impl Request {
@@ -165,5 +175,7 @@ fn remove(file: &std::path::Path) -> io::Result<()> {
 /// A validation, an issuance, a DNS record that spreads, and their time-outs.
 const ANSWER_WAIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(100);
+/// A server looks for a lock that another has every two seconds.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// Commands are typed by people.
 const REQUESTS_MAX: usize = 100;

@@ -26,9 +26,15 @@ use crate::model::{HostName, HostPattern};
 pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
+<<<<<<< HEAD
     /// For names whose certificate is still being ordered.
     placeholders: HashMap<HostPattern, Choice>,
     clients: HashMap<ClientCertificates, KeptCas>,
+=======
+    clients: HashMap<ClientCertificates, KeptCas>,
+    /// For names whose certificate is still being ordered.
+    placeholders: HashMap<HostPattern, Choice>,
+>>>>>>> main
     ticket_keys: TicketKeys,
     trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
@@ -90,8 +96,12 @@ impl Certificates {
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
+<<<<<<< HEAD
             placeholders: HashMap::new(),
+=======
+>>>>>>> main
             clients: HashMap::new(),
+            placeholders: HashMap::new(),
             trust: Arc::clone(&trust),
             ticket_keys,
             findings,
@@ -132,7 +142,7 @@ impl Certificates {
         &mut self,
         config: &Config,
         old: Option<&Self>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) {
         for (index, binding) in config.bindings.iter().enumerate() {

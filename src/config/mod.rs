@@ -5,6 +5,7 @@
 
 mod acme;
 mod admin;
+mod certificate_files;
 mod check;
 mod clients;
 mod conflicts;
@@ -29,7 +30,7 @@ mod values;
 mod wrong;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -39,6 +40,10 @@ use rustls::{CipherSuite, NamedGroup};
 use crate::model::{HostPattern, Scheme};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
+<<<<<<< HEAD
+=======
+pub use certificate_files::{CertificateFiles, is_pkcs12};
+>>>>>>> main
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
@@ -229,23 +234,6 @@ pub struct NamedCertificate {
     pub alternative: Option<CertificateFiles>,
     /// Where it was written.
     pub place: Place,
-}
-
-/// Whether a file of that name is PKCS#12, which holds chain and key.
-pub fn is_pkcs12(file: &Path) -> bool {
-    file.extension()
-        .is_some_and(|kind| kind.eq_ignore_ascii_case("pfx") || kind.eq_ignore_ascii_case("p12"))
-}
-
-/// The files of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM, leaf first, or PKCS#12.
-    pub chain: PathBuf,
-    /// PEM; the file of the chain, where none is named.
-    pub key: PathBuf,
-    /// What the key is encrypted with.
-    pub password: Option<PathBuf>,
 }
 
 /// `[[binding]]`

@@ -33,17 +33,6 @@ impl std::fmt::Display for Upstream {
     }
 }
 
-/// As the configuration writes it.
-impl std::fmt::Display for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Loopback(address) => address.fmt(f),
-        }
-    }
-}
-
 pub(super) fn read(table: &Table<'_>) -> Vec<Upstream> {
     let reader = table.reader;
     let Some(written) = table.strings("upstreams") else {

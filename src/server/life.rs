@@ -36,6 +36,38 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
+/// What works beside a server, and follows what it serves with.
+struct Beside {
+    acme: Acme,
+    serving: Arc<Serving>,
+    watch: Watch,
+    _admin: Option<Admin>,
+}
+
+impl Beside {
+    fn start(
+        server: &Server,
+        control: Control,
+        admin: Option<admin::Bound>,
+    ) -> Result<Self, RunError> {
+        let serving = Serving::of(server);
+        let answers = Answers::new(control.clone(), Arc::clone(&serving));
+        Ok(Self {
+            acme: start_acme(server, control.clone()),
+            serving,
+            _admin: admin.and_then(|bound| start_admin(bound, server, answers)),
+            watch: Watch::start(Arc::clone(server.certificates()), control)?,
+        })
+    }
+
+    /// After a reload.
+    fn follow(&mut self, server: &Server) {
+        self.acme.take(server.config());
+        self.watch.follow(server.certificates());
+        self.serving.follow(server);
+    }
+}
+
 /// Runs a server in the foreground until it is told to stop.
 pub fn run(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -58,14 +90,27 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     let admin = bind_admin(&config.server);
     make_acme_folders(&config);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
+<<<<<<< HEAD
     let mut acme = start_acme(&server, control.clone());
     let serving = Serving::of(&server);
     let answers = Answers::new(control.clone(), Arc::clone(&serving));
     let _admin = admin.and_then(|bound| start_admin(bound, &server, answers));
     let watch = Watch::start(Arc::clone(server.certificates()), control)?;
+=======
+    let mut beside = Beside::start(&server, control, admin)?;
+>>>>>>> main
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
+    attend(&mut server, &mut asks, &mut beside, &own_log).await;
+    beside.acme.stop();
+    server.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Does what is asked until it is to stop.
+async fn attend(server: &mut Server, asks: &mut Asks, beside: &mut Beside, own_log: &OwnLog) {
     let mut watchdog = watchdog();
     loop {
         let asked = tokio::select! {
@@ -81,34 +126,35 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         };
         match asked {
             Asked::Reload(reply) => {
+<<<<<<< HEAD
                 reload(&mut server, &own_log, &mut acme, reply);
                 watch.follow(server.certificates());
                 serving.follow(&server);
+=======
+                reload(server, own_log, reply);
+                beside.follow(server);
+>>>>>>> main
             }
-            Asked::Certificates => watch.look(),
+            Asked::Certificates => beside.watch.look(),
             Asked::Show(found) => {
-                if show(&mut server, *found) {
-                    watch.follow(server.certificates());
+                if show(server, *found) {
+                    beside.watch.follow(server.certificates());
                 }
-                serving.follow(&server);
+                beside.serving.follow(server);
             }
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
             ),
             Asked::Stop => {
-                drain(&server, &mut asks).await;
-                break;
+                drain(server, asks).await;
+                return;
             }
             Asked::StopNow => {
                 tracing::info!("stopping at once");
-                break;
+                return;
             }
         }
     }
-    acme.stop();
-    server.stop();
-    tracing::info!("stopped");
-    Ok(())
 }
 
 fn start_own_log(file: &Path) -> Result<OwnLog, RunError> {
