@@ -26,15 +26,9 @@ use crate::model::{HostName, HostPattern};
 pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
-<<<<<<< HEAD
-    /// For names whose certificate is still being ordered.
-    placeholders: HashMap<HostPattern, Choice>,
-    clients: HashMap<ClientCertificates, KeptCas>,
-=======
     clients: HashMap<ClientCertificates, KeptCas>,
     /// For names whose certificate is still being ordered.
     placeholders: HashMap<HostPattern, Choice>,
->>>>>>> main
     ticket_keys: TicketKeys,
     trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
@@ -96,10 +90,6 @@ impl Certificates {
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
-<<<<<<< HEAD
-            placeholders: HashMap::new(),
-=======
->>>>>>> main
             clients: HashMap::new(),
             placeholders: HashMap::new(),
             trust: Arc::clone(&trust),

@@ -6,17 +6,6 @@ use super::wrong::{self, Wrong};
 use super::{Admin, Source, defaults};
 use toml::de::DeValue;
 
-/// As the configuration writes it.
-impl std::fmt::Display for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Loopback(address) => address.fmt(f),
-        }
-    }
-}
-
 /// `unix:/path.sock`, a loopback address with its port, or `off`.
 pub(super) fn read(value: &DeValue<'_>, source: &Source) -> Result<Admin, Wrong> {
     parse(wrong::text("admin", value)?, source)

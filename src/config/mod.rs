@@ -40,16 +40,12 @@ use rustls::{CipherSuite, NamedGroup};
 use crate::model::{HostPattern, Scheme};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
-<<<<<<< HEAD
-=======
 pub use certificate_files::{CertificateFiles, is_pkcs12};
->>>>>>> main
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
-pub use upstream::Upstream;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -457,4 +453,40 @@ pub struct Proxy {
     pub body_timeout: Duration,
     /// What upstreams are told of a client's certificate.
     pub client_certificate_fields: ClientFields,
+}
+
+/// Where a proxy sends requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// `http://host:port`
+    Http {
+        /// A name or an address; an IPv6 address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `unix:/path.sock`
+    Unix(PathBuf),
+}
+
+/// As the configuration writes it.
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
+            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// As the configuration writes it.
+impl std::fmt::Display for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Loopback(address) => address.fmt(f),
+        }
+    }
 }

@@ -470,8 +470,6 @@ fn a_configuration_is_equal_to_itself_with_its_lines_moved() {
 }
 
 #[test]
-<<<<<<< HEAD
-=======
 fn mistakes_in_client_certificates() {
     let of_binding = |value: &str| {
         whole("").replace(
@@ -494,7 +492,6 @@ fn mistakes_in_client_certificates() {
 }
 
 #[test]
->>>>>>> main
 fn mistakes_in_ordering_certificates() {
     let agreed = "[acme]\nterms_agreed = true\n";
     let binding = |hostname: &str| {
@@ -518,29 +515,4 @@ fn mistakes_in_ordering_certificates() {
     ];
     let files = files.iter().map(|file| format!("{file}{SITE}{POOL}"));
     insta::assert_snapshot!(rendered(files));
-<<<<<<< HEAD
-}
-
-#[test]
-fn mistakes_in_client_certificates() {
-    let of_binding = |value: &str| {
-        whole("").replace(
-            "site = \"www\"\n\n",
-            &format!("site = \"www\"\nclient_certificates = {value}\n\n"),
-        )
-    };
-    let texts = [
-        of_binding("{ ca = \"/ca.pem\" }"),
-        of_binding("{ mode = \"require\" }"),
-        of_binding("{ mode = \"must\", ca = \"/ca.pem\" }"),
-        of_binding("{ mode = \"require\", ca = \"/ca.pem\", depth = 9 }"),
-        of_binding("{ mode = \"require\", ca = \"/ca.pem\", verify = true }"),
-        of_binding("{ mode = \"require\", ca = \"/ca.pem\", crl = 1 }"),
-        of_binding("{ mode = \"require\", ca = \"/ca.pem\", crl_missing = \"ignore\" }"),
-        of_binding("\"require\""),
-        of_binding("{ mode = \"require\", ca = \"/ca.pem\" }\nprotocol = \"http\""),
-    ];
-    insta::assert_snapshot!(rendered(texts));
-=======
->>>>>>> main
 }

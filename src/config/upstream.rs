@@ -1,37 +1,11 @@
 //! A proxy's `upstreams`.
 
-use std::path::PathBuf;
-
 use http::Uri;
 
+use super::Upstream;
 use super::reader::{At, Table};
 use super::wrong::Wrong;
 use crate::model::split_authority;
-
-/// Where a proxy sends requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// `http://host:port`
-    Http {
-        /// A name or an address; an IPv6 address without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// `unix:/path.sock`
-    Unix(PathBuf),
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 pub(super) fn read(table: &Table<'_>) -> Vec<Upstream> {
     let reader = table.reader;

@@ -79,7 +79,14 @@ pub fn run(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
 async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     // Before anything else: a signal that comes during the start must find somebody.
     let (mut asks, control) = Asks::new()?;
-    let own_log = start_own_log(file)?;
+    let first_look = crate::config::load(file);
+    let own_log = match &first_look.config {
+        Some(config) => own_log::start(&config.log)?,
+        None => {
+            tell(&first_look.render(io::stderr().is_terminal()));
+            return Err(RunError::Configuration);
+        }
+    };
     let mut prepared = prepare(file, &library, None);
     tell(&prepared.loaded.render(io::stderr().is_terminal()));
     let Some((config, certificates)) = prepared.take() else {
@@ -90,15 +97,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     let admin = bind_admin(&config.server);
     make_acme_folders(&config);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
-<<<<<<< HEAD
-    let mut acme = start_acme(&server, control.clone());
-    let serving = Serving::of(&server);
-    let answers = Answers::new(control.clone(), Arc::clone(&serving));
-    let _admin = admin.and_then(|bound| start_admin(bound, &server, answers));
-    let watch = Watch::start(Arc::clone(server.certificates()), control)?;
-=======
     let mut beside = Beside::start(&server, control, admin)?;
->>>>>>> main
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
@@ -126,14 +125,7 @@ async fn attend(server: &mut Server, asks: &mut Asks, beside: &mut Beside, own_l
         };
         match asked {
             Asked::Reload(reply) => {
-<<<<<<< HEAD
-                reload(&mut server, &own_log, &mut acme, reply);
-                watch.follow(server.certificates());
-                serving.follow(&server);
-=======
-                reload(server, own_log, reply);
-                beside.follow(server);
->>>>>>> main
+                reload(server, own_log, beside, reply);
             }
             Asked::Certificates => beside.watch.look(),
             Asked::Show(found) => {
@@ -153,17 +145,6 @@ async fn attend(server: &mut Server, asks: &mut Asks, beside: &mut Beside, own_l
                 tracing::info!("stopping at once");
                 return;
             }
-        }
-    }
-}
-
-fn start_own_log(file: &Path) -> Result<OwnLog, RunError> {
-    let first_look = config::load(file);
-    match &first_look.config {
-        Some(config) => Ok(own_log::start(&config.log)?),
-        None => {
-            tell(&first_look.render(io::stderr().is_terminal()));
-            Err(RunError::Configuration)
         }
     }
 }
@@ -223,18 +204,17 @@ async fn drain(server: &Server, asks: &mut Asks) {
     }
 }
 
-fn reload(server: &mut Server, own_log: &OwnLog, acme: &mut Acme, reply: Option<Reply>) {
+fn reload(server: &mut Server, own_log: &OwnLog, beside: &mut Beside, reply: Option<Reply>) {
     let reloading = NotifyState::monotonic_usec_now();
     if let Ok(now) = reloading {
         notify(&[NotifyState::Reloading, now]);
     }
     let file = server.file().to_owned();
     let result = try_reload(server, own_log, &file);
+    // Before anybody hears of it: who asks for a certificate then asks by this configuration.
+    beside.follow(server);
     match &result {
-        Ok(()) => {
-            acme.take(server.config());
-            tracing::info!(config = %file.display(), "reloaded");
-        }
+        Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
         Err(error) => {
             tracing::error!(%error, "the configuration was not taken; what ran before goes on running");
         }
