@@ -135,11 +135,23 @@ impl Keeper {
     /// Ends what is under way, which goes on when the CA's folder is opened again; then its lock is free.
     async fn close(mut self) {
         self.jobs.shutdown().await;
+        for (_, request) in &self.asked {
+            let why = "the configuration has changed meanwhile; ask again";
+            request.answer(&self.office.store, Err(why.to_owned()));
+        }
     }
 
     /// Takes the names that are wanted, and looks at what is in service.
     fn take(&mut self, wanted: &Arc<Wanted>) {
         self.names.clone_from(&wanted.names);
+        let (names, store) = (&self.names, &self.office.store);
+        self.asked.retain(|((name, _), request)| {
+            let is_wanted = names.contains(name);
+            if !is_wanted {
+                request.answer(store, Err(unwanted(name)));
+            }
+            is_wanted
+        });
         self.validity.clear();
         for name in &self.names {
             match self.office.store.certificate(name) {
@@ -162,6 +174,9 @@ impl Keeper {
         changed: &(dyn Fn() -> bool + Send),
     ) -> bool {
         loop {
+            if inbox.has_changed().unwrap_or(true) {
+                return inbox.changed().await.is_err();
+            }
             self.untold = self.untold && !changed();
             self.hear();
             self.begin_due();
@@ -190,10 +205,7 @@ impl Keeper {
                     .then(|| self.open_rehearsal())
                     .and_then(Result::err)
             } else {
-                Some(format!(
-                    "no binding of the running server has `certificate = \"acme\"` for {}",
-                    request.name
-                ))
+                Some(unwanted(&request.name))
             };
             match refusal {
                 Some(why) => request.answer(&self.office.store, Err(why)),
@@ -407,6 +419,10 @@ impl Keeper {
             other != job
         });
     }
+}
+
+fn unwanted(name: &str) -> String {
+    format!("no binding of the running server has `certificate = \"acme\"` for {name}")
 }
 
 /// When the CA would have the certificate in service renewed (RFC 9773), and in how many seconds it is asked again.

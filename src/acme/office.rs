@@ -7,8 +7,8 @@ use instant_acme::Account;
 use super::client::{self, RetryAfter};
 use super::fault::Fault;
 use super::ledger::Ledger;
-use super::now;
 use super::store::{Lock, Store};
+use super::{now, renew};
 use crate::config::Acme;
 
 /// One CA.
@@ -34,6 +34,7 @@ impl Office {
         let Some(lock) = store.lock().map_err(failed("locked"))? else {
             return Ok(None);
         };
+        renew::clear(&store);
         let mut ledger = store.ledger().map_err(failed("read"))?;
         ledger.recover(now());
         store.save(&ledger).map_err(failed("written"))?;

@@ -1,7 +1,7 @@
 //! `portunus cert renew`: how a command asks the running server for a certificate, through files that both can reach.
 //!
-//! `renew/NAME.request` is written by the command and taken away by the server, which looks twice a second;
-//! `renew/NAME.answer` the other way round. That a server runs is told by its lock.
+//! `renew/ID.request` is written by the command and taken away by the server, which looks twice a second; `renew/ID.answer`
+//! the other way round. That a server runs is told by its lock.
 
 use std::fs;
 use std::io;
@@ -10,14 +10,18 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{self, Store, file_name};
+use super::ledger::Seconds;
+use super::store::{self, Store};
 use crate::config::Acme;
 
 /// What a command asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
-    /// The command's own, so that no answer is taken for another.
+    /// The command's own, so that no answer is taken for another: the name of its file.
+    #[serde(skip)]
     id: String,
+    /// When: nobody waits any more for an answer to an old one.
+    at: Seconds,
     /// Of which certificate.
     pub(super) name: String,
     /// Whether it is a rehearsal.
@@ -26,7 +30,6 @@ pub(super) struct Request {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
-    id: String,
     done: bool,
     text: String,
 }
@@ -36,6 +39,7 @@ pub fn renew(acme: &Acme, name: &str, staging: bool) -> Result<String, String> {
     let store = Store::at(&acme.folder);
     let request = Request {
         id: format!("{}-{}", std::process::id(), super::now()),
+        at: super::now(),
         name: name.to_owned(),
         staging,
     };
@@ -49,16 +53,14 @@ pub fn renew(acme: &Acme, name: &str, staging: bool) -> Result<String, String> {
             acme.folder.display()
         ));
     }
-    let answer_file = answer_file(&store, name);
-    remove(&answer_file).map_err(failed)?;
+    let answer_file = place(&store, &request.id, "answer");
     let json = serde_json::to_string(&request).map_err(|error| error.to_string())?;
-    let file = request_file(&store, name);
+    let file = place(&store, &request.id, "request");
     store::write_for_others(&file, json.as_bytes()).map_err(failed)?;
     let until = Instant::now() + ANSWER_WAIT;
     loop {
         if let Some(json) = store::read(&answer_file).map_err(failed)?
             && let Ok(answer) = serde_json::from_str::<Answer>(&json)
-            && answer.id == request.id
         {
             remove(&answer_file).map_err(failed)?;
             return if answer.done {
@@ -75,13 +77,23 @@ pub fn renew(acme: &Acme, name: &str, staging: bool) -> Result<String, String> {
     }
 }
 
-/// Whether a server has the lock.
+/// Whether a server has the lock. One that has just taken another configuration, or takes over from another server, may let go
+/// of it for a moment.
 fn is_served(store: &Store) -> io::Result<bool> {
     if !store.folder().join("lock").exists() {
         return Ok(false);
     }
-    // Taken and let go again at once where nobody has it.
-    Ok(store.lock()?.is_none())
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        // Taken and let go again at once where nobody has it.
+        if store.lock()?.is_none() {
+            return Ok(true);
+        }
+        if Instant::now() > until {
+            return Ok(false);
+        }
+        std::thread::sleep(POLL);
+    }
 }
 
 impl Request {
@@ -104,11 +116,17 @@ impl Request {
                 continue;
             }
             // Whatever is no request is nobody's.
-            let request = text
-                .ok()
-                .flatten()
-                .and_then(|text| serde_json::from_str(&text).ok());
-            requests.extend(request);
+            let request =
+                (text.ok().flatten()).and_then(|text| serde_json::from_str::<Self>(&text).ok());
+            let id = file.file_stem().and_then(|stem| stem.to_str());
+            if let (Some(request), Some(id)) = (request, id)
+                && request.at.saturating_add(ANSWER_WAIT.as_secs()) > super::now()
+            {
+                requests.push(Self {
+                    id: id.to_owned(),
+                    ..request
+                });
+            }
         }
         requests
     }
@@ -116,27 +134,35 @@ impl Request {
     /// Tells the command what came of it.
     pub(super) fn answer(&self, store: &Store, outcome: Result<String, String>) {
         let answer = Answer {
-            id: self.id.clone(),
             done: outcome.is_ok(),
             text: outcome.unwrap_or_else(|text| text),
         };
         let written = serde_json::to_string(&answer)
             .map_err(io::Error::from)
-            .and_then(|json| store::write(&answer_file(store, &self.name), json.as_bytes()));
+            .and_then(|json| store::write(&place(store, &self.id, "answer"), json.as_bytes()));
         if let Err(error) = written {
             tracing::warn!(name = self.name, %error, "`portunus cert renew` cannot be answered");
         }
     }
 }
 
-fn request_file(store: &Store, name: &str) -> PathBuf {
-    let renew = store.folder().join("renew");
-    renew.join(format!("{}.request", file_name(name)))
+fn place(store: &Store, id: &str, kind: &str) -> PathBuf {
+    store.folder().join("renew").join(format!("{id}.{kind}"))
 }
 
-fn answer_file(store: &Store, name: &str) -> PathBuf {
-    let renew = store.folder().join("renew");
-    renew.join(format!("{}.answer", file_name(name)))
+/// Removes answers that nobody waits for.
+pub(super) fn clear(store: &Store) {
+    let entries = fs::read_dir(store.folder().join("renew"));
+    for entry in entries.into_iter().flatten().flatten() {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|kind| kind == "answer")
+        {
+            // What cannot be removed does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn remove(file: &std::path::Path) -> io::Result<()> {
@@ -149,5 +175,7 @@ fn remove(file: &std::path::Path) -> io::Result<()> {
 /// A validation, an issuance, a DNS record that spreads, and their time-outs.
 const ANSWER_WAIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(100);
+/// A server looks for a lock that another has every two seconds.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// Commands are typed by people.
 const REQUESTS_MAX: usize = 100;

@@ -125,8 +125,7 @@ async fn attend(server: &mut Server, asks: &mut Asks, beside: &mut Beside, own_l
         };
         match asked {
             Asked::Reload(reply) => {
-                reload(server, own_log, reply);
-                beside.follow(server);
+                reload(server, own_log, beside, reply);
             }
             Asked::Certificates => beside.watch.look(),
             Asked::Show(found) => {
@@ -205,13 +204,15 @@ async fn drain(server: &Server, asks: &mut Asks) {
     }
 }
 
-fn reload(server: &mut Server, own_log: &OwnLog, reply: Option<Reply>) {
+fn reload(server: &mut Server, own_log: &OwnLog, beside: &mut Beside, reply: Option<Reply>) {
     let reloading = NotifyState::monotonic_usec_now();
     if let Ok(now) = reloading {
         notify(&[NotifyState::Reloading, now]);
     }
     let file = server.file().to_owned();
     let result = try_reload(server, own_log, &file);
+    // Before anybody hears of it: who asks for a certificate then asks by this configuration.
+    beside.follow(server);
     match &result {
         Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
         Err(error) => {

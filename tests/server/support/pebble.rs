@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -228,11 +229,19 @@ impl Drop for Pebble {
     }
 }
 
-/// Ports that nobody has at the moment.
+/// Ports that nobody has at the moment, of those that the system gives to nobody by itself: else a client of another test may
+/// have one in the moment before it is bound.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    held.map(|listener| listener.local_addr().expect("an address").port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + (std::process::id() % 18_000) as u16;
+    std::array::from_fn(|_| {
+        loop {
+            let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
 
 fn wait_connect(port: u16) {
