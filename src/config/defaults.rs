@@ -96,3 +96,55 @@ pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
 pub(super) const RESPONSE_TIMEOUT: Duration = seconds(60);
 /// nginx' proxy_read_timeout, which is the gap between two reads too.
 pub(super) const BODY_TIMEOUT: Duration = seconds(60);
+
+/// An equal share.
+pub(super) const UPSTREAM_WEIGHT: u64 = 1;
+/// Every upstream works.
+pub(super) const UPSTREAM_BACKUP: bool = false;
+/// Caches and connections of an application that has just come back are cold; HAProxy's users mostly write 10 to 30 s.
+pub(super) const SLOW_START: Duration = seconds(10);
+/// Envoy's 50 % is for clusters of hundreds. Of two to four upstreams, one that works is better than those that do not.
+pub(super) const PANIC_BELOW: u8 = 25;
+/// HAProxy's `fall`. nginx' max_fails of 1 takes one lost packet for an outage, Envoy's 5 lets more requests fail.
+pub(super) const EJECT_AFTER: u64 = 3;
+/// Envoy's failure_percentage_threshold: an application with one bad page is still up.
+pub(super) const EJECT_ERRORS: u8 = 85;
+/// nginx' fail_timeout.
+pub(super) const EJECT_TIME: Duration = seconds(10);
+/// Envoy's max_ejection_time.
+pub(super) const EJECT_TIME_MAX: Duration = seconds(300);
+
+/// A name that says whose it is.
+pub(super) const STICKY_COOKIE: &str = "portunus";
+/// For as long as the browser runs: an application's session mostly ends then too.
+pub(super) const STICKY_MAX_AGE: Duration = seconds(0);
+/// The whole host.
+pub(super) const STICKY_PATH: &str = "/";
+/// What browsers take for a cookie that does not say.
+pub(super) const STICKY_SAME_SITE: super::SameSite = super::SameSite::Lax;
+
+/// What every web server answers.
+pub(super) const HEALTH_PATH: &str = "/";
+/// nginx' health_check.
+pub(super) const HEALTH_INTERVAL: Duration = seconds(5);
+/// So that many servers' checks do not come at once.
+pub(super) const HEALTH_JITTER: u8 = 10;
+/// HAProxy's `inter`, which bounds its checks too.
+pub(super) const HEALTH_TIMEOUT: Duration = seconds(2);
+/// HAProxy's and nginx': 2xx and 3xx.
+pub(super) const HEALTH_STATUSES: std::ops::RangeInclusive<u16> = 200..=399;
+/// HAProxy's `rise`.
+pub(super) const HEALTHY_AFTER: u64 = 2;
+/// HAProxy's `fall`.
+pub(super) const UNHEALTHY_AFTER: u64 = 3;
+
+/// Two more upstreams: what fails at three fails everywhere.
+pub(super) const RETRY_ATTEMPTS: u64 = 3;
+/// Envoy's and linkerd's retry budget.
+pub(super) const RETRY_BUDGET: u8 = 20;
+/// More would only be answered when their clients have gone.
+pub(super) const UPSTREAM_QUEUE_LENGTH: u64 = 100;
+/// As the pool's.
+pub(super) const UPSTREAM_QUEUE_TIMEOUT: Duration = seconds(30);
+/// None: content that is read first comes to the upstream later.
+pub(super) const BUFFER_BODY: u64 = 0;

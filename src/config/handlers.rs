@@ -8,9 +8,9 @@ use toml::de::DeValue;
 
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
-use super::upstream;
 use super::wrong::{self, Wrong, either};
 use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
+use super::{balance, upstream};
 
 const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
 
@@ -280,8 +280,10 @@ fn target(text: &str) -> Result<String, Wrong> {
 
 fn proxy(table: &Table<'_>) -> Proxy {
     table.require("upstreams", "[\"http://127.0.0.1:5000\"]");
+    let (upstreams, members) = upstream::read(table);
     Proxy {
-        upstreams: upstream::read(table),
+        upstreams,
+        balance: balance::read(table, members),
         connect_timeout: table.duration("connect_timeout", WAIT, defaults::CONNECT_TIMEOUT),
         response_timeout: table.duration("response_timeout", WAIT, defaults::RESPONSE_TIMEOUT),
         body_timeout: table.duration("body_timeout", WAIT, defaults::BODY_TIMEOUT),

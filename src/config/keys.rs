@@ -133,8 +133,51 @@ pub(super) static PROXY: Section = section(
         "connect_timeout",
         "response_timeout",
         "body_timeout",
+        "balance",
+        "sticky",
+        "slow_start",
+        "panic_below",
+        "eject",
+        "health",
+        "retry",
+        "queue",
+        "buffer_body",
     ],
 );
+
+pub(super) static UPSTREAM: Section = section(
+    "an upstream",
+    &["url", "weight", "backup", "max_connections"],
+);
+
+pub(super) static BALANCE: Section = section("balance", &["policy", "by"]);
+
+pub(super) static STICKY: Section = section(
+    "sticky",
+    &["cookie", "max_age", "path", "same_site", "key_file"],
+);
+
+pub(super) static EJECT: Section = section("eject", &["after", "errors", "time", "time_max"]);
+
+pub(super) static HEALTH: Section = section(
+    "health",
+    &[
+        "path",
+        "host",
+        "interval",
+        "jitter",
+        "timeout",
+        "statuses",
+        "body",
+        "healthy_after",
+        "unhealthy_after",
+    ],
+);
+
+pub(super) static RETRY: Section =
+    section("retry", &["attempts", "on", "per_try_timeout", "budget"]);
+
+pub(super) static UPSTREAM_QUEUE: Section = section("queue", &["length", "timeout"]);
 
 pub(super) static LIBRARY: Section = section("a library handler", &["type"]);
 
@@ -154,6 +197,13 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &UPSTREAM,
+    &BALANCE,
+    &STICKY,
+    &EJECT,
+    &HEALTH,
+    &RETRY,
+    &UPSTREAM_QUEUE,
     &LIBRARY,
 ];
 

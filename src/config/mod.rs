@@ -4,6 +4,7 @@
 //! Nothing behind it checks again.
 
 mod admin;
+mod balance;
 mod check;
 mod conflicts;
 mod defaults;
@@ -32,6 +33,9 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::model::{HostPattern, Scheme};
 
+pub use balance::{
+    Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky,
+};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
@@ -394,8 +398,10 @@ pub struct Redirect {
 /// `type = "proxy"`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
-    /// Where requests go, in turn.
+    /// Where requests go.
     pub upstreams: Vec<Upstream>,
+    /// Which of them a request goes to.
+    pub balance: Balance,
     /// Until a connection stands.
     pub connect_timeout: Duration,
     /// Until the response's head.

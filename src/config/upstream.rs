@@ -1,54 +1,82 @@
 //! A proxy's `upstreams`.
 
 use http::Uri;
+use toml::de::DeValue;
 
-use super::Upstream;
 use super::reader::{At, Table};
-use super::wrong::Wrong;
+use super::wrong::{self, Wrong};
+use super::{Member, Upstream, balance, keys};
 use crate::model::split_authority;
 
-pub(super) fn read(table: &Table<'_>) -> Vec<Upstream> {
+/// A proxy's `upstreams`, and what is particular to each: an upstream is a string, or a table that says more of it.
+pub(super) fn read(table: &Table<'_>) -> (Vec<Upstream>, Vec<Member>) {
     let reader = table.reader;
-    let Some(written) = table.strings("upstreams") else {
-        return Vec::new();
+    let written = table.read("upstreams", |value| {
+        value
+            .as_array()
+            .ok_or_else(|| wrong::kind("upstreams", "an array", value))
+    });
+    let Some(written) = written else {
+        return (Vec::new(), Vec::new());
     };
-    let mut upstreams: Vec<At<Upstream>> = Vec::new();
-    let none = table
-        .value("upstreams")
-        .and_then(|value| value.get_ref().as_array())
-        .is_some_and(|array| array.is_empty());
-    if none {
+    if written.value.is_empty() {
         let wrong = Wrong::new("empty-value", "`upstreams` must name one upstream at least");
         reader.wrong(
             &written.span,
             wrong.help("write [\"http://127.0.0.1:5000\"]"),
         );
     }
-    for text in written.value {
-        match parse(text.value) {
-            Ok(upstream) => {
-                let upstream = match upstream {
-                    Upstream::Unix(path) => Upstream::Unix(reader.source.resolve(path)),
-                    http => http,
-                };
-                if let Some(first) = upstreams.iter().find(|first| first.value == upstream) {
-                    let message = format!(
-                        "{:?} is named twice, and gets twice the requests",
-                        text.value
-                    );
-                    let found = reader.warning("duplicate-value", &text.span, message);
-                    let place = reader.place(&first.span);
-                    reader.report(found.related(place, "named here first"));
-                }
-                upstreams.push(At {
-                    value: upstream,
-                    span: text.span,
-                });
+    let mut upstreams: Vec<At<Upstream>> = Vec::new();
+    let mut members = Vec::new();
+    for entry in written.value.iter() {
+        let (text, member) = match entry.get_ref() {
+            DeValue::Table(entries) => {
+                let inner = Table::open(reader, entries, &keys::UPSTREAM, entry.span());
+                let url = inner.required("url", "\"http://127.0.0.1:5000\"");
+                (url, balance::member(&inner))
             }
-            Err(wrong) => reader.wrong(&text.span, wrong),
+            value => match wrong::text("upstreams", value) {
+                Ok(value) => {
+                    let span = entry.span();
+                    (Some(At { value, span }), Member::default())
+                }
+                Err(wrong) => {
+                    reader.wrong(&entry.span(), wrong);
+                    continue;
+                }
+            },
+        };
+        if let Some(upstream) = text.and_then(|text| one(table, &text, &upstreams)) {
+            upstreams.push(upstream);
+            members.push(member);
         }
     }
-    upstreams.into_iter().map(|at| at.value).collect()
+    (upstreams.into_iter().map(|at| at.value).collect(), members)
+}
+
+fn one(table: &Table<'_>, text: &At<&str>, before: &[At<Upstream>]) -> Option<At<Upstream>> {
+    let reader = table.reader;
+    let upstream = match parse(text.value) {
+        Ok(Upstream::Unix(path)) => Upstream::Unix(reader.source.resolve(path)),
+        Ok(upstream) => upstream,
+        Err(wrong) => {
+            reader.wrong(&text.span, wrong);
+            return None;
+        }
+    };
+    if let Some(first) = before.iter().find(|first| first.value == upstream) {
+        let message = format!(
+            "{:?} is named twice, and gets twice the requests",
+            text.value
+        );
+        let found = reader.warning("duplicate-value", &text.span, message);
+        let place = reader.place(&first.span);
+        reader.report(found.related(place, "named here first"));
+    }
+    Some(At {
+        value: upstream,
+        span: text.span.clone(),
+    })
 }
 
 fn parse(text: &str) -> Result<Upstream, Wrong> {

@@ -7,6 +7,7 @@
 //! response's content (`link.rs` says why). It is kept when both messages are at their end and it has nothing more to say, and
 //! closed in every other case. No connection, name or answer is shared between data threads.
 
+mod balance;
 mod download;
 mod exchange;
 mod fields;

@@ -31,8 +31,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(40);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn proxy(upstreams: impl IntoIterator<Item = config::Upstream>) -> Proxy {
+    let upstreams: Vec<_> = upstreams.into_iter().collect();
     let config = config::Proxy {
-        upstreams: upstreams.into_iter().collect(),
+        balance: config::Balance::plain(upstreams.len()),
+        upstreams,
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
         body_timeout: BODY_TIMEOUT,
