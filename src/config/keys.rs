@@ -133,8 +133,20 @@ pub(super) static PROXY: Section = section(
         "connect_timeout",
         "response_timeout",
         "body_timeout",
+        "idle_connections",
+        "idle_timeout",
+        "max_connection_age",
+        "max_connection_requests",
+        "tls",
     ],
 );
+
+pub(super) static UPSTREAM_TLS: Section = section(
+    "an upstream's tls",
+    &["ca", "server_name", "verify", "client_certificate"],
+);
+
+pub(super) static CLIENT_CERTIFICATE: Section = section("client_certificate", &["chain", "key"]);
 
 pub(super) static LIBRARY: Section = section("a library handler", &["type"]);
 
@@ -154,6 +166,8 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &UPSTREAM_TLS,
+    &CLIENT_CERTIFICATE,
     &LIBRARY,
 ];
 
