@@ -148,3 +148,14 @@ pub(super) const UPSTREAM_QUEUE_LENGTH: u64 = 100;
 pub(super) const UPSTREAM_QUEUE_TIMEOUT: Duration = seconds(30);
 /// None: content that is read first comes to the upstream later.
 pub(super) const BUFFER_BODY: u64 = 0;
+/// nginx' `keepalive` is mostly set to 16 or 32 a process; a thread with more at rest had a burst that is over.
+pub(super) const IDLE_CONNECTIONS: u64 = 64;
+/// Shorter than the least that is common among upstreams that close idle connections at a minute (nginx 75 s; gunicorn's 2 s
+/// and Node's 5 s are shorter still: those are noticed when the connection is taken).
+pub(super) const IDLE_TIMEOUT: Duration = seconds(30);
+/// nginx' keepalive_time. What stands between (a balancer, a firewall) gets to choose anew now and then.
+pub(super) const MAX_CONNECTION_AGE: Duration = seconds(3600);
+/// No limit: a connection does not wear out here, and nginx' 1000 is for memory that only nginx gathers.
+pub(super) const MAX_CONNECTION_REQUESTS: u64 = 0;
+/// Whoever answers in the upstream's place would see everything.
+pub(super) const VERIFY: bool = true;

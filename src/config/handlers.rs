@@ -287,5 +287,7 @@ fn proxy(table: &Table<'_>) -> Proxy {
         connect_timeout: table.duration("connect_timeout", WAIT, defaults::CONNECT_TIMEOUT),
         response_timeout: table.duration("response_timeout", WAIT, defaults::RESPONSE_TIMEOUT),
         body_timeout: table.duration("body_timeout", WAIT, defaults::BODY_TIMEOUT),
+        keeping: upstream::keeping(table),
+        tls: upstream::tls(table),
     }
 }

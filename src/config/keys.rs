@@ -133,6 +133,11 @@ pub(super) static PROXY: Section = section(
         "connect_timeout",
         "response_timeout",
         "body_timeout",
+        "idle_connections",
+        "idle_timeout",
+        "max_connection_age",
+        "max_connection_requests",
+        "tls",
         "balance",
         "sticky",
         "slow_start",
@@ -144,6 +149,13 @@ pub(super) static PROXY: Section = section(
         "buffer_body",
     ],
 );
+
+pub(super) static UPSTREAM_TLS: Section = section(
+    "an upstream's tls",
+    &["ca", "server_name", "verify", "client_certificate"],
+);
+
+pub(super) static CLIENT_CERTIFICATE: Section = section("client_certificate", &["chain", "key"]);
 
 pub(super) static UPSTREAM: Section = section(
     "an upstream",
@@ -197,6 +209,8 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &UPSTREAM_TLS,
+    &CLIENT_CERTIFICATE,
     &UPSTREAM,
     &BALANCE,
     &STICKY,

@@ -39,6 +39,7 @@ pub use balance::{
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
+pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -408,31 +409,10 @@ pub struct Proxy {
     pub response_timeout: Duration,
     /// The longest gap between two pieces of the response's body.
     pub body_timeout: Duration,
-}
-
-/// Where a proxy sends requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// `http://host:port`
-    Http {
-        /// A name or an address; an IPv6 address without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// `unix:/path.sock`
-    Unix(PathBuf),
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
+    /// How connections are kept.
+    pub keeping: Keeping,
+    /// How upstreams of `https://` are met.
+    pub tls: UpstreamTls,
 }
 
 /// As the configuration writes it.

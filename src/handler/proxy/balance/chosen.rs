@@ -105,7 +105,7 @@ impl BodyWatch for Watch {
 }
 
 /// Whether a failure is an upstream's.
-fn is_upstreams(reason: Reason) -> bool {
+pub(in crate::handler::proxy) fn is_upstreams(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::UpstreamConnect

@@ -29,7 +29,7 @@ use http::{HeaderMap, Response};
 
 use self::board::Board;
 use self::budget::Budget;
-pub(super) use self::chosen::Chosen;
+pub(super) use self::chosen::{Chosen, is_upstreams};
 use self::field::Field;
 use self::ring::Ring;
 use self::slots::{Held, Slots};
@@ -289,6 +289,12 @@ impl Balancer {
         attempts < self.config.retry.attempts && self.threads.mine().budget.retry(self.board.now())
     }
 
+    /// How much content is read beforehand, so that it can be sent again.
+    pub(super) fn buffer_body(&self) -> usize {
+        self.config.buffer_body
+    }
+
+    /// When a request is sent again.
     pub(super) fn retry_rules(&self) -> &config::Retry {
         &self.config.retry
     }

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -12,8 +11,8 @@ use tokio::time::Instant;
 
 use super::socket::Socket;
 use crate::clock::LazyTimer;
-use crate::config::Upstream;
-use crate::model::{Body, Reason, Refusal};
+use crate::handler::proxy::upstream::stream::Stream;
+use crate::model::Body;
 
 /// A connection to an upstream.
 ///
@@ -27,7 +26,10 @@ pub(super) struct Link {
     pub(super) conn: Connection<TokioIo<Socket>, Body>,
     /// Whether hyper's half has said that the connection is over; it must not be asked again.
     pub(super) over: bool,
+    pub(super) born: Instant,
     pub(super) idle_since: Instant,
+    /// How many responses it has carried whole.
+    pub(super) carried: u64,
     pub(super) timer: LazyTimer,
 }
 
@@ -40,36 +42,21 @@ pub(super) struct Link {
 pub(super) struct Apart(JoinHandle<()>);
 
 impl Link {
-    /// Connects to an upstream.
-    pub(super) async fn connect(
-        upstream: &Upstream,
-        timeout: Duration,
-    ) -> Result<Box<Self>, Refusal> {
-        let connected = tokio::time::timeout(timeout, Socket::connect(upstream)).await;
-        let socket = match connected {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => {
-                let detail = format!("{upstream} cannot be connected to: {error}");
-                return Err(Refusal::new(Reason::UpstreamConnect, detail));
-            }
-            Err(_) => {
-                let detail = format!("{upstream} could not be connected to within connect_timeout");
-                return Err(Refusal::new(Reason::UpstreamTimeout, detail));
-            }
-        };
+    /// Speaks HTTP/1.1 on a stream.
+    pub(super) async fn new(stream: Stream) -> hyper::Result<Box<Self>> {
         let (sender, conn) = Builder::new()
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(socket))
-            .await
-            .map_err(|error| {
-                Refusal::new(Reason::UpstreamConnect, format!("{upstream}: {error}"))
-            })?;
+            .handshake(TokioIo::new(Socket::new(stream)))
+            .await?;
+        let now = Instant::now();
         Ok(Box::new(Self {
             sender,
             conn,
             over: false,
-            idle_since: Instant::now(),
+            born: now,
+            idle_since: now,
+            carried: 0,
             timer: LazyTimer::default(),
         }))
     }

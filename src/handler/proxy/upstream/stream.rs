@@ -1,0 +1,102 @@
+//! The bytes to an upstream and from it, over whatever carries them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+
+/// A connection to an upstream.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// A connection over TCP, set up.
+    pub(super) fn tcp(stream: TcpStream) -> TcpStream {
+        // Heads and pieces are written whole; waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
+        stream
+    }
+
+    /// Has the system ask from time to time whether the other end is still there. A connection that has left HTTP has no other
+    /// timer.
+    pub(super) fn keep_alive(&self) {
+        let tcp = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        let keepalive = TcpKeepalive::new().with_time(TUNNEL_PROBE_AFTER);
+        // Without it a dead upstream is noticed late, which is no reason to have none.
+        let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
+    }
+}
+
+/// Asks the stream that is there.
+macro_rules! ask {
+    ($this:expr, $stream:ident => $ask:expr) => {
+        match $this.get_mut() {
+            Stream::Tcp($stream) => $ask,
+            Stream::Tls($stream) => {
+                let $stream = &mut **$stream;
+                $ask
+            }
+            Stream::Unix($stream) => $ask,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ask!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ask!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // Sending one piece costs the kernel less than gathering it.
+        if let [piece] = slices {
+            return self.poll_write(cx, piece);
+        }
+        ask!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ask!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ask!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+/// How long a connection that has left HTTP is silent before the system asks whether the other end is still there. Shorter than
+/// the 350 s after which the balancers of large clouds forget a silent connection.
+const TUNNEL_PROBE_AFTER: Duration = Duration::from_secs(60);
