@@ -14,6 +14,7 @@ mod basics;
 mod browser;
 mod certificates;
 mod commands;
+mod grpc;
 mod hostile_http1;
 mod hostile_http2;
 mod http1;

@@ -11,6 +11,7 @@ mod bodies;
 mod failures;
 mod heads;
 mod keeping;
+mod multiplexed;
 mod scripted;
 mod tls;
 mod upgrades;

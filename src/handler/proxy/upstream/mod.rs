@@ -5,20 +5,24 @@
 mod connector;
 mod failure;
 mod h1;
+mod h2;
 mod stream;
 mod tls;
 
+use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::Response;
 
 use self::connector::Connector;
 use self::h1::Shelf;
+use self::h2::Sessions;
 use self::stream::Stream;
 use self::tls::Offer;
 pub(super) use self::tls::TlsClients;
 use super::outbound::Outbound;
-use crate::config;
+use crate::config::{self, UpstreamScheme};
 use crate::model::{Body, PerThread, Reason, Refusal};
 
 pub use self::tls::TlsFilesError;
@@ -26,10 +30,16 @@ pub use self::tls::TlsFilesError;
 /// An upstream.
 pub(super) struct Upstream {
     name: config::Upstream,
+    /// None for a unix socket.
+    scheme: Option<UpstreamScheme>,
     waits: Waits,
     connector: Connector,
     /// Connections of HTTP/1.1 that no request has.
     links: PerThread<Shelf>,
+    /// Connections of HTTP/2.
+    sessions: PerThread<Sessions>,
+    /// Whether ALPN settled on HTTP/1.1 when it was asked last.
+    prefers_http1: AtomicBool,
 }
 
 /// For how long an upstream is waited for.
@@ -58,6 +68,10 @@ impl Upstream {
     ) -> Self {
         Self {
             name: name.clone(),
+            scheme: match name {
+                config::Upstream::Net { scheme, .. } => Some(*scheme),
+                config::Upstream::Unix(_) => None,
+            },
             waits: Waits {
                 connect: proxy.connect_timeout,
                 response: proxy.response_timeout,
@@ -65,6 +79,8 @@ impl Upstream {
             },
             connector: Connector::new(name, proxy, tls),
             links: PerThread::new(threads, |_| Shelf::new(&proxy.keeping)),
+            sessions: PerThread::new(threads, |_| Sessions::new(&proxy.keeping)),
+            prefers_http1: AtomicBool::new(false),
         }
     }
 
@@ -73,24 +89,34 @@ impl Upstream {
         &self,
         outbound: &mut Outbound,
     ) -> Result<Response<Body>, Attempt> {
-        self.over_http1(outbound).await
+        match self.scheme {
+            // Only HTTP/1.1 can be left for another protocol.
+            Some(UpstreamScheme::Https) if outbound.upgrade.is_none() => {
+                Box::pin(self.over_http2(outbound)).await
+            }
+            Some(UpstreamScheme::H2c) => Box::pin(self.over_http2(outbound)).await,
+            _ => self.over_http1(outbound).await,
+        }
     }
 
-    /// A new connection, on which nothing has been said but the handshake.
-    async fn connect(&self, offer: Offer) -> Result<Stream, Attempt> {
-        let connecting = self.connector.connect(&self.name, offer);
-        match tokio::time::timeout(self.waits.connect, connecting).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(refusal)) => Err(Attempt::Elsewhere(refusal)),
-            Err(_) => {
+    /// A new connection for HTTP/1.1, on which nothing has been said but the handshake.
+    async fn connect(&self) -> Result<Stream, Attempt> {
+        self.within_connect_timeout(self.connector.connect(&self.name, Offer::Http1))
+            .await
+    }
+
+    async fn within_connect_timeout<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Attempt> {
+        let connected = tokio::time::timeout(self.waits.connect, connecting).await;
+        connected
+            .unwrap_or_else(|_| {
                 let name = &self.name;
                 let detail = format!("{name} could not be connected to within connect_timeout");
-                Err(Attempt::Elsewhere(Refusal::new(
-                    Reason::UpstreamTimeout,
-                    detail,
-                )))
-            }
-        }
+                Err(Refusal::new(Reason::UpstreamTimeout, detail))
+            })
+            .map_err(Attempt::Elsewhere)
     }
 
     /// How many connections of this thread have no request.

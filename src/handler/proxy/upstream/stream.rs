@@ -25,6 +25,14 @@ impl Stream {
         stream
     }
 
+    /// Whether ALPN settled on HTTP/2.
+    pub(super) fn settled_on_http2(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Tcp(_) | Self::Unix(_) => false,
+        }
+    }
+
     /// Has the system ask from time to time whether the other end is still there. A connection that has left HTTP has no other
     /// timer.
     pub(super) fn keep_alive(&self) {

@@ -21,7 +21,7 @@ use crate::model::Body;
 /// content gets one (see [`Apart`]).
 ///
 /// It is large, handed from one to the other, and so always boxed. Dropping it closes the connection.
-pub(super) struct Link {
+pub(in crate::handler::proxy::upstream) struct Link {
     pub(super) sender: SendRequest<Body>,
     pub(super) conn: Connection<TokioIo<Socket>, Body>,
     /// Whether hyper's half has said that the connection is over; it must not be asked again.

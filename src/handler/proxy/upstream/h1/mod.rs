@@ -23,14 +23,14 @@ use self::exchange::{Failure, exchange};
 pub(super) use self::idle::Shelf;
 use self::link::Link;
 use super::failure::told;
-use super::{Attempt, Offer, Stream, Upstream};
+use super::{Attempt, Stream, Upstream};
 use crate::handler::proxy::fields;
 use crate::handler::proxy::outbound::Outbound;
 use crate::handler::upgrade::{Rewound, Tunnel};
 use crate::model::{Body, Reason, Refusal};
 
 /// A response's head, and the connection that its content comes by.
-type Head = (Box<Link>, Response<Incoming>);
+pub(super) type Head = (Box<Link>, Response<Incoming>);
 
 impl Upstream {
     /// Sends the request over a kept connection if there is one; over a new one if there is none, or if the kept one turns out
@@ -42,7 +42,7 @@ impl Upstream {
         let head = match self.over_kept(outbound).await? {
             Some(head) => head,
             None => {
-                let stream = Box::pin(self.connect(Offer::Http1)).await?;
+                let stream = Box::pin(self.connect()).await?;
                 self.over_new(stream, outbound).await?
             }
         };
@@ -50,7 +50,7 @@ impl Upstream {
     }
 
     /// Sends the request over a kept connection; none if there is none that works.
-    async fn over_kept(&self, outbound: &mut Outbound) -> Result<Option<Head>, Attempt> {
+    pub(super) async fn over_kept(&self, outbound: &mut Outbound) -> Result<Option<Head>, Attempt> {
         let shelf = self.links.mine();
         let Some(mut link) = poll_fn(|cx| Poll::Ready(shelf.take(cx))).await else {
             return Ok(None);
@@ -62,7 +62,11 @@ impl Upstream {
     }
 
     /// Sends the request over a new connection.
-    async fn over_new(&self, stream: Stream, outbound: &mut Outbound) -> Result<Head, Attempt> {
+    pub(super) async fn over_new(
+        &self,
+        stream: Stream,
+        outbound: &mut Outbound,
+    ) -> Result<Head, Attempt> {
         let mut link = Box::pin(Link::new(stream)).await.map_err(|error| {
             let detail = format!("{}: {}", self.name, told(&error));
             Attempt::Elsewhere(Refusal::new(Reason::UpstreamConnect, detail))
@@ -73,7 +77,7 @@ impl Upstream {
         }
     }
 
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         (link, response): Head,
         outbound: &mut Outbound,
