@@ -1,7 +1,8 @@
 //! One request, until an upstream has answered it or none will: chosen, sent, and sent again where that is safe.
 //!
 //! Sent again is only what cannot have been done twice: whatever nothing was sent of, and of the rest what may be repeated
-//! (RFC 9110 section 9.2.2) and is still here. Where to: to another upstream, if there is one.
+//! (RFC 9110 section 9.2.2) and is still here. It goes to another upstream and never to one that it was sent to: what brings one
+//! down had better not be sent there again, and one that cannot be connected to is not there a moment later either.
 
 use std::time::Duration;
 
@@ -65,28 +66,6 @@ impl Proxy {
         chosen.into_content(&mut response);
         response
     }
-
-    /// What is left of the time for all tries. Where there is no upstream but those that were asked, a moment is let go by
-    /// first: whoever restarts is back soon, and whoever is not is not helped by haste.
-    async fn pause(
-        &self,
-        attempts: u32,
-        slow: bool,
-        sent_to: &[usize],
-        started: Instant,
-    ) -> Option<Duration> {
-        if !self.balancer.has_other(sent_to) {
-            if slow {
-                return None;
-            }
-            let most = PAUSE.saturating_mul(1 << attempts.min(4));
-            let chance = u32::try_from(self.balancer.random() >> 32).unwrap_or(0);
-            let share = f64::from(chance) / f64::from(u32::MAX);
-            tokio::time::sleep(most.mul_f64(0.5 + share / 2.0)).await;
-        }
-        let left = self.response_timeout.checked_sub(started.elapsed());
-        left.filter(|left| !left.is_zero())
-    }
 }
 
 /// A request that was sent once, to no good.
@@ -109,26 +88,19 @@ impl<'a> Again<'a> {
                 Ok(_) => {}
                 Err(attempt) => chosen.failed(attempt.refusal()),
             }
-            if !self.may_go_on(&sent, attempts, was_try) {
+            if !self.may_go_on(&sent, attempts, was_try, chosen.upstream) {
                 break;
             }
             if let Ok(response) = &sent {
                 chosen.answered(response.status());
             }
-            self.sent_to.push(chosen.upstream);
             // What the upstream works on is given back before another is asked for.
             drop(chosen);
-            let slow = matches!(&sent, Err(attempt) if attempt.refusal().reason == Reason::UpstreamTimeout);
-            let Some(left) = self
-                .proxy
-                .pause(attempts, slow, &self.sent_to, self.started)
-                .await
-            else {
-                return self.give_up(sent);
-            };
             drop(sent);
-            self.outbound.patience =
-                Some((self.rules().per_try_timeout).map_or(left, |per_try| per_try.min(left)));
+            let left = self.left();
+            let rules = self.rules();
+            let patience = rules.per_try_timeout.map_or(left, |it| it.min(left));
+            self.outbound.patience = Some(patience);
             let balancer = &self.proxy.balancer;
             chosen = match balancer.choose_but(&self.wish, &self.sent_to) {
                 Ok(chosen) => chosen,
@@ -149,7 +121,9 @@ impl<'a> Again<'a> {
     }
 
     /// Whether the request is sent once more. One that found out for us that an upstream is still gone has it for nothing.
-    fn may_go_on(&mut self, sent: &Sent, attempts: u32, was_try: bool) -> bool {
+    fn may_go_on(&mut self, sent: &Sent, attempts: u32, was_try: bool, upstream: usize) -> bool {
+        self.sent_to.push(upstream);
+        let balancer = &self.proxy.balancer;
         let asked_for = match sent {
             Ok(_) => true,
             Err(attempt) => is_asked_for(self.rules(), attempt) || was_try,
@@ -160,12 +134,16 @@ impl<'a> Again<'a> {
         };
         asked_for
             && safe
+            && balancer.has_other(&self.sent_to)
+            && !self.left().is_zero()
             && self.outbound.restore()
-            && (was_try || self.proxy.balancer.may_retry(attempts))
+            && (was_try || balancer.may_retry(attempts))
     }
 
-    fn give_up(self, sent: Sent) -> Outcome {
-        sent.map_err(Attempt::into_refusal)
+    /// What is left of the time for all tries.
+    fn left(&self) -> Duration {
+        let whole = self.proxy.response_timeout;
+        whole.saturating_sub(self.started.elapsed())
     }
 }
 
@@ -200,6 +178,3 @@ impl Attempt {
         }
     }
 }
-
-/// The first pause lasts about twice this, each further one twice the last.
-const PAUSE: Duration = Duration::from_millis(25);

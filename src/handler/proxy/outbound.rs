@@ -93,6 +93,11 @@ impl Outbound {
         }
     }
 
+    /// How long this try may take, of the time that all may take.
+    pub(super) fn patience_of(&self, whole: Duration) -> Duration {
+        self.patience.map_or(whole, |patience| patience.min(whole))
+    }
+
     /// Whether the request is here and can be sent.
     pub(super) fn is_ready(&self) -> bool {
         self.request.is_some()

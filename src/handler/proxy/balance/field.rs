@@ -66,7 +66,9 @@ impl<'a> Field<'a> {
             (1.., _, _) if panic => Tier::Anyone,
             (_, 1.., _) => Tier::Primaries,
             (_, _, 1..) => Tier::Backups,
-            _ => Tier::Anyone,
+            (0, _, _) => Tier::Anyone,
+            // The request was sent to all that are usable; those that are not would not help it.
+            _ => Tier::Primaries,
         }
     }
 

@@ -305,11 +305,6 @@ impl Balancer {
         !field.exhausted
     }
 
-    /// A number of which any is as likely.
-    pub(super) fn random(&self) -> u64 {
-        self.threads.mine().chance.next()
-    }
-
     /// What is written on a response that an upstream gave: its cookie, where the client has none of it.
     pub(super) fn mark<B>(&self, response: &mut Response<B>, upstream: usize, wish: &Wish) {
         if let Some(sticky) = &self.sticky

@@ -30,7 +30,7 @@ pub(super) async fn exchange(
     upstream: &Upstream,
     timeout: Duration,
 ) -> Result<Response<Incoming>, Failure> {
-    let patience = outbound.patience;
+    let timeout = outbound.patience_of(timeout);
     let request = outbound.take().map_err(|refusal| Failure {
         refusal,
         unsent: None,
@@ -39,7 +39,6 @@ pub(super) async fn exchange(
     let progress = outbound.progress.as_ref();
     link.timer.moved();
     let sent = Instant::now();
-    let timeout = patience.map_or(timeout, |patience| patience.min(timeout));
     let answered = poll_fn(|cx| {
         // How the connection ended, if it did, the answer tells.
         let _ = link.poll(cx);

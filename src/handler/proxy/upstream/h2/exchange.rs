@@ -4,6 +4,7 @@ use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use h2::RecvStream;
 use h2::client::ResponseFuture;
@@ -55,16 +56,20 @@ pub(super) async fn exchange(
         pump: Pump::new((!ends).then_some(stream), body),
         timer: LazyTimer::default(),
         sent: Instant::now(),
+        patience: outbound.patience_of(upstream.waits.response),
     };
     let progress = outbound.progress.clone();
-    match poll_fn(|cx| waiting.poll(progress.as_deref(), upstream, cx)).await {
+    match poll_fn(|cx| waiting.poll(progress.as_deref(), cx)).await {
         Some(Ok(response)) => Ok(pass_on(waiting.pump, place, response, outbound, upstream)),
         Some(Err(error)) => Err(waiting.failed(&error, parts, &place, outbound, upstream)),
         None => {
             // Whatever it is that hangs, it had better not be asked again for the next request.
             place.retire();
+            if outbound.repeatable {
+                outbound.put_back(Request::from_parts(parts, Body::empty()));
+            }
             let name = &upstream.name;
-            let detail = format!("{name} did not begin its response within response_timeout");
+            let detail = format!("{name} did not begin its response in time");
             Err(Failed::Final(Refusal::new(Reason::UpstreamTimeout, detail)))
         }
     }
@@ -75,6 +80,7 @@ struct Waiting {
     pump: Pump,
     timer: LazyTimer,
     sent: Instant,
+    patience: Duration,
 }
 
 impl Waiting {
@@ -82,7 +88,6 @@ impl Waiting {
     fn poll(
         &mut self,
         progress: Option<&Progress>,
-        upstream: &Upstream,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Response<RecvStream>, h2::Error>>> {
         let _ = self.pump.poll(cx);
@@ -93,7 +98,7 @@ impl Waiting {
         let since = progress.map_or(Some(self.sent), |progress| {
             progress.upstream_waited_for(self.sent)
         });
-        match since.map(|since| since + upstream.waits.response) {
+        match since.map(|since| since + self.patience) {
             Some(until) if self.timer.poll_until(until, Instant::now(), cx) => Poll::Ready(None),
             _ => Poll::Pending,
         }
@@ -120,6 +125,11 @@ impl Waiting {
         // As over HTTP/1.1: a session that was kept may have ended under our hands.
         let repeatable = outbound.repeatable && place.used && lost;
         let refusal = ended(upstream, place, Some(error));
+        if outbound.repeatable && !(unprocessed || repeatable) {
+            // Not here, but another upstream may be asked.
+            outbound.put_back(Request::from_parts(parts, Body::empty()));
+            return Failed::Final(refusal);
+        }
         if (unprocessed || repeatable)
             && let Some(body) = self.pump.into_untouched()
         {
