@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use crate::binding::Table;
 use crate::config::{self, AlpnProtocol, Config};
-use crate::handler::{self, Handler};
+use crate::handler::{self, Handler, Upkeep};
 use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
@@ -62,9 +62,16 @@ pub(super) struct Built {
     /// What serves requests.
     pub edge: Arc<Edge>,
     kept: Vec<(Arc<Pool>, config::Pool)>,
+    /// What the new handlers have to do beside their requests.
+    upkeep: Vec<Upkeep>,
 }
 
 impl Built {
+    /// What the new handlers have to do beside their requests, to be run once they serve.
+    pub(super) fn take_upkeep(&mut self) -> Vec<Upkeep> {
+        std::mem::take(&mut self.upkeep)
+    }
+
     /// Gives the pools that live on their new limits.
     pub(super) fn settle(&self) {
         for (pool, config) in &self.kept {
@@ -101,9 +108,13 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         server_header: server_header(&config.server.server_header, context.threads),
         report: Arc::clone(context.report),
     };
+    let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, pool));
+    let new = edge.pools.iter().filter(is_new);
+    let upkeep = new.filter_map(|pool| pool.handler().upkeep()).collect();
     Ok(Built {
         edge: Arc::new(edge),
         kept,
+        upkeep,
     })
 }
 

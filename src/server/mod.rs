@@ -10,6 +10,7 @@ mod ports;
 mod prepare;
 mod privileges;
 mod probe;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use crate::tls::TlsTable;
 use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
+use upkeep::UpkeepThread;
 
 /// A server that runs.
 pub struct Server {
@@ -48,6 +50,7 @@ pub struct Server {
     inherited: Inherited,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
+    upkeep: UpkeepThread,
 }
 
 /// Why a server could not be started, or a configuration not be taken.
@@ -69,7 +72,7 @@ pub enum ServerError {
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
     /// The system refused a thread.
-    #[error("a data thread cannot be started: {0}")]
+    #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -136,9 +139,8 @@ impl Server {
             answers: ports.answers(&config, &opened),
             running: None,
         };
-        let edge = build::edge(&settled, &context)
-            .map_err(ServerError::Build)?
-            .edge;
+        let mut built = build::edge(&settled, &context).map_err(ServerError::Build)?;
+        let edge = Arc::clone(&built.edge);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &build::keys(&edge),
@@ -160,7 +162,9 @@ impl Server {
             inherited,
             threads: Vec::new(),
             library,
+            upkeep: UpkeepThread::default(),
         };
+        server.upkeep.run(built.take_upkeep())?;
         server.start_threads(threads)?;
         server.listen(opened);
         Ok(server)
@@ -258,7 +262,7 @@ impl Server {
             answers: self.ports.answers(&config, &opened),
             running: Some((&self.config, &self.edge)),
         };
-        let built = build::edge(&settled, &context).map_err(ServerError::Build)?;
+        let mut built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let keys = build::keys(&built.edge);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
@@ -267,6 +271,7 @@ impl Server {
             Some(&self.tls_table),
         )?);
         self.report.reopen(&config.log)?;
+        self.upkeep.run(built.take_upkeep())?;
 
         // Nothing fails from here on.
         built.settle();

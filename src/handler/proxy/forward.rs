@@ -16,7 +16,7 @@ use super::outbound::Outbound;
 use super::upstream::Attempt;
 use crate::config;
 use crate::handler::Outcome;
-use crate::model::{Body, Reason, Refusal};
+use crate::model::{Body, Reason};
 
 impl Proxy {
     /// Every request has a future of this: what few of them need is in boxes of its own.
@@ -162,19 +162,5 @@ fn is_asked_for(rules: &config::Retry, attempt: &Attempt) -> bool {
             Reason::UpstreamTimeout => rules.on_timeout,
             _ => false,
         },
-    }
-}
-
-impl Attempt {
-    fn refusal(&self) -> &Refusal {
-        match self {
-            Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
-        }
-    }
-
-    fn into_refusal(self) -> Refusal {
-        match self {
-            Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
-        }
     }
 }

@@ -6,21 +6,24 @@
 //! No connection, name or answer is shared between data threads.
 
 mod balance;
+mod checks;
 mod fields;
 mod forward;
 mod outbound;
 mod upload;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
+use tokio::sync::watch;
 
 use self::balance::Balancer;
+use self::checks::Checks;
 use self::outbound::{Outbound, ends_here};
 use self::upstream::{TlsClients, Upstream};
-use super::{BuildError, Handler, Outcome, Reply};
+use super::{BuildError, Handler, Outcome, Reply, Upkeep};
 use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
@@ -31,9 +34,13 @@ pub use self::upstream::TlsFilesError;
 pub struct Proxy {
     upstreams: Box<[Upstream]>,
     /// None where no upstream is spoken to by TLS.
-    tls: Option<TlsClients>,
+    tls: Option<Arc<TlsClients>>,
     balancer: Arc<Balancer>,
     response_timeout: Duration,
+    /// Taken by whoever runs them.
+    checks: Mutex<Option<Checks>>,
+    /// Dropped with the proxy, which ends them.
+    _alive: watch::Sender<()>,
 }
 
 impl Proxy {
@@ -41,16 +48,23 @@ impl Proxy {
     pub fn new(config: &config::Proxy, threads: usize) -> Result<Self, BuildError> {
         let tls = config.upstreams.iter().any(config::Upstream::is_https);
         let tls = match tls {
-            true => Some(TlsClients::new(&config.tls, threads)?),
+            true => Some(Arc::new(TlsClients::new(&config.tls, threads)?)),
             false => None,
         };
         let upstreams = config.upstreams.iter();
+        let names = config.upstreams.iter().map(ToString::to_string).collect();
+        let balancer = Balancer::new(&config.balance, names, threads);
+        let balancer = balancer.map_err(BuildError::Sticky)?;
+        let balancer = Arc::new(balancer);
+        let (alive, proxy) = watch::channel(());
         Ok(Self {
+            checks: Mutex::new(Checks::new(config, tls.as_ref(), &balancer, proxy)),
+            _alive: alive,
             upstreams: upstreams
-                .map(|name| Upstream::new(name, config, tls.as_ref(), threads))
+                .map(|name| Upstream::new(name, config, tls.as_deref(), threads))
                 .collect(),
             tls,
-            balancer: Arc::new(Balancer::new(config, threads).map_err(BuildError::Sticky)?),
+            balancer,
             response_timeout: config.response_timeout,
         })
     }
@@ -80,8 +94,13 @@ impl Handler for Proxy {
         }
     }
 
+    fn upkeep(&self) -> Option<Upkeep> {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.take().map(Checks::run)
+    }
+
     fn is_outdated(&self) -> bool {
-        self.tls.as_ref().is_some_and(TlsClients::is_outdated)
+        self.tls.as_ref().is_some_and(|tls| tls.is_outdated())
     }
 }
 

@@ -73,6 +73,19 @@ impl Outbound {
         })
     }
 
+    /// A request of our own, without content: not that of a client.
+    pub(super) fn ours(request: Request<Body>) -> Self {
+        Self {
+            method: request.method().clone(),
+            request: Some(request),
+            repeatable: false,
+            progress: None,
+            upgrade: None,
+            patience: None,
+            copy: None,
+        }
+    }
+
     /// The request, to be sent.
     pub(super) fn take(&mut self) -> Result<Request<Body>, Refusal> {
         self.request.take().ok_or_else(|| {

@@ -108,9 +108,13 @@ pub struct UpstreamState {
 }
 
 impl Balancer {
-    pub(super) fn new(config: &config::Proxy, threads: usize) -> io::Result<Self> {
-        let names: Vec<String> = config.upstreams.iter().map(ToString::to_string).collect();
-        let mut balance = config.balance.clone();
+    /// For upstreams of these names, and `threads` data threads.
+    pub(super) fn new(
+        config: &config::Balance,
+        names: Vec<String>,
+        threads: usize,
+    ) -> io::Result<Self> {
+        let mut balance = config.clone();
         balance
             .members
             .resize(names.len(), config::Member::default());
@@ -303,6 +307,23 @@ impl Balancer {
     pub(super) fn has_other(&self, sent_to: &[usize]) -> bool {
         let field = Field::new(self, sent_to, self.board.now());
         !field.exhausted
+    }
+
+    /// A check of its health came out so.
+    pub(super) fn checked(
+        &self,
+        upstream: usize,
+        outcome: Result<(), &str>,
+        rules: &config::Health,
+    ) {
+        if self.board.checked(upstream, outcome, rules) {
+            self.let_in();
+        }
+    }
+
+    /// A number of which any is as likely; for others than data threads.
+    pub(super) fn random(&self) -> u64 {
+        seed(0)
     }
 
     /// What is written on a response that an upstream gave: its cookie, where the client has none of it.

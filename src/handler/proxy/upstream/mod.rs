@@ -58,6 +58,22 @@ pub(super) enum Attempt {
     Final(Refusal),
 }
 
+impl Attempt {
+    /// Why there is none.
+    pub(super) fn refusal(&self) -> &Refusal {
+        match self {
+            Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
+        }
+    }
+
+    /// Why there is none.
+    pub(super) fn into_refusal(self) -> Refusal {
+        match self {
+            Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
+        }
+    }
+}
+
 impl Upstream {
     /// The upstream `name` of a proxy, for `threads` data threads.
     pub(super) fn new(
