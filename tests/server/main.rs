@@ -10,6 +10,7 @@
 
 mod abuse;
 mod admin;
+mod balance;
 mod basics;
 mod browser;
 mod certificates;

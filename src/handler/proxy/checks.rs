@@ -153,6 +153,3 @@ fn pause(health: &Health, random: u64) -> Duration {
 
 /// What is read of an answer to find in it what is looked for.
 const CONTENT_BYTES_MAX: usize = 64 * 1024;
-
-#[cfg(test)]
-mod tests;
