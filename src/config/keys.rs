@@ -138,6 +138,7 @@ pub(super) static PROXY: Section = section(
         "max_connection_age",
         "max_connection_requests",
         "tls",
+        "resolvers",
     ],
 );
 

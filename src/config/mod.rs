@@ -407,6 +407,8 @@ pub struct Proxy {
     pub keeping: Keeping,
     /// How upstreams of `https://` are met.
     pub tls: UpstreamTls,
+    /// The name servers that are asked for upstreams; none: as this system looks names up.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// As the configuration writes it.

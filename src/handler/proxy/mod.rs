@@ -20,7 +20,7 @@ use super::{Handler, Outcome, Reply};
 use crate::config;
 use crate::model::{Body, Facts, PerThread, Reason, Refusal};
 
-pub use self::upstream::TlsFilesError;
+pub use self::upstream::{TlsFilesError, dns};
 
 /// A reverse proxy.
 pub struct Proxy {

@@ -12,6 +12,7 @@ mod failures;
 mod heads;
 mod keeping;
 mod multiplexed;
+mod names;
 mod scripted;
 mod tls;
 mod upgrades;
@@ -65,6 +66,7 @@ fn proxy_with(
             verify: true,
             client_certificate: None,
         },
+        resolvers: Vec::new(),
     };
     change(&mut config);
     Proxy::new(&config, 1).expect("a proxy")
