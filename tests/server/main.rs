@@ -10,6 +10,7 @@
 
 mod abuse;
 mod admin;
+mod balancers;
 mod basics;
 mod browser;
 mod certificates;
@@ -22,11 +23,14 @@ mod http2;
 mod http3;
 mod life;
 mod logs;
+mod ocsp;
 mod overload;
 mod pools;
 mod proxy;
 mod reload;
+mod renewal;
 mod resting;
+mod runbooks;
 mod sites;
 mod support;
 mod tls;

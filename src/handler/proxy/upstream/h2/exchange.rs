@@ -61,8 +61,6 @@ pub(super) async fn exchange(
         Some(Ok(response)) => Ok(pass_on(waiting.pump, place, response, outbound, upstream)),
         Some(Err(error)) => Err(waiting.failed(&error, parts, &place, outbound, upstream)),
         None => {
-            // Whatever it is that hangs, it had better not be asked again for the next request.
-            place.retire();
             let name = &upstream.name;
             let detail = format!("{name} did not begin its response within response_timeout");
             Err(Failed::Final(Refusal::new(Reason::UpstreamTimeout, detail)))
