@@ -39,8 +39,8 @@ use crate::model::{HostPattern, Scheme};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
-pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 pub use suites::{group_name, spoken_versions, suite_name};
+pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]

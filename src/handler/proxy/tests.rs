@@ -14,6 +14,7 @@ mod keeping;
 mod multiplexed;
 mod names;
 mod scripted;
+mod strictness;
 mod tls;
 mod upgrades;
 
