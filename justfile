@@ -13,6 +13,10 @@ run *ARGS='run':
 test *ARGS:
     cargo test {{ ARGS }}
 
+# All that testssl finds of the default configuration; the tests run the parts of it that are quick.
+testssl:
+    cargo test --test server testssl -- --include-ignored
+
 # Form and clippy's findings; a warning is a fault.
 lint:
     cargo fmt --all --check

@@ -17,6 +17,7 @@ pub mod handler;
 pub mod http;
 pub mod listener;
 pub mod model;
+pub mod ocsp;
 pub mod pool;
 pub mod report;
 pub mod server;

@@ -9,6 +9,7 @@
 //!  every IP   2      4        6        8
 //! ```
 
+mod balancers;
 mod explain;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 use crate::config::Binding;
 use crate::model::{HostName, HostPattern, LocalAddr, NameMap, Scheme};
 
+pub use balancers::Balancers;
 pub use explain::{Candidate, Verdict};
 
 /// Every binding, ready to be found.

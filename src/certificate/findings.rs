@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use super::dev::is_local;
+use super::error::CertificateError;
 use super::folder::Folder;
-use super::pair::{Certificate, CertificateError, ChainFault};
+use super::pair::{Certificate, ChainFault};
 use super::set::Certificates;
 use crate::config::{Binding, CertificateSource, Config};
 use crate::model::{HostName, HostPattern};
@@ -43,7 +44,7 @@ impl Finding {
         }
     }
 
-    fn with_help(self, help: impl Into<String>) -> Self {
+    pub(super) fn with_help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
             ..self
@@ -101,19 +102,19 @@ fn of_folder<'a>(
 ) -> Vec<&'a Certificate> {
     let found = match &binding.hostname {
         HostPattern::Exact(host) => {
-            let default = host.ip().and_then(|_| folder.default());
+            let default = host.ip().and_then(|_| folder.default_choice());
             if let Some(fault) = folder.fault(host) {
                 findings.push(unusable(index, fault));
                 return Vec::new();
             }
-            folder.find(host).or(default)
+            folder.choice(host).or(default)
         }
         HostPattern::Wildcard(parent) => {
             if let Some(fault) = folder.wildcard_fault(parent) {
                 findings.push(unusable(index, fault));
                 return Vec::new();
             }
-            folder.find_wildcard(parent)
+            folder.wildcard_choice(parent)
         }
         HostPattern::Strong | HostPattern::Any => {
             findings.extend(folder.faults().map(|fault| warning_of(index, fault)));
@@ -128,7 +129,7 @@ fn of_folder<'a>(
         }
     };
     match found {
-        Some(certificate) => vec![certificate],
+        Some(choice) => choice.all().map(|certificate| &**certificate).collect(),
         // Hosts under a wildcard may each have a certificate of their own.
         None if matches!(&binding.hostname, HostPattern::Wildcard(parent) if folder.iter().any(|(name, _)| is_below(name, parent))) => {
             Vec::new()

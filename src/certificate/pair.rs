@@ -1,7 +1,5 @@
 //! One certificate: read from its files, checked against its key, and what a person wants to know of it.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +10,9 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::error::CertificateError;
+use super::files::{Content, Files};
+use super::staple::Staple;
 use crate::model::{HostName, certificate_name_covers};
 
 /// A certificate that can be shown.
@@ -25,12 +26,16 @@ pub struct Certificate {
     pub covers: Arc<[Box<str>]>,
     /// Who issued it.
     pub issuer: String,
+    /// Whether it is its own issuer: nobody trusts it who was not told to.
+    pub is_self_signed: bool,
     /// When it begins to be valid.
     pub not_before: SystemTime,
     /// When it ends to be valid.
     pub not_after: SystemTime,
     /// What is wrong with the chain, if anything.
     pub chain_fault: Option<ChainFault>,
+    /// What it is shown with.
+    pub(super) staple: Staple,
 }
 
 /// What is wrong with a chain that can be served all the same.
@@ -42,86 +47,21 @@ pub enum ChainFault {
     Order,
 }
 
-/// Why a certificate cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
-    /// The file is not there.
-    #[error("{} does not exist", .0.display())]
-    Missing(PathBuf),
-    /// The file cannot be read.
-    #[error("{} cannot be read: {source}", file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file holds no certificate.
-    #[error("{} holds no certificate; a PEM file with -----BEGIN CERTIFICATE----- is expected, the leaf first", .0.display())]
-    NoCertificate(PathBuf),
-    /// The chain has no private key in it, and there is no file of one.
-    #[error("{} holds no private key, and {} does not exist", chain.display(), key.display())]
-    KeyMissing {
-        /// The file of the chain.
-        chain: PathBuf,
-        /// Where the key should be.
-        key: PathBuf,
-    },
-    /// There is no private key.
-    #[error("{} holds no private key that can be read; PKCS#8, PKCS#1 or SEC1 in PEM is expected, not encrypted", .0.display())]
-    NoKey(PathBuf),
-    /// A PEM section or the certificate in it is broken.
-    #[error("{} is broken: {what}", file.display())]
-    Broken {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The key belongs to another certificate.
-    #[error("the key in {} is not the key of the certificate in {}", key.display(), chain.display())]
-    KeyMismatch {
-        /// The file of the chain.
-        chain: PathBuf,
-        /// The file of the key.
-        key: PathBuf,
-    },
-}
-
-impl CertificateError {
-    /// The stable code of this finding.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Missing(_) => "certificate-missing",
-            Self::Unreadable { .. } => "certificate-unreadable",
-            Self::NoCertificate(_) | Self::Broken { .. } => "certificate-broken",
-            Self::NoKey(_) | Self::KeyMissing { .. } => "certificate-no-key",
-            Self::KeyMismatch { .. } => "certificate-key-mismatch",
-        }
-    }
-}
-
 impl Certificate {
-    /// Reads a chain and its key. The key may stand in the chain's own file.
-    pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
-        let pem = read(chain)?;
-        let certificates = chain_of(chain, &pem)?;
-        let (key_file, key_der) = match key_of(&pem) {
-            Some(key) => (chain, key),
-            None if key == chain => return Err(CertificateError::NoKey(key.into())),
+    /// Makes it of what its files hold. The key may stand in the chain's own file.
+    pub fn read(files: &Files, content: &Content) -> Result<Self, CertificateError> {
+        let pem = content.chain(files)?;
+        let certificates = chain_of(&files.chain, pem)?;
+        let (key_file, key) = match key_of(pem) {
+            Some(key) => (&files.chain, key),
             None => {
-                let pem = read(key).map_err(|error| match error {
-                    CertificateError::Missing(key) => CertificateError::KeyMissing {
-                        chain: chain.into(),
-                        key,
-                    },
-                    other => other,
-                })?;
-                let found = key_of(&pem).ok_or_else(|| CertificateError::NoKey(key.into()))?;
-                (key, found)
+                let pem = content.key(files)?;
+                let found =
+                    key_of(pem).ok_or_else(|| CertificateError::NoKey(files.key.clone()))?;
+                (&files.key, found)
             }
         };
-        Self::build(chain, key_file, certificates, key_der)
+        Self::build(&files.chain, key_file, certificates, key)
     }
 
     fn build(
@@ -158,10 +98,12 @@ impl Certificate {
             file: chain.into(),
             covers: names(leaf).into(),
             issuer: leaf.issuer().to_string(),
+            is_self_signed: leaf.issuer() == leaf.subject(),
             not_before: time(leaf.validity().not_before.timestamp()),
             not_after: time(leaf.validity().not_after.timestamp()),
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
+            staple: Staple::default(),
         })
     }
 
@@ -176,16 +118,18 @@ impl Certificate {
     pub fn is_same(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert
     }
-}
 
-fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
-    fs::read(file).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => CertificateError::Missing(file.into()),
-        _ => CertificateError::Unreadable {
-            file: file.into(),
-            source,
-        },
-    })
+    /// Whether it is valid at that moment.
+    pub fn is_valid_at(&self, now: SystemTime) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
+    /// The SHA-256 of the leaf, in hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        let leaf = self.key.cert.first().map_or(&[][..], |leaf| leaf);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
+        digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    }
 }
 
 fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

@@ -1,81 +1,187 @@
 //! Every certificate that a configuration's bindings may show.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use super::choice::Choice;
+use super::error::CertificateError;
+use super::files::Files;
 use super::findings::{self, Finding};
 use super::folder::Folder;
-use super::pair::{Certificate, CertificateError};
+use super::kept::{Kept, Look, News, Occasion, Scope};
+use super::pair::Certificate;
+use super::ticket_key::{TicketKey, TicketKeys};
 use crate::config::{BindingTls, CertificateSource, Config};
 use crate::model::HostName;
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
+#[derive(Clone)]
 pub struct Certificates {
-    named: Vec<Result<Arc<Certificate>, CertificateError>>,
+    named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
+    ticket_keys: TicketKeys,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
+}
+
+/// A certificate with a name, and those beside it.
+#[derive(Clone)]
+struct Named {
+    kept: Vec<Kept>,
+    shown: Option<Choice>,
+    scope: Scope,
 }
 
 /// Where a binding's certificate comes from.
 #[derive(Clone)]
 pub enum Source {
     /// Always this one.
-    Named(Arc<Certificate>),
+    Named(Choice),
     /// By name.
     Folder(Arc<Folder>),
+}
+
+/// What came of a look at every file.
+pub struct Looked {
+    /// What is shown now, and what is known.
+    pub certificates: Certificates,
+    /// What is to be told once they are taken.
+    pub news: Vec<News>,
 }
 
 impl Certificates {
     /// Reads every certificate that the configuration's bindings may show.
     pub fn load(config: &Config) -> Self {
-        let named = config
-            .certificates
-            .iter()
-            .map(|named| Certificate::load(&named.chain, &named.key).map(Arc::new))
-            .collect();
+        Self::look(config, None, SystemTime::now()).certificates
+    }
+
+    /// Reads every certificate that the configuration's bindings may show, and keeps what is good of what was shown before.
+    pub fn look(config: &Config, old: Option<&Self>, now: SystemTime) -> Looked {
+        let look = match old {
+            Some(_) => Look::Reload,
+            None => Look::Start,
+        };
+        let on = Occasion { look, now };
+        let mut news = Vec::new();
+        let mut findings = Vec::new();
+        let ticket_keys = TicketKeys::load(config, &mut findings);
         let mut certificates = Self {
-            named,
+            named: (0..config.certificates.len())
+                .map(|index| Named::look_first(config, index, old, on, &mut news))
+                .collect(),
             folders: HashMap::new(),
-            findings: Vec::new(),
+            ticket_keys,
+            findings,
         };
         for (index, binding) in config.bindings.iter().enumerate() {
-            if let Some(tls) = &binding.tls {
-                certificates.load_folder(tls, index);
+            let Some(BindingTls {
+                certificate: CertificateSource::Folder(path),
+                ..
+            }) = &binding.tls
+            else {
+                continue;
+            };
+            if certificates.folders.contains_key(path) {
+                continue;
+            }
+            let before = old.and_then(|old| old.folder(path));
+            match Folder::look(path, before.map(|folder| &**folder), on, &mut news) {
+                Ok(folder) => {
+                    certificates.folders.insert(path.clone(), Arc::new(folder));
+                }
+                Err(source) => certificates.unreadable(index, path, source),
             }
         }
         certificates
             .findings
             .extend(findings::of(config, &certificates));
-        certificates
+        Looked { certificates, news }
     }
 
-    fn load_folder(&mut self, tls: &BindingTls, binding: usize) {
-        let CertificateSource::Folder(path) = &tls.certificate else {
-            return;
+    fn unreadable(&mut self, binding: usize, folder: &Path, source: std::io::Error) {
+        let error = CertificateError::Unreadable {
+            file: folder.into(),
+            source,
         };
-        if self.folders.contains_key(path) {
-            return;
-        }
-        match Folder::load(path) {
-            Ok(folder) => {
-                self.folders.insert(path.clone(), Arc::new(folder));
-            }
-            Err(source) => {
-                let error = CertificateError::Unreadable {
-                    file: path.clone(),
-                    source,
-                };
-                self.findings
-                    .push(Finding::error(binding, error.code(), error.to_string()));
-            }
-        }
+        self.findings
+            .push(Finding::error(binding, error.code(), error.to_string()));
     }
 
-    /// A named certificate.
+    /// Looks at the same files again; none if nothing is different.
+    pub fn look_again(&self, now: SystemTime) -> Option<Looked> {
+        let look = Look::Watch;
+        let on = Occasion { look, now };
+        let mut news = Vec::new();
+        let mut certificates = self.clone();
+        for named in &mut certificates.named {
+            named.look_again(now, &mut news);
+        }
+        for (path, folder) in &mut certificates.folders {
+            // One that held something is never an error; of one that did not, nothing is lost.
+            if let Ok(new) = Folder::look(path, Some(folder), on, &mut news)
+                && !new.is_as(folder)
+            {
+                *folder = Arc::new(new);
+            }
+        }
+        (!certificates.is_as(self)).then_some(Looked { certificates, news })
+    }
+
+    /// Whether nothing came of a look.
+    fn is_as(&self, old: &Self) -> bool {
+        let named = |(new, old): (&Named, &Named)| {
+            (new.kept.iter())
+                .zip(&old.kept)
+                .all(|(new, old)| new.is_as(old))
+        };
+        self.named.iter().zip(&old.named).all(named)
+            && (self.folders.iter()).all(|(path, folder)| {
+                (old.folder(path)).is_some_and(|old| Arc::ptr_eq(folder, old))
+            })
+    }
+
+    /// Whether the very same certificates are shown as before, of the same configuration.
+    pub fn show_as(&self, old: &Self) -> bool {
+        let named = |(new, old): (&Named, &Named)| {
+            (new.kept.iter())
+                .zip(&old.kept)
+                .all(|(new, old)| new.shows_as(old))
+        };
+        self.named.iter().zip(&old.named).all(named)
+            && (self.folders.iter())
+                .all(|(path, folder)| (old.folder(path)).is_some_and(|old| folder.shows_as(old)))
+    }
+
+    /// Whether something was found of which nothing is told yet, because it may be half written: it is looked at again soon.
+    pub fn is_waiting(&self) -> bool {
+        self.named
+            .iter()
+            .flat_map(|named| &named.kept)
+            .any(Kept::is_waiting)
+            || self.folders.values().any(|folder| folder.is_waiting())
+    }
+
+    /// Every file of a named certificate.
+    pub fn named_files(&self) -> impl Iterator<Item = &Path> {
+        (self.named.iter())
+            .flat_map(|named| &named.kept)
+            .flat_map(|kept| kept.files().all())
+    }
+
+    /// Every folder.
+    pub fn folders(&self) -> impl Iterator<Item = &Folder> {
+        self.folders.values().map(|folder| &**folder)
+    }
+
+    /// A named certificate: the preferred one, where there are several kinds.
     pub fn named(&self, index: usize) -> Result<&Arc<Certificate>, &CertificateError> {
-        self.named[index].as_ref()
+        let named = &self.named[index];
+        match &named.shown {
+            Some(choice) => Ok(choice.preferred()),
+            None => Err(named.fault()),
+        }
     }
 
     /// The folder of a binding.
@@ -83,23 +189,104 @@ impl Certificates {
         self.folders.get(path)
     }
 
+    /// The ticket keys of a binding, in their order. They stay as they were read first: a reload reads them again.
+    pub fn ticket_keys(&self, tls: &BindingTls) -> Vec<Arc<TicketKey>> {
+        self.ticket_keys.of(tls)
+    }
+
     /// Where a binding's certificate comes from; none where nothing of it can be used.
     pub fn source(&self, tls: &BindingTls) -> Option<Source> {
         match &tls.certificate {
-            CertificateSource::Named(index) => self.named(*index).ok().cloned().map(Source::Named),
+            CertificateSource::Named(index) => self.named[*index].shown.clone().map(Source::Named),
             CertificateSource::Folder(path) => self.folder(path).cloned().map(Source::Folder),
         }
     }
 }
 
+impl Named {
+    fn look_first(
+        config: &Config,
+        index: usize,
+        old: Option<&Certificates>,
+        on: Occasion,
+        news: &mut Vec<News>,
+    ) -> Self {
+        let scope = scope(config, index);
+        let named = &config.certificates[index];
+        let files = [Files {
+            chain: named.chain.clone(),
+            key: named.key.clone(),
+        }];
+        let before = |files: &Files| {
+            let named = old.iter().flat_map(|old| &old.named);
+            let mut kept = named.flat_map(|named| &named.kept);
+            kept.find(|kept| **kept.files() == *files)
+        };
+        let old: Vec<_> = files.iter().map(before).collect();
+        let files = files.map(Arc::new);
+        Self::look(files.iter().zip(old), scope, on, news)
+    }
+
+    fn look_again(&mut self, now: SystemTime, news: &mut Vec<News>) {
+        let look = Look::Watch;
+        let files = self.kept.iter().map(|kept| (kept.files(), Some(kept)));
+        *self = Self::look(files, self.scope.clone(), Occasion { look, now }, news);
+    }
+
+    fn look<'a>(
+        files: impl Iterator<Item = (&'a Arc<Files>, Option<&'a Kept>)> + Clone,
+        scope: Scope,
+        on: Occasion,
+        news: &mut Vec<News>,
+    ) -> Self {
+        let else_shown = files.clone().find_map(|(_, old)| old?.shown());
+        let look = |(files, old): (&Arc<Files>, Option<&Kept>)| {
+            let content = files.read();
+            let (kept, told) = Kept::look(old, else_shown, files, &content, &scope, on);
+            news.extend(told);
+            kept
+        };
+        let kept = files.map(look).collect();
+        Self::of(kept, scope)
+    }
+
+    fn of(kept: Vec<Kept>, scope: Scope) -> Self {
+        let shown: Vec<_> = kept.iter().filter_map(Kept::shown).cloned().collect();
+        Self {
+            shown: Choice::of(&shown),
+            kept,
+            scope,
+        }
+    }
+
+    /// Why nothing of it can be shown.
+    fn fault(&self) -> &CertificateError {
+        let mut faults = self.kept.iter().filter_map(Kept::fault);
+        faults
+            .next()
+            .expect("what is not shown has a fault: anything is shown rather than nothing")
+    }
+}
+
+/// The hosts that a named certificate is there for.
+fn scope(config: &Config, index: usize) -> Scope {
+    let shows = |source: &CertificateSource| matches!(source, CertificateSource::Named(named) if *named == index);
+    let bindings = config.bindings.iter();
+    let hosts = bindings
+        .filter(|binding| (binding.tls.as_ref()).is_some_and(|tls| shows(&tls.certificate)))
+        .map(|binding| binding.hostname.clone())
+        .collect();
+    Scope::Hosts(hosts)
+}
+
 impl Source {
-    /// The certificate for a client that asked for `name`, or for none and arrived at that address.
-    pub fn find(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
+    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
+    pub fn find(&self, name: &HostName, named: bool) -> Option<&Choice> {
         match self {
-            Self::Named(certificate) => Some(certificate),
+            Self::Named(choice) => Some(choice),
             Self::Folder(folder) => folder
-                .find(name)
-                .or_else(|| if named { None } else { folder.default() }),
+                .choice(name)
+                .or_else(|| if named { None } else { folder.default_choice() }),
         }
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         .collect();
     if reader.is_whole() {
         conflicts::check(&raw, &bindings, &checked_sites, reader);
+        super::tls::policies(&raw, &bindings, reader);
         for names in [certificates, pools, sites] {
             names.report_unused();
         }
@@ -232,7 +233,9 @@ fn binding(
             Some(protocols) => protocols.value.iter().map(|at| at.value).collect(),
             None => default_protocols,
         },
-        tls: (raw.scheme == Scheme::Https).then(|| raw.tls.settle(tls, named)),
+        tls: (raw.scheme == Scheme::Https)
+            .then(|| raw.tls.settle(tls, named, raw.table.reader.source)),
+        proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }

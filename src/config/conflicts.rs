@@ -26,6 +26,7 @@ pub(super) fn check(raw: &Raw<'_>, bindings: &[Binding], sites: &[Site], reader:
     let sound: Vec<_> = pairs.filter(|(raw, _)| raw.sound).collect();
     alike(&sound, reader);
     mixed_sockets(&sound, reader);
+    mixed_balancers(&sound, reader);
     no_routes(raw, bindings, sites, reader);
     // Whether a setting has its effect is known only once every binding is.
     if !reader.has_errors() {
@@ -76,6 +77,36 @@ fn alike(pairs: &[Pair<'_, '_>], reader: &Reader<'_>) {
         let found = reader.error("duplicate-binding", span(raw), message);
         let found = found.related(reader.place(span(other)), "the first of them");
         reader.report(found.help("remove one of the two, or change one of the four"));
+    }
+}
+
+/// The header of the PROXY protocol comes before everything that tells the bindings of one socket apart.
+fn mixed_balancers(pairs: &[Pair<'_, '_>], reader: &Reader<'_>) {
+    let mut sockets: HashMap<(u16, Option<IpAddr>), &Pair<'_, '_>> = HashMap::new();
+    for pair in pairs {
+        let (raw, binding) = pair;
+        // The system chooses a port for each scheme, and what else is on it is not known here.
+        if binding.port == 0 {
+            continue;
+        }
+        let (first, settled) = *sockets.entry((binding.port, binding.ip)).or_insert(pair);
+        if settled.proxy_protocol == binding.proxy_protocol {
+            continue;
+        }
+        let place = |raw: &RawBinding<'_>| {
+            let written = raw.proxy_protocol.as_ref();
+            written.map_or_else(|| span(raw).clone(), |at| at.span.clone())
+        };
+        let message = format!(
+            "two bindings on ip {}, port {} take the PROXY protocol from different balancers",
+            show_ip(binding.ip),
+            binding.port,
+        );
+        let found = reader.error("mixed-proxy-protocol", &place(raw), message);
+        let found = found.related(reader.place(&place(first)), "the first of them");
+        reader.report(
+            found.help("write the same `proxy_protocol` in both: it comes before a host is named"),
+        );
     }
 }
 

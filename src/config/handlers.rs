@@ -289,5 +289,6 @@ fn proxy(table: &Table<'_>) -> Proxy {
         body_timeout: table.duration("body_timeout", WAIT, defaults::BODY_TIMEOUT),
         keeping: upstream::keeping(table),
         tls: upstream::tls(table),
+        resolvers: upstream::resolvers(table),
     }
 }

@@ -64,8 +64,19 @@ pub(super) static LOG: Section = section(
     &["format", "level", "access", "access_format", "errors"],
 );
 
-pub(super) static TLS: Section =
-    section("[tls]", &["min_version", "certificates", "alt_svc_max_age"]);
+pub(super) static TLS: Section = section(
+    "[tls]",
+    &[
+        "min_version",
+        "cipher_suites",
+        "groups",
+        "certificates",
+        "ticket_rotation",
+        "ticket_keys",
+        "alt_svc_max_age",
+        "ocsp_stapling",
+    ],
+);
 
 pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
 
@@ -79,13 +90,21 @@ pub(super) static BINDING: Section = section(
         "certificate",
         "protocols",
         "min_version",
+        "cipher_suites",
+        "groups",
         "certificates",
+        "ticket_rotation",
+        "ticket_keys",
         "alt_svc_max_age",
+        "ocsp_stapling",
+        "proxy_protocol",
         "site",
     ],
 );
 
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
+
+pub(super) static PROXY_PROTOCOL: Section = section("proxy_protocol", &["from"]);
 
 pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
 
@@ -138,6 +157,7 @@ pub(super) static PROXY: Section = section(
         "max_connection_age",
         "max_connection_requests",
         "tls",
+        "resolvers",
         "balance",
         "sticky",
         "slow_start",
@@ -201,6 +221,7 @@ pub(super) static ALL: &[&Section] = &[
     &TLS,
     &CERTIFICATE,
     &BINDING,
+    &PROXY_PROTOCOL,
     &SITE,
     &HSTS,
     &ROUTE,
@@ -240,8 +261,23 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// Keys that one may look for and that are not there on purpose, and what to do instead.
+const NOT_THERE: [(&str, &str); 2] = [
+    (
+        "early_data",
+        "remove it: 0-RTT is not taken here (docs/tls.md says why)",
+    ),
+    (
+        "max_version",
+        "to speak TLS 1.2 alone, name only suites of TLS 1.2 in `cipher_suites`",
+    ),
+];
+
 /// What would be right in place of a key that `section` does not have.
 pub(super) fn remedy(section: &Section, key: &str) -> String {
+    if let Some((_, instead)) = NOT_THERE.iter().find(|(name, _)| *name == key) {
+        return (*instead).to_owned();
+    }
     if let Some(near) = nearest(&key.to_ascii_lowercase(), section.keys.iter().copied()) {
         return format!("write `{near}`");
     }

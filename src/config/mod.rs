@@ -13,11 +13,13 @@ mod handlers;
 mod hostname;
 mod keys;
 mod load;
+mod networks;
 mod raw;
 mod reader;
 mod render;
 mod settings;
 mod source;
+mod suites;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -30,6 +32,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use ipnet::IpNet;
+use rustls::{CipherSuite, NamedGroup};
 
 use crate::model::{HostPattern, Scheme};
 
@@ -39,6 +43,7 @@ pub use balance::{
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
+pub use suites::{group_name, spoken_versions, suite_name};
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
@@ -228,6 +233,8 @@ pub struct Binding {
     pub protocols: Vec<AlpnProtocol>,
     /// An https binding's TLS policy; none for http.
     pub tls: Option<BindingTls>,
+    /// The balancers that say who their clients are, by the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
     /// The site, by its index in [`Config::sites`].
     pub site: usize,
     /// Where it was written.
@@ -239,10 +246,20 @@ pub struct Binding {
 pub struct BindingTls {
     /// The least version that is accepted.
     pub min_version: TlsVersion,
+    /// The cipher suites that may be agreed on.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// The groups that keys may be agreed in.
+    pub groups: Vec<NamedGroup>,
     /// The certificate to show.
     pub certificate: CertificateSource,
+    /// How long a ticket key encrypts, and how long a ticket lives; zero: no session is resumed.
+    pub ticket_rotation: Duration,
+    /// Files of ticket keys that other machines have too; the first encrypts. None: keys of this process' own.
+    pub ticket_keys: Vec<PathBuf>,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
+    /// Whether the OCSP responses of its certificates are fetched and stapled.
+    pub ocsp_stapling: bool,
 }
 
 /// Where a binding's certificate comes from.
@@ -261,6 +278,15 @@ pub enum TlsVersion {
     V1_2,
     /// TLS 1.3
     V1_3,
+}
+
+impl std::fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        })
+    }
 }
 
 /// What a binding speaks.
@@ -413,6 +439,8 @@ pub struct Proxy {
     pub keeping: Keeping,
     /// How upstreams of `https://` are met.
     pub tls: UpstreamTls,
+    /// The name servers that are asked for upstreams; none: as this system looks names up.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// As the configuration writes it.

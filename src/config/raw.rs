@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Method;
+use ipnet::IpNet;
 
 use super::hostname;
 use super::reader::{At, Table};
@@ -12,6 +13,7 @@ use super::tls::TlsKeys;
 use super::wrong::{self, Wrong};
 use super::{
     AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, defaults, handlers, keys,
+    networks,
 };
 use crate::model::{HostPattern, Scheme};
 
@@ -45,6 +47,7 @@ pub(super) struct RawBinding<'t> {
     pub(super) certificate: Option<At<&'t str>>,
     pub(super) protocols: Option<At<Vec<At<AlpnProtocol>>>>,
     pub(super) tls: TlsKeys<'t>,
+    pub(super) proxy_protocol: Option<At<Vec<IpNet>>>,
     pub(super) site: Option<At<&'t str>>,
     /// Whether protocol, ip, port and hostname are what was written: none of them was refused.
     pub(super) sound: bool,
@@ -131,6 +134,7 @@ fn binding(table: Table<'_>) -> RawBinding<'_> {
         certificate: table.text("certificate"),
         protocols: protocols(&table),
         tls: TlsKeys::read(&table),
+        proxy_protocol: networks::proxy_protocol(&table),
         site: table.required("site", "\"the name of a [[site]]\""),
         table,
     }

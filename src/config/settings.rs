@@ -1,7 +1,6 @@
 //! The tables that are there once: `[server]`, `[limits]` and `[log]`.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
@@ -36,7 +35,7 @@ pub(super) fn server(file: &Table<'_>) -> Server {
         admin: admin::default(file.reader.source),
         user: defaults::USER.to_owned(),
         group: defaults::GROUP.to_owned(),
-        state_dir: state_dir(file),
+        state_dir: file.reader.source.resolve(defaults::STATE_DIR),
         drain_timeout: defaults::DRAIN_TIMEOUT,
         server_header: defaults::SERVER_HEADER.to_owned(),
         verbosity: Verbosity::Limited,
@@ -69,16 +68,6 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     );
     server.verbosity = verbosity.map_or(server.verbosity, |at| at.value);
     server
-}
-
-/// Where systemd made a folder for it (`StateDirectory=`, the first of several), it is that; else it lies beside the folder
-/// of the file.
-fn state_dir(file: &Table<'_>) -> PathBuf {
-    let made = std::env::var("STATE_DIRECTORY").unwrap_or_default();
-    match made.split(':').next() {
-        Some(first) if !first.is_empty() => first.into(),
-        _ => file.reader.source.resolve(defaults::STATE_DIR),
-    }
 }
 
 /// A string that is sent as a field's value.

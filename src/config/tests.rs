@@ -2,6 +2,7 @@
 
 mod documented;
 mod examples;
+mod policies;
 mod properties;
 
 use std::path::Path;
@@ -193,6 +194,19 @@ fn an_admin_socket_that_others_could_reach_is_refused() {
         "[server]\nadmin = \"0.0.0.0:9180\"",
         "[server]\nadmin = \"localhost\"",
         "[server]\nadmin = \"unix:\"",
+    ]));
+}
+
+#[test]
+fn balancers_are_networks_and_alike_for_one_socket() {
+    let binding = |from: &str| {
+        format!("[[binding]]\nprotocol = \"http\"\nhostname = \"a.test\"\nsite = \"www\"\n{from}")
+    };
+    let of = |from: &str| binding(&format!("proxy_protocol = {{ from = {from} }}"));
+    insta::assert_snapshot!(rendered_with(&[
+        &of("[\"10.0.0.1/8\", \"balancer\", \"0.0.0.0/0\"]"),
+        &binding("proxy_protocol = {}"),
+        &(of("[\"10.0.0.0/8\"]") + "\n" + &binding("").replace("a.test", "b.test")),
     ]));
 }
 

@@ -1,5 +1,6 @@
 //! A proxy's upstreams: who they are, and how each is spoken to.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -180,6 +181,28 @@ pub(super) fn tls(proxy: &Table<'_>) -> UpstreamTls {
         }
     }
     tls
+}
+
+/// A proxy's `resolvers`.
+pub(super) fn resolvers(proxy: &Table<'_>) -> Vec<SocketAddr> {
+    let Some(written) = proxy.strings("resolvers") else {
+        return Vec::new();
+    };
+    let read = |text: &At<&str>| {
+        let address = text.value.parse::<SocketAddr>().ok();
+        let address = address.or_else(|| {
+            let ip = text.value.trim_matches(['[', ']']).parse().ok()?;
+            Some(SocketAddr::new(ip, 53))
+        });
+        if address.is_none() {
+            let message = format!("{:?} is no address of a name server", text.value);
+            let wrong = Wrong::new("bad-ip", message);
+            let help = "write an address, and a port if it is not 53, as in \"192.0.2.53\" or \"127.0.0.1:5353\"";
+            proxy.reader.wrong(&text.span, wrong.help(help));
+        }
+        address
+    };
+    written.value.iter().filter_map(read).collect()
 }
 
 fn server_name(value: &DeValue<'_>) -> Result<String, Wrong> {

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use super::{AltSvc, Drain};
-use crate::binding::Table;
+use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, TlsVersion, Verbosity};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
@@ -19,6 +19,8 @@ use crate::site::Site;
 pub struct Edge {
     /// Which binding a host on a socket has.
     pub table: Table,
+    /// From whom a socket takes the PROXY protocol.
+    pub balancers: Balancers,
     /// The bindings, as the table's indices name them.
     pub bindings: Vec<BoundTo>,
     /// The sites, as bindings name them.

@@ -184,6 +184,7 @@ impl Drop for AccessEnd {
             alpn: tls.and_then(|tls| tls.alpn),
             tls_version: tls.map(|tls| tls.version),
             cipher: tls.map(|tls| tls.cipher),
+            tls_resumed: tls.map(|tls| tls.resumed),
             method: self.method.as_ref().map_or("-", Method::as_str),
             host: self.host.as_ref().map(HostName::as_str),
             path: self.target.as_ref().map_or("-", PathAndQuery::path),

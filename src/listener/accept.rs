@@ -11,12 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::connection::Connected;
-use super::limits::Full;
 use super::sockets::BACKLOG;
 use super::worker::Worker;
-use crate::http;
-use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Scheme};
-use crate::report::Refused;
+use crate::model::{ClientAddr, LocalAddr, Scheme};
 
 /// What a failed accept calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,48 +100,32 @@ async fn accept_queued(listener: &TcpListener) -> Option<io::Result<(TcpStream, 
     tokio::task::coop::unconstrained(queued).await
 }
 
-fn begin(worker: &Arc<Worker>, stream: TcpStream, client: SocketAddr, scheme: Scheme) {
-    let client = ClientAddr::new(client);
+fn begin(worker: &Arc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
+    let client = ClientAddr::new(peer);
     // A socket that has no local address any more has no client either.
     let Ok(local) = stream.local_addr() else {
         return;
     };
-    let local = LocalAddr::new(local);
+    let connected = Connected {
+        worker: Arc::clone(worker),
+        client,
+        local: LocalAddr::new(local),
+        scheme,
+    };
+    let edge = worker.thread.edge();
+    if edge.balancers.trusts(connected.local, client.ip()) {
+        match worker.limits.enter_unnamed() {
+            Ok(place) => drop(tokio::spawn(connected.run_proxied(stream, place))),
+            Err(full) => connected.turn_away(stream, full),
+        }
+        return;
+    }
     match worker.limits.enter(client.ip()) {
-        Ok(place) => {
-            let connected = Connected {
-                worker: Arc::clone(worker),
-                client,
-                local,
-                scheme,
-            };
-            tokio::spawn(async move {
-                connected.run(stream).await;
-                drop(place);
-            });
-        }
-        Err(full) => {
-            let detail = match full {
-                Full::Total => "limits.max_connections are open",
-                Full::PerIp => "limits.max_connections_per_ip are open from this address",
-            };
-            let farewell = match scheme {
-                Scheme::Http => worker.limits.turn_away(),
-                // Without a handshake there is nothing that a client could read.
-                Scheme::Https => None,
-            };
-            worker.thread.edge().report.refused(&Refused {
-                status: farewell.as_ref().map(|_| 503),
-                detail: Some(detail),
-                ..Refused::new(Reason::ConnLimit, client, local, Protocol::Tcp)
-            });
-            if let Some(place) = farewell {
-                tokio::spawn(async move {
-                    http::turn_away(stream).await;
-                    drop(place);
-                });
-            }
-        }
+        Ok(place) => drop(tokio::spawn(async move {
+            connected.run(stream).await;
+            drop(place);
+        })),
+        Err(full) => connected.turn_away(stream, full),
     }
 }
 

@@ -8,8 +8,10 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::limits::{Full, Place};
+use super::proxied::{self, Proxied, ProxiedError};
 use super::worker::Worker;
-use crate::http::{h1, h2};
+use crate::http::{self, h1, h2};
 use crate::model::{
     ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme, TlsFacts,
 };
@@ -32,6 +34,66 @@ impl Connected {
             Scheme::Https => self.run_tls(stream).await,
             Scheme::Http => self.run_cleartext(stream).await,
         }
+    }
+
+    /// One whose client is named by the balancer in front of us, before anything else.
+    pub(super) async fn run_proxied(mut self, mut stream: TcpStream, mut place: Place) {
+        let header_wait = self.worker.thread.edge().limits.header_wait;
+        let reading = proxied::read(&mut stream);
+        let proxied = match tokio::time::timeout(header_wait, reading).await {
+            Ok(Ok(proxied)) => proxied,
+            Ok(Err(ProxiedError::Nothing)) => return,
+            Ok(Err(error)) => {
+                let detail = format!(
+                    "{error}; connections from this address must begin with one (proxy_protocol)"
+                );
+                return self.refuse(Reason::BadRequest, None, &detail);
+            }
+            Err(_) => {
+                let detail =
+                    "no whole header of the PROXY protocol arrived within limits.header_wait";
+                return self.refuse(Reason::TimerHeaderWait, None, detail);
+            }
+        };
+        if let Proxied::Client(client) = proxied {
+            self.client = ClientAddr::new(client);
+            // Nobody is turned away for the number of those whom one balancer speaks for.
+            if let Err(full) = place.name(self.client.ip()) {
+                return self.turn_away(stream, full);
+            }
+        }
+        self.run(stream).await;
+        drop(place);
+    }
+
+    /// Closes a connection that there is no place for; told why, if there is a place for that.
+    pub(super) fn turn_away(&self, stream: TcpStream, full: Full) {
+        let detail = match full {
+            Full::Total => "limits.max_connections are open",
+            Full::PerIp => "limits.max_connections_per_ip are open from this address",
+        };
+        let farewell = match self.scheme {
+            Scheme::Http => self.worker.limits.turn_away(),
+            // Without a handshake there is nothing that a client could read.
+            Scheme::Https => None,
+        };
+        let status = farewell.as_ref().map(|_| 503);
+        self.refuse(Reason::ConnLimit, status, detail);
+        if let Some(place) = farewell {
+            tokio::spawn(async move {
+                http::turn_away(stream).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// Tells of a connection that is refused before a byte of its own protocol was read.
+    fn refuse(&self, reason: Reason, status: Option<u16>, detail: &str) {
+        self.worker.thread.edge().report.refused(&Refused {
+            status,
+            detail: Some(detail),
+            ..Refused::new(reason, self.client, self.local, Protocol::Tcp)
+        });
     }
 
     async fn run_tls(self, stream: TcpStream) {
@@ -126,19 +188,14 @@ impl Connected {
             Ok(Some(true)) => Box::pin(h2::drive(stream, first, thread, connection)).await,
             Ok(Some(false)) => Box::pin(h1::drive(stream, first, thread, connection)).await,
             Ok(None) => {}
-            Err(_) => edge.report.refused(&Refused {
-                detail: Some(if first.is_empty() {
+            Err(_) => {
+                let detail = if first.is_empty() {
                     "no byte of a request arrived within limits.header_wait"
                 } else {
                     "the request head was not complete within limits.header_wait"
-                }),
-                ..Refused::new(
-                    Reason::TimerHeaderWait,
-                    self.client,
-                    self.local,
-                    Protocol::Tcp,
-                )
-            }),
+                };
+                self.refuse(Reason::TimerHeaderWait, None, detail);
+            }
         }
     }
 }

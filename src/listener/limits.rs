@@ -66,24 +66,20 @@ impl ConnectionLimits {
 
     /// A place for one more connection.
     pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, Full> {
+        let mut place = self.enter_unnamed()?;
+        place.name(ip)?;
+        Ok(place)
+    }
+
+    /// A place for one more connection whose address is told later.
+    pub fn enter_unnamed(self: &Arc<Self>) -> Result<Place, Full> {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut place = Place {
+        let place = Place {
             limits: Arc::clone(self),
             ip: None,
         };
         if open > self.max.load(Ordering::Relaxed) {
             return Err(Full::Total);
-        }
-        let max_per_ip = self.max_per_ip.load(Ordering::Relaxed);
-        if max_per_ip != usize::MAX {
-            let mut by_ip = self.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_ip = by_ip.entry(group(ip)).or_default();
-            if *of_ip >= max_per_ip {
-                drop(by_ip);
-                return Err(Full::PerIp);
-            }
-            *of_ip += 1;
-            place.ip = Some(group(ip));
         }
         Ok(place)
     }
@@ -105,6 +101,25 @@ impl ConnectionLimits {
             }
             notified.await;
         }
+    }
+}
+
+impl Place {
+    /// Counts the connection as one of this address, once.
+    pub fn name(&mut self, ip: IpAddr) -> Result<(), Full> {
+        let max_per_ip = self.limits.max_per_ip.load(Ordering::Relaxed);
+        if max_per_ip == usize::MAX {
+            return Ok(());
+        }
+        let by_ip = self.limits.by_ip.lock();
+        let mut by_ip = by_ip.unwrap_or_else(PoisonError::into_inner);
+        let of_ip = by_ip.entry(group(ip)).or_default();
+        if *of_ip >= max_per_ip {
+            return Err(Full::PerIp);
+        }
+        *of_ip += 1;
+        self.ip = Some(group(ip));
+        Ok(())
     }
 }
 

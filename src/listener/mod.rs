@@ -7,6 +7,7 @@ mod handshakes;
 mod inherit;
 mod limits;
 mod owner;
+pub mod proxied;
 mod quic;
 mod sockets;
 mod sys;

@@ -103,6 +103,8 @@ pub struct Access<'a> {
     pub tls_version: Option<&'a str>,
     /// The cipher suite by its IANA name.
     pub cipher: Option<&'a str>,
+    /// Whether the connection resumed an earlier TLS session.
+    pub tls_resumed: Option<bool>,
     /// The method.
     pub method: &'a str,
     /// The host asked for.
@@ -158,6 +160,7 @@ impl<'a> Access<'a> {
             alpn: None,
             tls_version: None,
             cipher: None,
+            tls_resumed: None,
             method: "",
             host: None,
             path: "",

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderValue;
 
-use crate::binding::Table;
+use crate::binding::{Balancers, Table};
 use crate::config::{self, AlpnProtocol, Config};
 use crate::handler::{self, Handler, Upkeep};
 use crate::http::{AltSvc, BoundTo, Edge};
@@ -96,6 +96,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
     }
     let edge = Edge {
         table: Table::build(&config.bindings),
+        balancers: Balancers::build(&config.bindings),
         bindings: bindings(config, context),
         sites: config.sites.iter().map(Site::build).collect(),
         pools,

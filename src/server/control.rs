@@ -3,6 +3,8 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::watch::Found;
+
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -10,6 +12,8 @@ pub(super) enum Asked {
     Reload(Option<Reply>),
     /// Look at the certificate files again: some of them have changed.
     Certificates,
+    /// Show what was found in the certificate files.
+    Show(Box<Found>),
     /// Hand the sockets over.
     Upgrade,
     /// Let requests finish, then stop.
@@ -79,7 +83,7 @@ impl Asks {
         loop {
             match self.next().await {
                 Asked::Stop | Asked::StopNow => return,
-                Asked::Certificates => {}
+                Asked::Certificates | Asked::Show(_) => {}
                 Asked::Reload(_) | Asked::Upgrade => {
                     tracing::warn!("the server is stopping; what it is asked is ignored");
                 }

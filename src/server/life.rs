@@ -11,9 +11,10 @@ use super::answers::Answers;
 use super::control::{Asked, Asks, Control, Reply};
 use super::prepare::{Prepared, prepare};
 use super::privileges;
+use super::watch::{Found, Watch};
 use super::{Drained, LibraryHandlers, Server, ServerError};
 use crate::admin::{self, Admin};
-use crate::certificate::Certificates;
+use crate::certificate::News;
 use crate::config;
 use crate::report::own_log::{self, OwnLog, OwnLogError};
 
@@ -53,7 +54,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             return Err(RunError::Configuration);
         }
     };
-    let mut prepared = prepare(file, &library);
+    let mut prepared = prepare(file, &library, None);
     tell(&prepared.loaded.render(io::stderr().is_terminal()));
     let Some((config, certificates)) = prepared.take() else {
         return Err(RunError::Configuration);
@@ -61,8 +62,9 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     raise_open_files();
     // While it may still make files where the server's user may not.
     let admin = bind_admin(&config.server);
-    let mut server = Server::start(config, &certificates, library)?;
+    let mut server = Server::start(config, Arc::new(certificates), library)?;
     let _admin = admin.and_then(|bound| start_admin(bound, &server, control.clone()));
+    let watch = Watch::start(Arc::clone(server.certificates()), control)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
@@ -80,8 +82,16 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             }
         };
         match asked {
-            Asked::Reload(reply) => reload(&mut server, &own_log, reply),
-            Asked::Certificates => look_at_certificates(&mut server),
+            Asked::Reload(reply) => {
+                reload(&mut server, &own_log, reply);
+                watch.follow(server.certificates());
+            }
+            Asked::Certificates => watch.look(),
+            Asked::Show(found) => {
+                if show(&mut server, *found) {
+                    watch.follow(server.certificates());
+                }
+            }
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
             ),
@@ -165,26 +175,28 @@ fn reload(server: &mut Server, own_log: &OwnLog, reply: Option<Reply>) {
     }
 }
 
-/// Shows what lies in the certificate files now, if it is not worse than what is shown.
-fn look_at_certificates(server: &mut Server) {
-    let certificates = Certificates::load(server.config());
-    if let Some(error) = certificates.findings.iter().find(|found| found.is_error) {
-        let why = &error.message;
-        tracing::error!(code = error.code, %why, "the certificates were not taken; those that were shown go on being shown");
-        return;
+/// Shows what was found in the certificate files, unless something else has come to be shown since they were looked at: then
+/// they are looked at again. Returns whether they are to be; not where they could not be shown, as they could not be then either.
+fn show(server: &mut Server, found: Found) -> bool {
+    if !Arc::ptr_eq(&found.beside, server.certificates()) {
+        return true;
     }
-    match server.take_certificates(&certificates) {
-        Ok(()) => tracing::info!("certificates taken"),
-        Err(error) => tracing::error!(%error, "the certificates were not taken"),
+    if let Err(error) = server.take_certificates(Arc::new(found.looked.certificates)) {
+        tracing::error!(%error, "the certificates were not taken; those that were shown go on being shown");
+        return false;
     }
+    found.looked.news.iter().for_each(News::tell);
+    true
 }
 
 fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<(), RunError> {
-    let mut prepared: Prepared = prepare(file, server.library());
+    let shown = Arc::clone(server.certificates());
+    let mut prepared: Prepared = prepare(file, server.library(), Some(&shown));
     tell(&prepared.loaded.render(io::stderr().is_terminal()));
     let (config, certificates) = prepared.take().ok_or(RunError::Configuration)?;
     let log = config.log.clone();
-    server.reload(config, &certificates)?;
+    server.reload(config, Arc::new(certificates))?;
+    prepared.news.iter().for_each(News::tell);
     // The configuration is taken by now; a level that cannot be set is no reason to say otherwise.
     if let Err(error) = own_log.reload(&log) {
         tracing::warn!(%error, "the level of this log stays as it was");

@@ -11,6 +11,7 @@ mod prepare;
 mod privileges;
 mod probe;
 mod upkeep;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use crate::listener::{
     BindError, Command, ConnectionLimits, DataThread, Inherited, Listening, SocketKey, Sockets,
     Worker, inherit,
 };
+use crate::ocsp::Stapler;
 use crate::report::{Report, ReportError};
 use crate::tls::TlsTable;
 use build::{BuildError, Context};
@@ -40,6 +42,7 @@ use upkeep::UpkeepThread;
 /// A server that runs.
 pub struct Server {
     config: Config,
+    certificates: Arc<Certificates>,
     edge: Arc<Edge>,
     tls_table: Arc<TlsTable>,
     published: Arc<Published>,
@@ -48,6 +51,7 @@ pub struct Server {
     report: Arc<Report>,
     ports: Ports,
     inherited: Inherited,
+    stapler: Arc<Stapler>,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
     upkeep: UpkeepThread,
@@ -115,7 +119,7 @@ impl Server {
     /// Opens the sockets, gives privileges up, and starts the data threads.
     pub fn start(
         config: Config,
-        certificates: &Certificates,
+        certificates: Arc<Certificates>,
         library: LibraryHandlers,
     ) -> Result<Self, ServerError> {
         // Before the first thread: it is each thread's own, and handed on to those that it starts.
@@ -141,13 +145,17 @@ impl Server {
         };
         let mut built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let edge = Arc::clone(&built.edge);
+        let stapler = Arc::new(Stapler::default());
+        // As the user that keeps them.
+        let staples = stapler.prepare(&config, &certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &build::keys(&edge),
-            certificates,
+            &certificates,
             None,
         )?);
         let mut server = Self {
+            certificates,
             published: Published::new(Arc::clone(&edge)),
             tls: Arc::new(ArcSwap::new(Arc::clone(&tls_table))),
             limits: ConnectionLimits::new(
@@ -160,12 +168,14 @@ impl Server {
             report,
             ports,
             inherited,
+            stapler,
             threads: Vec::new(),
             library,
             upkeep: UpkeepThread::default(),
         };
         server.upkeep.run(built.take_upkeep())?;
         server.start_threads(threads)?;
+        server.stapler.take(staples);
         server.listen(opened);
         Ok(server)
     }
@@ -247,7 +257,7 @@ impl Server {
     pub fn reload(
         &mut self,
         config: Config,
-        certificates: &Certificates,
+        certificates: Arc<Certificates>,
     ) -> Result<(), ServerError> {
         let threads = self.threads.len();
         let opened = self
@@ -264,10 +274,11 @@ impl Server {
         };
         let mut built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let keys = build::keys(&built.edge);
+        let staples = self.stapler.prepare(&config, &certificates);
         let tls_table = Arc::new(TlsTable::build(
             &settled,
             &keys,
-            certificates,
+            &certificates,
             Some(&self.tls_table),
         )?);
         self.report.reopen(&config.log)?;
@@ -275,10 +286,12 @@ impl Server {
 
         // Nothing fails from here on.
         built.settle();
+        self.certificates = certificates;
         self.edge = Arc::clone(&built.edge);
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
         for thread in &self.threads {
             thread.tell(Command::Refresh);
         }
@@ -294,14 +307,29 @@ impl Server {
     }
 
     /// Shows other certificates to new connections; all else stays, and so do connections that stand.
-    pub fn take_certificates(&mut self, certificates: &Certificates) -> Result<(), ServerError> {
+    pub fn take_certificates(
+        &mut self,
+        certificates: Arc<Certificates>,
+    ) -> Result<(), ServerError> {
+        if certificates.show_as(&self.certificates) {
+            self.certificates = certificates;
+            return Ok(());
+        }
         let settled = self.ports.settle(&self.config, &Opened::default());
         let keys = build::keys(&self.edge);
+        let staples = self.stapler.prepare(&self.config, &certificates);
         let old = Some(&*self.tls_table);
-        let tls_table = Arc::new(TlsTable::build(&settled, &keys, certificates, old)?);
+        let tls_table = Arc::new(TlsTable::build(&settled, &keys, &certificates, old)?);
+        self.certificates = certificates;
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
+        self.stapler.take(staples);
         Ok(())
+    }
+
+    /// Who keeps the staples, and knows how each of them stands.
+    pub fn stapler(&self) -> &Arc<Stapler> {
+        &self.stapler
     }
 
     /// Accepts no more, lets every request finish, and closes idle connections at once. Ends when the last connection does,
@@ -337,6 +365,11 @@ impl Server {
     /// The configuration that runs.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The certificates that are shown, and what is known of their files.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     /// The configuration file.

@@ -1,9 +1,10 @@
 //! From a configuration file to what a server is started with: read, certificates loaded, everything found told.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::build::{self, Context, LibraryHandlers};
-use crate::certificate::{Certificates, Finding, dev};
+use crate::certificate::{Certificates, Finding, News, dev};
 use crate::config::{self, Config, Diagnostic, Loaded};
 use crate::report::Report;
 
@@ -13,6 +14,8 @@ pub struct Prepared {
     pub loaded: Loaded,
     /// The certificates; none where the configuration itself has errors.
     pub certificates: Option<Certificates>,
+    /// What is to be told of certificate files once the certificates are shown.
+    pub news: Vec<News>,
 }
 
 impl Prepared {
@@ -23,28 +26,35 @@ impl Prepared {
     }
 }
 
-/// Reads a configuration and loads its certificates. A development certificate is made where one is due.
-pub fn prepare(file: &Path, library: &LibraryHandlers) -> Prepared {
-    look(file, library, true)
+/// Reads a configuration and loads its certificates. A development certificate is made where one is due. Where a file went
+/// bad since it was taken, what `shown` has of it is kept.
+pub fn prepare(file: &Path, library: &LibraryHandlers, shown: Option<&Certificates>) -> Prepared {
+    look(file, library, true, shown)
 }
 
 /// Reads a configuration and loads its certificates; makes nothing.
 pub fn check(file: &Path, library: &LibraryHandlers) -> Prepared {
-    look(file, library, false)
+    look(file, library, false, None)
 }
 
-fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
+fn look(
+    file: &Path,
+    library: &LibraryHandlers,
+    may_make: bool,
+    shown: Option<&Certificates>,
+) -> Prepared {
     let mut loaded = config::load(file);
     let Some(config) = &loaded.config else {
         return Prepared {
             loaded,
             certificates: None,
+            news: Vec::new(),
         };
     };
     let mut findings = Vec::new();
-    let mut certificates = Certificates::load(config);
+    let mut looked = Certificates::look(config, shown, SystemTime::now());
     if may_make {
-        match dev::make_missing(config, &certificates) {
+        match dev::make_missing(config, &looked.certificates) {
             Ok(made) => {
                 for made in &made {
                     tracing::info!(
@@ -53,7 +63,7 @@ fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
                     );
                 }
                 if !made.is_empty() {
-                    certificates = Certificates::load(config);
+                    looked = Certificates::look(config, shown, SystemTime::now());
                 }
             }
             Err(error) => findings.push(Diagnostic::error(
@@ -63,7 +73,8 @@ fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
         }
     }
     findings.extend(
-        certificates
+        looked
+            .certificates
             .findings
             .iter()
             .map(|finding| diagnostic(finding, config)),
@@ -72,7 +83,8 @@ fn look(file: &Path, library: &LibraryHandlers, may_make: bool) -> Prepared {
     loaded.add(findings);
     Prepared {
         loaded,
-        certificates: Some(certificates),
+        certificates: Some(looked.certificates),
+        news: looked.news,
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustls::CipherSuite;
 use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -12,7 +13,9 @@ use tokio_rustls::StartHandshake;
 use super::failure::{classify, tell};
 use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
-use super::table::TlsTable;
+use super::table::{Chosen, TlsTable};
+use crate::certificate::Offered;
+use crate::config::suite_name;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::report::Report;
 
@@ -72,8 +75,10 @@ impl<'a> Handshake<'a> {
             .server_name()
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
         let without_alpn = hello.alpn().is_none();
+        let falls_back = (hello.cipher_suites()).contains(&TLS_FALLBACK_SCSV);
         let table = self.table;
-        let chosen = match table.choose(self.local, sni.as_deref()) {
+        let offered = Offered::of(&hello);
+        let chosen = match table.choose(self.local, sni.as_deref(), Some(&offered)) {
             Ok(chosen) => chosen,
             Err(refusal) => {
                 self.end(stream, &Ended::alert(refusal, UNRECOGNIZED_NAME))
@@ -81,19 +86,8 @@ impl<'a> Handshake<'a> {
                 return None;
             }
         };
-        if without_alpn && !chosen.policy.speaks_http1() {
-            let detail =
-                "the client offers no ALPN, so it would speak HTTP/1.1, which the binding does not";
-            let refusal = Refusal::new(Reason::TlsNoCommonProtocol, detail);
-            self.end(stream, &Ended::alert(refusal, NO_APPLICATION_PROTOCOL))
-                .await;
-            return None;
-        }
-        if !chosen.policy.speaks_over_tcp() {
-            let detail = "the binding offers only h3, which is spoken over QUIC";
-            let refusal = Refusal::new(Reason::TlsNoCommonProtocol, detail);
-            self.end(stream, &Ended::alert(refusal, NO_APPLICATION_PROTOCOL))
-                .await;
+        if let Some(ended) = self.objection(&chosen, without_alpn, falls_back) {
+            self.end(stream, &ended).await;
             return None;
         }
         let config = match chosen.policy.config(chosen.certificate) {
@@ -118,6 +112,7 @@ impl<'a> Handshake<'a> {
                     chosen.binding.cloned(),
                     Arc::clone(&chosen.certificate.covers),
                 );
+                chosen.policy.count(facts.resumed);
                 Some((stream, facts))
             }
             Err(error) => {
@@ -125,6 +120,40 @@ impl<'a> Handshake<'a> {
                 None
             }
         }
+    }
+
+    /// Why a binding does not take a client, where rustls would take it or say it less well.
+    fn objection(
+        &self,
+        chosen: &Chosen<'_>,
+        without_alpn: bool,
+        falls_back: bool,
+    ) -> Option<Ended> {
+        let protocol = |detail| {
+            let refusal = Refusal::new(Reason::TlsNoCommonProtocol, detail);
+            Some(Ended::alert(refusal, NO_APPLICATION_PROTOCOL))
+        };
+        if without_alpn && !chosen.policy.speaks_http1() {
+            return protocol(
+                "the client offers no ALPN, so it would speak HTTP/1.1, which the binding does not",
+            );
+        }
+        if !chosen.policy.speaks_over_tcp() {
+            return protocol("the binding offers only h3, which is spoken over QUIC");
+        }
+        // A client says by this suite that it offers less than it has, because a handshake failed before (RFC 7507): if it
+        // need not have, somebody between us made it fail.
+        if falls_back
+            && chosen.policy.speaks_tls13()
+            && let Reading::Hello(hello) = hello::read(&self.hello)
+            && !hello.supported_versions.contains(&TLS_1_3)
+        {
+            let detail = "the client falls back to a lower version of TLS than both have (TLS_FALLBACK_SCSV): what it offered \
+                          at first was lost or refused on the way";
+            let refusal = Refusal::new(Reason::TlsNoCommonVersion, detail);
+            return Some(Ended::alert(refusal, INAPPROPRIATE_FALLBACK));
+        }
+        None
     }
 
     /// Reads the ClientHello; none where the client closed without a word, as health checks of balancers do.
@@ -279,20 +308,10 @@ fn facts(
         },
         cipher: session
             .negotiated_cipher_suite()
-            .map_or("", |suite| cipher_name(suite.suite())),
+            .map_or("", |suite| suite_name(suite.suite())),
         resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         binding,
         covers,
-    }
-}
-
-/// A cipher suite's IANA name; rustls writes those of TLS 1.3 in its own way.
-pub(super) fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
-    match suite {
-        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other.as_str().unwrap_or(""),
     }
 }
 
@@ -314,13 +333,23 @@ fn plain_answer() -> Vec<u8> {
     .into_bytes()
 }
 
-/// TLS record types and alerts (RFC 8446 sections 5.1 and 6, RFC 6066, RFC 7301).
+/// No suite, but a sign (RFC 7507), which rustls has no name for.
+const TLS_FALLBACK_SCSV: CipherSuite = CipherSuite::Unknown(0x5600);
+
+/// As `supported_versions` says it (RFC 8446 section 4.2.1).
+const TLS_1_3: u16 = 0x0304;
+
+/// TLS record types and alerts (RFC 8446 sections 5.1 and 6, RFC 6066, RFC 7301, RFC 7507).
 const HANDSHAKE_RECORD: u8 = 22;
 const ALERT_RECORD: u8 = 21;
 const FATAL: u8 = 2;
 const PROTOCOL_VERSION: u8 = 70;
+const INAPPROPRIATE_FALLBACK: u8 = 86;
 pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// A ClientHello with a post-quantum key share is about 1.8 kB.
 const HELLO_READ_BYTES: usize = 2048;
+
+#[cfg(test)]
+mod tests;

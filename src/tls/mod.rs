@@ -8,9 +8,10 @@ mod policy;
 mod quic;
 mod records;
 mod table;
+mod tickets;
 
 pub use accept::Handshake;
-pub use policy::Policy;
+pub use policy::{Handshakes, Policy};
 pub use quic::{QuicHandshake, QuicKeys};
 pub use records::TlsStream;
 pub use table::{Chosen, TlsTable};

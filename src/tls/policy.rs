@@ -1,30 +1,55 @@
 //! What a binding asks of a handshake, and the rustls configuration that asks it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls::sign::SingleCertAndKey;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
-use crate::certificate::{Certificate, Source};
-use crate::config::{AlpnProtocol, TlsVersion};
+use super::tickets::{Identity, Sessions};
+use crate::certificate::{Certificate, Choice, Source, TicketKey};
+use crate::config::{
+    AlpnProtocol, BindingTls, TlsVersion, group_name, spoken_versions, suite_name,
+};
 use crate::model::{BindingKey, HostName};
 
 /// An https binding's policy.
 ///
-/// Its ticket key is its own: a session of one binding never resumes in another (CVE-2025-23419). The key lives as long as
+/// Its ticket keys are its own: a session of one binding never resumes in another (CVE-2025-23419). They live as long as
 /// what the binding asks for stays the same, whatever else a reload changes.
 pub struct Policy {
     /// Which binding this is.
     pub key: Arc<BindingKey>,
-    min_version: TlsVersion,
+    versions: Vec<&'static rustls::SupportedProtocolVersion>,
     protocols: Vec<AlpnProtocol>,
+    provider: Arc<CryptoProvider>,
     source: Source,
-    tickets: Arc<dyn ProducesTickets>,
+    stapling: bool,
+    sessions: Sessions,
+    counted: Arc<Counted>,
     /// One for each certificate that has been shown, by where it lies; no more than there are certificates, and each keeps its
     /// own alive.
     configs: Mutex<HashMap<(Over, usize), Shown>>,
+}
+
+/// Handshakes that were done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshakes {
+    /// From nothing.
+    pub full: u64,
+    /// Of sessions that were resumed.
+    pub resumed: u64,
+}
+
+/// Each handshake costs a thousand times what it costs to count it, so that threads may share the count.
+#[derive(Default)]
+struct Counted {
+    full: AtomicU64,
+    resumed: AtomicU64,
 }
 
 /// A certificate, and the configuration that shows it.
@@ -41,28 +66,46 @@ impl Policy {
     /// A binding's policy; `old` is what the same binding had before.
     pub fn new(
         key: Arc<BindingKey>,
-        min_version: TlsVersion,
+        tls: &BindingTls,
         protocols: &[AlpnProtocol],
         source: Source,
+        ticket_keys: Vec<Arc<TicketKey>>,
         old: Option<&Policy>,
     ) -> Result<Self, rustls::Error> {
-        let kept = old.filter(|old| old.min_version == min_version && old.protocols == protocols);
-        let tickets = match kept {
-            Some(old) => Arc::clone(&old.tickets),
-            None => rustls::crypto::aws_lc_rs::Ticketer::new()?,
-        };
+        let identity = identity(&key, tls, protocols);
+        let sessions = old.map(|old| &old.sessions);
         Ok(Self {
+            sessions: Sessions::new(identity, tls.ticket_rotation, ticket_keys, sessions)?,
             key,
-            min_version,
+            versions: spoken_versions(tls).map(version).collect(),
             protocols: protocols.to_vec(),
+            provider: Arc::new(provider(tls)),
             source,
-            tickets,
+            stapling: tls.ocsp_stapling,
+            counted: old.map_or_else(Arc::default, |old| Arc::clone(&old.counted)),
             configs: Mutex::default(),
         })
     }
 
-    /// The certificate for a client that asked for `name`, or for none and arrived at that address.
-    pub fn certificate(&self, name: &HostName, named: bool) -> Option<&Arc<Certificate>> {
+    /// How many handshakes were done since the binding was first there.
+    pub fn handshakes(&self) -> Handshakes {
+        Handshakes {
+            full: self.counted.full.load(Ordering::Relaxed),
+            resumed: self.counted.resumed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts a handshake that is done.
+    pub(super) fn count(&self, resumed: bool) {
+        let count = match resumed {
+            true => &self.counted.resumed,
+            false => &self.counted.full,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
+    pub fn certificates(&self, name: &HostName, named: bool) -> Option<&Choice> {
         self.source.find(name, named)
     }
 
@@ -74,6 +117,11 @@ impl Policy {
     /// Whether the binding speaks HTTP/3.
     pub fn speaks_http3(&self) -> bool {
         self.protocols.contains(&AlpnProtocol::H3)
+    }
+
+    /// Whether the binding speaks TLS 1.3 over TCP.
+    pub fn speaks_tls13(&self) -> bool {
+        self.versions.contains(&&rustls::version::TLS13)
     }
 
     /// Whether the binding speaks anything over TCP.
@@ -119,45 +167,107 @@ impl Policy {
         over: Over,
         certificate: &Arc<Certificate>,
     ) -> Result<ServerConfig, rustls::Error> {
-        let versions: &[&rustls::SupportedProtocolVersion] = match (over, self.min_version) {
-            (Over::Tcp, TlsVersion::V1_2) => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        let versions = match over {
+            Over::Tcp => &self.versions[..],
             // QUIC has no other version (RFC 9001 section 4.2).
-            (Over::Quic, _) | (_, TlsVersion::V1_3) => &[&rustls::version::TLS13],
+            Over::Quic => &[&rustls::version::TLS13],
         };
-        let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
-        // aws-lc-rs' own order of groups: X25519MLKEM768 first.
-        let mut config = ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_protocol_versions(versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+        let resolver = Arc::new(Always {
+            certificate: Arc::clone(certificate),
+            stapling: self.stapling,
+        });
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        // The first suite of ours that a client has: whoever lists them means that order.
+        config.ignore_client_order = true;
         config.alpn_protocols = match over {
             Over::Tcp => (self.protocols.iter())
                 .filter_map(|protocol| over_tcp(*protocol))
                 .map(<[u8]>::to_vec)
                 .collect(),
-            Over::Quic => vec![HTTP3.to_vec()],
+            Over::Quic => vec![name(AlpnProtocol::H3).as_bytes().to_vec()],
         };
         // What is sent before the handshake is done can be sent again by anybody who saw it.
         config.max_early_data_size = 0;
-        config.ticketer = Arc::clone(&self.tickets);
+        if let Some(ticketer) = self.sessions.ticketer() {
+            config.ticketer = ticketer;
+        }
         // Tickets resume sessions in both versions; nothing is kept here for a client that does not come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(config)
     }
 }
 
-/// A protocol as ALPN writes it (RFC 7301), if it is spoken over TCP.
-fn over_tcp(protocol: AlpnProtocol) -> Option<&'static [u8]> {
-    match protocol {
-        AlpnProtocol::Http1 => Some(b"http/1.1"),
-        AlpnProtocol::H2 => Some(b"h2"),
-        AlpnProtocol::H3 => None,
+/// Whose the sessions of a binding are. What stands here ends resumption when a reload changes it.
+fn identity(key: &BindingKey, tls: &BindingTls, protocols: &[AlpnProtocol]) -> Identity {
+    let list = |names: Vec<&str>| names.join(",");
+    let suites = tls.cipher_suites.iter().map(|suite| suite_name(*suite));
+    let groups = tls.groups.iter().map(|group| group_name(*group));
+    Identity::of(key)
+        .and("version", tls.min_version.to_string())
+        .and(
+            "protocols",
+            list(protocols.iter().map(|protocol| name(*protocol)).collect()),
+        )
+        .and("suites", list(suites.collect()))
+        .and("groups", list(groups.collect()))
+}
+
+fn version(version: TlsVersion) -> &'static rustls::SupportedProtocolVersion {
+    match version {
+        TlsVersion::V1_2 => &rustls::version::TLS12,
+        TlsVersion::V1_3 => &rustls::version::TLS13,
     }
 }
 
-const HTTP3: &[u8] = b"h3";
+/// The cryptography that a binding allows, in its order.
+fn provider(tls: &BindingTls) -> CryptoProvider {
+    let suite = |wanted: &rustls::CipherSuite| {
+        let all = aws_lc_rs::ALL_CIPHER_SUITES.iter();
+        all.copied().find(|suite| suite.suite() == *wanted)
+    };
+    let group = |wanted: &rustls::NamedGroup| {
+        let all = aws_lc_rs::ALL_KX_GROUPS.iter();
+        all.copied().find(|group| group.name() == *wanted)
+    };
+    CryptoProvider {
+        cipher_suites: tls.cipher_suites.iter().filter_map(suite).collect(),
+        kx_groups: tls.groups.iter().filter_map(group).collect(),
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// A protocol as ALPN writes it (RFC 7301).
+fn name(protocol: AlpnProtocol) -> &'static str {
+    match protocol {
+        AlpnProtocol::Http1 => "http/1.1",
+        AlpnProtocol::H2 => "h2",
+        AlpnProtocol::H3 => "h3",
+    }
+}
+
+/// Shows one certificate, whoever asks, with the staple that it has when it is asked for.
+#[derive(Debug)]
+struct Always {
+    certificate: Arc<Certificate>,
+    stapling: bool,
+}
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(match self.stapling {
+            true => self.certificate.shown(SystemTime::now()),
+            false => Arc::clone(&self.certificate.key),
+        })
+    }
+}
+
+/// A protocol as ALPN writes it (RFC 7301), if it is spoken over TCP.
+fn over_tcp(protocol: AlpnProtocol) -> Option<&'static [u8]> {
+    (protocol != AlpnProtocol::H3).then(|| name(protocol).as_bytes())
+}
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::policy::Policy;
+use super::policy::{Handshakes, Policy};
 use crate::binding::{Endpoint, Table};
-use crate::certificate::{Certificate, Certificates};
+use crate::certificate::{Certificate, Certificates, Offered};
 use crate::config::Config;
 use crate::model::{BindingKey, HostName, LocalAddr, Reason, Refusal};
 
@@ -50,9 +50,10 @@ impl TlsTable {
                     let old = before.get(&**key).map(|policy| &***policy);
                     Some(Arc::new(Policy::new(
                         Arc::clone(key),
-                        tls.min_version,
+                        tls,
                         &binding.protocols,
                         source,
+                        certificates.ticket_keys(tls),
                         old,
                     )?))
                 }
@@ -64,6 +65,12 @@ impl TlsTable {
         })
     }
 
+    /// How many handshakes were done for each https binding.
+    pub fn handshakes(&self) -> impl Iterator<Item = (&Arc<BindingKey>, Handshakes)> {
+        let policies = self.policies.iter().flatten();
+        policies.map(|policy| (&policy.key, policy.handshakes()))
+    }
+
     /// A table of which nobody is served.
     #[cfg(test)]
     pub(super) fn of_nobody(table: Table) -> Self {
@@ -73,8 +80,14 @@ impl TlsTable {
         }
     }
 
-    /// Finds whom a ClientHello is for. `name` is the SNI, or none.
-    pub fn choose(&self, local: LocalAddr, sni: Option<&str>) -> Result<Chosen<'_>, Refusal> {
+    /// Finds whom a ClientHello is for, and the certificate that its client can check. `offered` is none where there is no
+    /// client, and then the preferred one is chosen.
+    pub fn choose(
+        &self,
+        local: LocalAddr,
+        sni: Option<&str>,
+        offered: Option<&Offered<'_>>,
+    ) -> Result<Chosen<'_>, Refusal> {
         let Some(endpoint) = self.table.endpoint(local) else {
             return Err(Refusal::new(
                 Reason::TlsNoCertificate,
@@ -89,19 +102,20 @@ impl TlsTable {
                         format!("the SNI {sni:?} is no host name: {error}"),
                     )
                 })?;
-                self.for_host(endpoint, &host, true).ok_or_else(|| {
-                    let what = if endpoint.find(&host).is_some() {
-                        "certificate"
-                    } else {
-                        "binding"
-                    };
-                    Refusal::new(
-                        Reason::TlsNoCertificate,
-                        format!("there is no {what} for {host}"),
-                    )
-                })
+                self.for_host(endpoint, &host, true, offered)
+                    .ok_or_else(|| {
+                        let what = if endpoint.find(&host).is_some() {
+                            "certificate"
+                        } else {
+                            "binding"
+                        };
+                        Refusal::new(
+                            Reason::TlsNoCertificate,
+                            format!("there is no {what} for {host}"),
+                        )
+                    })
             }
-            None => self.without_name(endpoint, local).ok_or_else(|| {
+            None => self.without_name(endpoint, local, offered).ok_or_else(|| {
                 Refusal::new(
                     Reason::TlsNoCertificate,
                     "the client sent no SNI, and there is no certificate for that (_default.pem)",
@@ -115,9 +129,10 @@ impl TlsTable {
         endpoint: Endpoint<'_>,
         host: &HostName,
         named: bool,
+        offered: Option<&Offered<'_>>,
     ) -> Option<Chosen<'a>> {
         let policy = self.policies[endpoint.find(host)?].as_ref()?;
-        let certificate = policy.certificate(host, named)?;
+        let certificate = policy.certificates(host, named)?.for_client(offered);
         Some(Chosen {
             policy,
             certificate,
@@ -127,20 +142,26 @@ impl TlsTable {
 
     /// A client that sends no SNI is for the address that it arrived at; failing that, it gets the default certificate of the
     /// first binding that has one, and each of its requests is checked against that certificate.
-    fn without_name<'a>(&'a self, endpoint: Endpoint<'_>, local: LocalAddr) -> Option<Chosen<'a>> {
+    fn without_name<'a>(
+        &'a self,
+        endpoint: Endpoint<'_>,
+        local: LocalAddr,
+        offered: Option<&Offered<'_>>,
+    ) -> Option<Chosen<'a>> {
         let address = HostName::parse(&local.ip().to_string()).ok()?;
-        self.for_host(endpoint, &address, false).or_else(|| {
-            endpoint
-                .indices()
-                .filter_map(|index| self.policies[index].as_ref())
-                .find_map(|policy| {
-                    let certificate = policy.certificate(&address, false)?;
-                    Some(Chosen {
-                        policy,
-                        certificate,
-                        binding: None,
+        self.for_host(endpoint, &address, false, offered)
+            .or_else(|| {
+                endpoint
+                    .indices()
+                    .filter_map(|index| self.policies[index].as_ref())
+                    .find_map(|policy| {
+                        let certificate = policy.certificates(&address, false)?.for_client(offered);
+                        Some(Chosen {
+                            policy,
+                            certificate,
+                            binding: None,
+                        })
                     })
-                })
-        })
+            })
     }
 }

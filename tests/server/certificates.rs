@@ -1,19 +1,15 @@
 //! Certificates: what is found wrong with them before a client finds it, and how they are replaced while others are shown.
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use rcgen::{CertificateParams, CustomExtension};
-use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::{Authority, Server, folder, raw};
+use crate::support::{Authority, folder};
 
 /// One binding of this host whose certificate comes from the folder, or from where `keys` says.
 fn config(hostname: &str, keys: &str) -> String {
@@ -392,73 +388,4 @@ fn faults_of_a_folder_are_told_of_the_names_that_are_served_and_of_no_others() {
         with_broken("_default.pem"),
         &["warning certificate-broken"],
     );
-}
-
-/// Connects as `a.test`, and the leaf that was shown.
-fn connect(
-    server: &Server,
-    port: u16,
-) -> (
-    rustls::StreamOwned<rustls::ClientConnection, TcpStream>,
-    Vec<u8>,
-) {
-    let pem = fs::read(server.path().join("ca.pem")).expect("the CA");
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in rustls_pemfile::certs(&mut &*pem) {
-        roots.add(certificate.expect("PEM")).expect("a CA");
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("TLS versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("a.test").expect("a name");
-    let mut session = rustls::ClientConnection::new(Arc::new(config), name).expect("a session");
-    let mut stream = raw::connect(port);
-    session.complete_io(&mut stream).expect("a handshake");
-    let leaf = session.peer_certificates().expect("certificates")[0].to_vec();
-    (rustls::StreamOwned::new(session, stream), leaf)
-}
-
-#[test]
-fn a_renewed_certificate_is_shown_from_the_next_connection_on_and_a_bad_one_never() {
-    let folder = folder();
-    let ca = Authority::new("test CA");
-    ca.write(&folder.path().join("ca.pem"));
-    let certs = folder.path().join("certs");
-    let first = ca.issue(&["a.test"]);
-    first.write(&certs, "a.test");
-    let text = config("a.test", "");
-    let mut server = Server::start_in(folder, &text, |_| {});
-    let port = server.https;
-    let (mut old, shown_first) = connect(&server, port);
-    let mut ask_old = || {
-        old.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
-            .expect("a request");
-        raw::status(&raw::read_response(&mut old).0)
-    };
-    assert_eq!(ask_old(), 200);
-
-    let renewed = ca.issue(&["a.test"]);
-    // Half a renewal: the new chain is there, its key is not yet.
-    fs::write(certs.join("a.test.pem"), &renewed.chain).expect("the chain");
-    assert!(server.reload(&text).contains("was not taken"));
-    assert!(server.log().contains("is not the key of the certificate"));
-    assert_eq!(connect(&server, port).1, shown_first);
-    assert_eq!(ask_old(), 200);
-
-    renewed.write(&certs, "a.test");
-    assert!(server.reload(&text).contains("reloaded"));
-    let shown_then = connect(&server, port).1;
-    assert_ne!(shown_then, shown_first);
-    assert_eq!(ask_old(), 200);
-
-    let log =
-        server.log() + &fs::read_to_string(server.path().join("errors.log")).unwrap_or_default();
-    for issued in [&first, &renewed] {
-        let secret = issued.key.lines().nth(1).expect("a key's first line");
-        assert!(!log.contains(secret), "a key is no matter for a log");
-    }
-    assert!(!log.contains("PRIVATE KEY"), "{log}");
 }

@@ -1,8 +1,12 @@
 //! TLS from outside: which certificate a client is shown, what it agrees on, and what is told of it when it does not.
 
+mod compression;
 mod failures;
 mod names;
+mod policy;
+mod scanners;
 mod sessions;
+mod tickets;
 
 use std::io::Write;
 use std::net::TcpStream;

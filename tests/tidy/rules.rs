@@ -9,6 +9,7 @@ const RANKS: &[&str] = &[
     "config",
     "report",
     "certificate",
+    "ocsp",
     "handler",
     "pool",
     "site",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
-use super::words::{handler, name, out_of_play, protocols};
+use super::words::{handler, name, out_of_play};
 use super::{Arguments, Explanation, Lost, Refused, Step};
 use crate::binding::{Endpoint, Table, Verdict};
 use crate::certificate::Certificates;
@@ -245,7 +245,7 @@ impl Way<'_> {
             || "the client sends no SNI".to_owned(),
             |sni| format!("the client sends the SNI {sni}"),
         );
-        let chosen = table.choose(local, sni).inspect_err(|refusal| {
+        let chosen = table.choose(local, sni, None).inspect_err(|refusal| {
             self.steps.push(step(
                 "certificate",
                 None,
@@ -275,13 +275,7 @@ impl Way<'_> {
             line,
         ));
         if let Some(binding) = binding.map(|index| &self.config.bindings[index]) {
-            let offered = protocols(binding);
-            self.steps.push(step(
-                "protocols",
-                Some(offered),
-                "the binding offers them by ALPN, in this order".into(),
-                line,
-            ));
+            self.steps.extend(super::policy::steps_of(binding));
         }
         Ok((key, Arc::clone(&certificate.covers)))
     }
@@ -441,7 +435,12 @@ impl Way<'_> {
     }
 }
 
-fn step(step: &'static str, chosen: Option<String>, why: String, line: Option<usize>) -> Step {
+pub(super) fn step(
+    step: &'static str,
+    chosen: Option<String>,
+    why: String,
+    line: Option<usize>,
+) -> Step {
     Step {
         step,
         chosen,

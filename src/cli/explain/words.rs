@@ -19,6 +19,11 @@ pub(super) fn protocols(binding: &Binding) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
+/// A duration, as the configuration writes it.
+pub(super) fn duration(duration: std::time::Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
 /// Why a binding is not in play on a socket; none where it is.
 pub(super) fn out_of_play(binding: &Binding, scheme: Scheme, local: LocalAddr) -> Option<String> {
     if binding.port != local.port() {

@@ -103,19 +103,38 @@ fn a_port_is_the_schemes_own_unless_it_is_named() {
 #[test]
 fn a_binding_overrides_tls() {
     let text = format!(
-        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\n{BINDING}min_version = \"1.2\"\ncertificates = \"own\"\nalt_svc_max_age = \"1m\"\n\
+        "[tls]\nmin_version = \"1.3\"\ncertificates = \"/all\"\nocsp_stapling = false\ngroups = [\"x25519\"]\nticket_rotation = \"1h\"\n\
+         ticket_keys = [\"a.key\", \"/b.key\"]\n{BINDING}min_version = \"1.2\"\ncertificates = \"own\"\nalt_svc_max_age = \"1m\"\n\
+         cipher_suites = [\"TLS_AES_128_GCM_SHA256\", \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]\ngroups = [\"secp256r1\"]\n\
+         ticket_rotation = \"0s\"\nticket_keys = []\nocsp_stapling = true\n\
          [[binding]]\nhostname = \"other.test\"\nsite = \"www\"\n{SITE}{POOL}"
     );
     let bindings = config(&text).bindings;
+    let default = || {
+        let mut bindings = config(&whole("")).bindings;
+        bindings[0].tls.take().expect("an https binding")
+    };
     let own = BindingTls {
         min_version: TlsVersion::V1_2,
         certificate: CertificateSource::Folder("/etc/portunus/own".into()),
+        cipher_suites: vec![
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        ],
+        groups: vec![NamedGroup::secp256r1],
+        ticket_rotation: Duration::ZERO,
+        ticket_keys: Vec::new(),
         alt_svc_max_age: Duration::from_secs(60),
+        ocsp_stapling: true,
     };
     let all = BindingTls {
         min_version: TlsVersion::V1_3,
         certificate: CertificateSource::Folder("/all".into()),
-        alt_svc_max_age: Duration::from_secs(3600),
+        groups: vec![NamedGroup::X25519],
+        ticket_rotation: Duration::from_secs(3600),
+        ticket_keys: vec!["/etc/portunus/a.key".into(), "/b.key".into()],
+        ocsp_stapling: false,
+        ..default()
     };
     assert_eq!(
         (bindings[0].tls.as_ref(), bindings[1].tls.as_ref()),

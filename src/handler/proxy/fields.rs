@@ -270,9 +270,16 @@ impl Write for Line {
 /// What is wrong with the framing of a response, which hyper reads more leniently than a gateway may: whoever stands behind us
 /// might read it otherwise (RFC 9112 section 6.3).
 pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    // hyper takes lengths that agree for one.
+    let is_one = lengths.next().is_none();
+    if !is_one || length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return Some("its response says how long it is in more than one way");
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
-    if headers.contains_key(CONTENT_LENGTH) {
+    if length.is_some() {
         return Some("its response has both Content-Length and Transfer-Encoding");
     }
     // To the letter: hyper reads what ends in another coding, an empty one among them, until the connection closes.

@@ -28,7 +28,7 @@ use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
 pub use self::balance::UpstreamState;
-pub use self::upstream::TlsFilesError;
+pub use self::upstream::{TlsFilesError, dns};
 
 /// A reverse proxy.
 pub struct Proxy {

@@ -12,7 +12,9 @@ mod failures;
 mod heads;
 mod keeping;
 mod multiplexed;
+mod names;
 mod scripted;
+mod strictness;
 mod tls;
 mod upgrades;
 
@@ -67,6 +69,7 @@ fn proxy_with(
             verify: true,
             client_certificate: None,
         },
+        resolvers: Vec::new(),
     };
     change(&mut config);
     Proxy::new(&config, 1).expect("a proxy")

@@ -46,6 +46,7 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
             alpn: entry.alpn.map(Text),
             tls_version: entry.tls_version,
             cipher: entry.cipher,
+            tls_resumed: entry.tls_resumed,
             method: Text(entry.method),
             host: entry.host.map(Text),
             path: Text(entry.path),
@@ -118,6 +119,8 @@ struct AccessLine<'a> {
     tls_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cipher: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_resumed: Option<bool>,
     method: Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Text<'a>>,

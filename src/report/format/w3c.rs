@@ -12,7 +12,7 @@ use crate::report::Access;
 
 /// The fields, in the order of [`accessed`].
 const FIELDS: &str = "date time s-ip cs-method cs-uri-stem cs-uri-query s-port c-ip cs-version cs(User-Agent) cs(Referer) \
-cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-pool x-queue-wait x-handler-time x-reason";
+cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-tls-resumed x-pool x-queue-wait x-handler-time x-reason";
 
 /// The directives that a file begins with, and that are written again whenever it is opened.
 pub(super) fn header(clock: &Clock) -> Vec<u8> {
@@ -54,6 +54,12 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
     text(line, entry.alpn);
     text(line, entry.tls_version);
     text(line, entry.cipher);
+    text(
+        line,
+        entry
+            .tls_resumed
+            .map(|resumed| if resumed { "1" } else { "0" }),
+    );
     text(line, entry.pool);
     millis(line, entry.queue_wait);
     millis(line, entry.handler_time);

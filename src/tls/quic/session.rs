@@ -12,10 +12,13 @@ use rustls::quic::{KeyChange, Secrets, ServerConnection, Version};
 use rustls::server::{Accepted, Acceptor};
 
 use super::Shared;
+use crate::certificate::Offered;
+use crate::config::suite_name;
 use crate::model::{Reason, Refusal, TlsFacts};
-use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, cipher_name};
+use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME};
 use crate::tls::failure::classify_tls;
 use crate::tls::hello::{self, HELLO_BYTES_MAX, Malformed, Reading};
+use crate::tls::policy::Policy;
 
 /// A handshake's session.
 pub(super) struct Session {
@@ -36,6 +39,7 @@ enum State {
 struct Speaking {
     tls: ServerConnection,
     next_secrets: Option<Secrets>,
+    policy: Arc<Policy>,
     /// What is known of the connection but for what the end of the handshake settles.
     facts: Option<TlsFacts>,
 }
@@ -100,13 +104,14 @@ impl Session {
     /// Finds whom the ClientHello is for.
     fn begin(&self, hello: &[u8]) -> Result<Box<Speaking>, Failure> {
         let accepted = accept(hello)?;
-        let sni = accepted
-            .client_hello()
+        let hello = accepted.client_hello();
+        let sni = hello
             .server_name()
             .map(|name| name.to_ascii_lowercase().into_boxed_str());
+        let offered = Offered::of(&hello);
         let shared = &self.shared;
         let chosen = (shared.table)
-            .choose(shared.local, sni.as_deref())
+            .choose(shared.local, sni.as_deref(), Some(&offered))
             .map_err(|refusal| Failure {
                 alert: UNRECOGNIZED_NAME,
                 refusal,
@@ -133,6 +138,7 @@ impl Session {
         Ok(Box::new(Speaking {
             tls,
             next_secrets: None,
+            policy: Arc::clone(chosen.policy),
             facts: Some(TlsFacts {
                 sni,
                 alpn: Some("h3"),
@@ -213,8 +219,9 @@ impl Speaking {
         facts.cipher = self
             .tls
             .negotiated_cipher_suite()
-            .map_or("", |suite| cipher_name(suite.suite()));
+            .map_or("", |suite| suite_name(suite.suite()));
         facts.resumed = self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        self.policy.count(facts.resumed);
         Some(facts)
     }
 }

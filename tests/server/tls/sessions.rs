@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{HandshakeKind, NamedGroup};
 use serde_json::Value;
 
+use super::tickets::write_key;
 use super::{Setup, ask, client_of, connect, port_of, s_client};
 use crate::support::{Server, raw, wait_for};
 
@@ -139,7 +140,7 @@ impl ClientSessionStore for Anywhere {
 }
 
 /// A client's handshake that has offered the session it was given before, and one request, so that new tickets have come.
-fn visit(
+pub(super) fn visit(
     config: &Arc<rustls::ClientConfig>,
     address: (&str, u16),
     name: &str,
@@ -151,7 +152,18 @@ fn visit(
 
 #[test]
 fn a_session_resumes_in_its_own_binding_and_in_no_other() {
-    let mut server = two_bindings().start();
+    resumes_at_home_alone(two_bindings());
+}
+
+#[test]
+fn bindings_that_share_files_of_ticket_keys_share_no_session() {
+    let setup = two_bindings().head("[tls]\nticket_keys = [\"a.key\"]");
+    write_key(&setup.folder.path().join("config/a.key"), 1);
+    resumes_at_home_alone(setup);
+}
+
+fn resumes_at_home_alone(setup: Setup) {
+    let mut server = setup.start();
     let here = ("127.0.0.1", server.https);
     let other_address = ("127.0.0.2", port_of(&mut server, "127.0.0.2"));
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -188,7 +200,7 @@ fn sessions_outlive_a_reload_until_the_binding_asks_for_something_else() {
     assert_eq!(visit(&config, here, "a.test"), Some(HandshakeKind::Resumed));
 }
 
-fn accesses(server: &Server, count: usize) -> Vec<Value> {
+pub(super) fn accesses(server: &Server, count: usize) -> Vec<Value> {
     wait_for("lines of the access log", || {
         let text = std::fs::read_to_string(server.path().join("access.log")).unwrap_or_default();
         let lines: Vec<Value> = text
@@ -216,6 +228,7 @@ fn the_access_log_tells_what_the_handshake_agreed_on() {
     assert_eq!(lines[0]["alpn"], "http/1.1");
     assert_eq!(lines[0]["tls_version"], "TLSv1.3");
     assert_eq!(lines[0]["cipher"], "TLS_AES_256_GCM_SHA384");
+    assert_eq!(lines[0]["tls_resumed"], false);
     assert_eq!(lines[1].get("alpn"), None);
     assert_eq!(lines[1]["tls_version"], "TLSv1.2");
     assert_eq!(

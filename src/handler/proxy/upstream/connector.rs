@@ -1,12 +1,17 @@
 //! How an upstream is reached.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 
-use super::stream::Stream;
+use super::dial::dial;
+use super::names::{Lookup, Names, Origin};
+use super::stream::{Carrier, Stream};
 use super::tls::{self, Offer, TlsClients};
 use crate::config;
 use crate::model::{Reason, Refusal};
@@ -18,7 +23,13 @@ pub(super) struct Connector {
 }
 
 enum Place {
-    Net { host: String, port: u16 },
+    Address(SocketAddr),
+    Name {
+        names: Arc<Names>,
+        port: u16,
+        /// Which of its addresses is next: connections are spread over them.
+        turn: AtomicUsize,
+    },
     Unix(PathBuf),
 }
 
@@ -47,8 +58,7 @@ impl Connector {
                     }
                     _ => None,
                 };
-                let (host, port) = (host.clone(), *port);
-                (Place::Net { host, port }, tls)
+                (Place::new(host, *port, &proxy.resolvers), tls)
             }
         };
         Self { place, tls }
@@ -60,35 +70,55 @@ impl Connector {
         name: &config::Upstream,
         offer: Offer,
     ) -> Result<Stream, Refusal> {
-        let refused = |error: io::Error| {
-            let detail = format!("{name} cannot be connected to: {error}");
+        let cannot = |why: String| {
+            let detail = format!("{name} cannot be connected to: {why}");
             Refusal::new(Reason::UpstreamConnect, detail)
         };
-        let (host, port) = match &self.place {
+        let refused = |error: io::Error| cannot(error.to_string());
+        let (stream, origin) = match &self.place {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(refused)?;
-                return Ok(Stream::Unix(stream));
+                return Ok(Stream::new(Carrier::Unix(stream), Origin::fixed()));
             }
-            Place::Net { host, port } => (host.as_str(), *port),
+            Place::Address(address) => {
+                let stream = TcpStream::connect(address).await.map_err(refused)?;
+                (stream, Origin::fixed())
+            }
+            Place::Name { names, port, turn } => {
+                let addresses = names.addresses().await;
+                let addresses = addresses
+                    .map_err(|why| cannot(format!("its name cannot be looked up: {why}")))?;
+                let turn = turn.fetch_add(1, Relaxed);
+                let stream = dial(&addresses, turn, *port).await.map_err(refused)?;
+                let address = stream.peer_addr().map_err(refused)?;
+                (stream, names.origin(address))
+            }
         };
-        let stream = dial(host, port).await.map_err(refused)?;
+        // Heads and pieces are written whole; waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            return Ok(Stream::Tcp(stream));
+            return Ok(Stream::new(Carrier::Tcp(stream), origin));
         };
         match tls.clients.connect(&tls.server, offer, stream).await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(stream) => Ok(Stream::new(Carrier::Tls(Box::new(stream)), origin)),
             Err(error) => Err(tls::refusal(name, &tls.server, &error)),
         }
     }
 }
 
-async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(Stream::tcp(stream)),
-            Err(error) => last = error,
+impl Place {
+    fn new(host: &str, port: u16, resolvers: &[SocketAddr]) -> Self {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Self::Address(SocketAddr::new(ip, port));
+        }
+        let lookup = match resolvers {
+            [] => Lookup::System,
+            servers => Lookup::Servers(servers.to_vec()),
+        };
+        Self::Name {
+            names: Names::new(host.to_owned(), lookup),
+            port,
+            turn: AtomicUsize::new(0),
         }
     }
-    Err(last)
 }

@@ -3,9 +3,11 @@
 //! Whom a request goes to is decided elsewhere; here one exchange is made with the one that was chosen.
 
 mod connector;
+mod dial;
 mod failure;
 mod h1;
 mod h2;
+mod names;
 mod stream;
 mod tls;
 
@@ -25,6 +27,7 @@ use super::outbound::Outbound;
 use crate::config::{self, UpstreamScheme};
 use crate::model::{Body, PerThread, Reason, Refusal};
 
+pub use self::names::message as dns;
 pub use self::tls::TlsFilesError;
 
 /// An upstream.

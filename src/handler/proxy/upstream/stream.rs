@@ -10,36 +10,42 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::names::Origin;
+
 /// A connection to an upstream.
-pub(super) enum Stream {
+pub(super) struct Stream {
+    carrier: Carrier,
+    /// Where it leads to.
+    pub(super) origin: Origin,
+}
+
+/// What carries the bytes.
+pub(super) enum Carrier {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
 impl Stream {
-    /// A connection over TCP, set up.
-    pub(super) fn tcp(stream: TcpStream) -> TcpStream {
-        // Heads and pieces are written whole; waiting for more would only delay them.
-        let _ = stream.set_nodelay(true);
-        stream
+    pub(super) fn new(carrier: Carrier, origin: Origin) -> Self {
+        Self { carrier, origin }
     }
 
     /// Whether ALPN settled on HTTP/2.
     pub(super) fn settled_on_http2(&self) -> bool {
-        match self {
-            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
-            Self::Tcp(_) | Self::Unix(_) => false,
+        match &self.carrier {
+            Carrier::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Carrier::Tcp(_) | Carrier::Unix(_) => false,
         }
     }
 
     /// Has the system ask from time to time whether the other end is still there. A connection that has left HTTP has no other
     /// timer.
     pub(super) fn keep_alive(&self) {
-        let tcp = match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-            Self::Unix(_) => return,
+        let tcp = match &self.carrier {
+            Carrier::Tcp(stream) => stream,
+            Carrier::Tls(stream) => stream.get_ref().0,
+            Carrier::Unix(_) => return,
         };
         let keepalive = TcpKeepalive::new().with_time(TUNNEL_PROBE_AFTER);
         // Without it a dead upstream is noticed late, which is no reason to have none.
@@ -50,13 +56,13 @@ impl Stream {
 /// Asks the stream that is there.
 macro_rules! ask {
     ($this:expr, $stream:ident => $ask:expr) => {
-        match $this.get_mut() {
-            Stream::Tcp($stream) => $ask,
-            Stream::Tls($stream) => {
+        match &mut $this.get_mut().carrier {
+            Carrier::Tcp($stream) => $ask,
+            Carrier::Tls($stream) => {
                 let $stream = &mut **$stream;
                 $ask
             }
-            Stream::Unix($stream) => $ask,
+            Carrier::Unix($stream) => $ask,
         }
     };
 }

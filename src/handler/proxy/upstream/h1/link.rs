@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::socket::Socket;
 use crate::clock::LazyTimer;
+use crate::handler::proxy::upstream::names::Origin;
 use crate::handler::proxy::upstream::stream::Stream;
 use crate::model::Body;
 
@@ -26,6 +27,7 @@ pub(in crate::handler::proxy::upstream) struct Link {
     pub(super) conn: Connection<TokioIo<Socket>, Body>,
     /// Whether hyper's half has said that the connection is over; it must not be asked again.
     pub(super) over: bool,
+    pub(super) origin: Origin,
     pub(super) born: Instant,
     pub(super) idle_since: Instant,
     /// How many responses it has carried whole.
@@ -44,6 +46,7 @@ pub(super) struct Apart(JoinHandle<()>);
 impl Link {
     /// Speaks HTTP/1.1 on a stream.
     pub(super) async fn new(stream: Stream) -> hyper::Result<Box<Self>> {
+        let origin = stream.origin.clone();
         let (sender, conn) = Builder::new()
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
@@ -54,6 +57,7 @@ impl Link {
             sender,
             conn,
             over: false,
+            origin,
             born: now,
             idle_since: now,
             carried: 0,
@@ -74,7 +78,7 @@ impl Link {
 
     /// Whether the connection stands and is free for a request.
     pub(super) fn is_free(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll(cx).is_pending() && self.sender.is_ready()
+        self.poll(cx).is_pending() && self.sender.is_ready() && self.origin.stands()
     }
 
     /// The socket, and what hyper has read of it and not understood as HTTP.

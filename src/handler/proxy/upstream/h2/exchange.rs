@@ -63,8 +63,6 @@ pub(super) async fn exchange(
         Some(Ok(response)) => Ok(pass_on(waiting.pump, place, response, outbound, upstream)),
         Some(Err(error)) => Err(waiting.failed(&error, parts, &place, outbound, upstream)),
         None => {
-            // Whatever it is that hangs, it had better not be asked again for the next request.
-            place.retire();
             if outbound.repeatable {
                 outbound.put_back(Request::from_parts(parts, Body::empty()));
             }

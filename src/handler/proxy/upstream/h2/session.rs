@@ -15,6 +15,7 @@ use super::watched::{Heard, Watched};
 use crate::clock::LazyTimer;
 use crate::config::Keeping;
 use crate::handler::proxy::upstream::failure::told;
+use crate::handler::proxy::upstream::names::Origin;
 use crate::handler::proxy::upstream::stream::Stream;
 
 /// The sessions of one data thread with one upstream. No lock is ever contended.
@@ -33,6 +34,7 @@ struct Session {
 struct State {
     /// None when it takes no more requests.
     sender: Option<SendRequest<Bytes>>,
+    origin: Origin,
     streams: usize,
     carried: u64,
     idle_since: Instant,
@@ -72,6 +74,7 @@ impl Sessions {
 
     /// Speaks HTTP/2 on a stream, and has a task move it along. The first place on it.
     pub(super) async fn add(&self, stream: Stream) -> Result<Place, h2::Error> {
+        let origin = stream.origin.clone();
         let (watched, heard) = Watched::new(stream);
         let (sender, mut conn) = Builder::new()
             .enable_push(false)
@@ -88,6 +91,7 @@ impl Sessions {
             born: now,
             state: Mutex::new(State {
                 sender: Some(sender),
+                origin,
                 streams: 0,
                 carried: 0,
                 idle_since: now,
@@ -128,7 +132,7 @@ impl Session {
         let mut state = self.state();
         let worn = (keeping.max_age).is_some_and(|max| self.born.elapsed() >= max)
             || (keeping.max_requests).is_some_and(|max| state.carried >= max);
-        if worn {
+        if worn || !state.origin.stands() {
             state.retire();
         }
         state.sender.is_some()
