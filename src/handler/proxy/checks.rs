@@ -1,7 +1,7 @@
 //! Asking upstreams how they are, off the data threads: one loop for each, which ends with the proxy.
 //!
-//! Each check makes a connection of its own. One that is kept would go on working when nobody listens any more, and one made
-//! here must not be found by a data thread, whose runtime does not move its bytes.
+//! Each check makes a connection of its own: one that is kept would go on working when nobody listens any more. And none is made
+//! by what the data threads have, whose connections are moved along by their own runtimes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,9 +37,12 @@ impl Checks {
         balancer: &Arc<Balancer>,
         proxy: watch::Receiver<()>,
     ) -> Option<Self> {
+        let mut own = config.clone();
+        own.keeping.idle_connections = 0;
+        own.keeping.max_requests = Some(1);
         Some(Self {
             health: config.balance.health.clone()?,
-            config: config.clone(),
+            config: own,
             tls: tls.cloned(),
             balancer: Arc::clone(balancer),
             proxy,
@@ -61,23 +64,23 @@ impl Checks {
     }
 
     async fn watch(&self, index: usize) {
+        let name = &self.config.upstreams[index];
+        let upstream = Upstream::new(name, &self.config, self.tls.as_deref(), 1);
         loop {
-            let outcome = self.check(index).await;
+            let outcome = self.check(name, &upstream).await;
             let outcome = outcome.as_ref().map(|()| ()).map_err(String::as_str);
             self.balancer.checked(index, outcome, &self.health);
             tokio::time::sleep(pause(&self.health, self.balancer.random())).await;
         }
     }
 
-    async fn check(&self, index: usize) -> Result<(), String> {
+    async fn check(&self, name: &config::Upstream, upstream: &Upstream) -> Result<(), String> {
         let timeout = self.health.timeout;
-        let asked = tokio::time::timeout(timeout, self.ask(index)).await;
+        let asked = tokio::time::timeout(timeout, self.ask(name, upstream)).await;
         asked.unwrap_or_else(|_| Err(format!("no whole answer within {timeout:?}")))
     }
 
-    async fn ask(&self, index: usize) -> Result<(), String> {
-        let name = &self.config.upstreams[index];
-        let upstream = Upstream::new(name, &self.config, self.tls.as_deref(), 1);
+    async fn ask(&self, name: &config::Upstream, upstream: &Upstream) -> Result<(), String> {
         let mut outbound = Outbound::ours(self.request(name)?);
         let response = upstream.exchange(&mut outbound).await;
         let response = response.map_err(|attempt| attempt.into_refusal().detail.into_owned())?;
