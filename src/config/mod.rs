@@ -428,7 +428,7 @@ pub struct Proxy {
     /// Where requests go.
     pub upstreams: Vec<Upstream>,
     /// Which of them a request goes to.
-    pub balance: Balance,
+    pub balance: Box<Balance>,
     /// Until a connection stands.
     pub connect_timeout: Duration,
     /// Until the response's head.

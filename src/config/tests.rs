@@ -1,5 +1,6 @@
 //! The promises of the configuration.
 
+mod balance;
 mod documented;
 mod examples;
 mod policies;

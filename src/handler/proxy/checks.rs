@@ -68,7 +68,7 @@ impl Checks {
         let upstream = Upstream::new(name, &self.config, self.tls.as_deref(), 1);
         loop {
             let outcome = self.check(name, &upstream).await;
-            let outcome = outcome.as_ref().map(|()| ()).map_err(String::as_str);
+            let outcome = outcome.as_ref().copied().map_err(String::as_str);
             self.balancer.checked(index, outcome, &self.health);
             tokio::time::sleep(pause(&self.health, self.balancer.random())).await;
         }

@@ -52,7 +52,7 @@ fn proxy_with(
 ) -> Proxy {
     let upstreams: Vec<_> = upstreams.into_iter().collect();
     let mut config = config::Proxy {
-        balance: config::Balance::plain(upstreams.len()),
+        balance: Box::new(config::Balance::plain(upstreams.len())),
         upstreams,
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
