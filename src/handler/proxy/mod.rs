@@ -27,7 +27,7 @@ use super::{BuildError, Handler, Outcome, Reply, Upkeep};
 use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
-pub use self::balance::UpstreamState;
+pub use self::balance::{Said, Sticky, UpstreamState};
 pub use self::upstream::{TlsFilesError, dns};
 
 /// A reverse proxy.

@@ -1,13 +1,11 @@
 //! An upstream that was chosen, and what its exchange tells of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::{Response, StatusCode};
 
-use super::Balancer;
-use super::board::Board;
 use super::slots::Held;
+use super::{Balancer, OwnBoard};
 use crate::handler::upgrade::Tunnel;
 use crate::model::{Body, BodyError, BodyWatch, Reason, Refusal};
 
@@ -64,7 +62,7 @@ impl Chosen<'_> {
             return;
         }
         let watch = Box::new(Watch {
-            board: Arc::clone(&self.balancer.board),
+            board: self.balancer.threads.mine().board.clone(),
             upstream: self.upstream,
             _held: held,
         });
@@ -85,7 +83,7 @@ impl Drop for Chosen<'_> {
 
 /// Looks on while a response's content passes.
 struct Watch {
-    board: Arc<Board>,
+    board: OwnBoard,
     upstream: usize,
     _held: Option<Held>,
 }
@@ -97,7 +95,7 @@ impl BodyWatch for Watch {
         if is_upstreams(error.reason) {
             let cause = std::error::Error::source(error)
                 .map_or_else(|| error.to_string(), ToString::to_string);
-            self.board.failed(self.upstream, false, &cause);
+            self.board.0.failed(self.upstream, false, &cause);
         }
     }
 

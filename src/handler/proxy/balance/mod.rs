@@ -34,7 +34,7 @@ use self::field::Field;
 use self::ring::Ring;
 use self::slots::{Held, Slots};
 use self::standing::{Answers, Mode};
-use self::sticky::Sticky;
+pub use self::sticky::{Said, Sticky};
 use self::turns::{Chance, Choices, Smooth, least, two};
 use crate::config::{self, HashBy, Policy};
 use crate::model::{Facts, PerThread, Reason, Refusal, Scheme};
@@ -60,7 +60,16 @@ struct Mine {
     chance: Chance,
     budget: Budget,
     tallies: Box<[Tally]>,
+    board: OwnBoard,
 }
+
+/// A thread's own pointer to the board.
+#[derive(Clone)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the outer count is the thread's own; the inner one is shared, and never touched by a request"
+)]
+struct OwnBoard(Arc<Arc<Board>>);
 
 /// What came of a thread's exchanges with one upstream. Written by that thread alone, and read by all.
 #[derive(Default)]
@@ -76,7 +85,7 @@ pub(super) struct Wish {
     /// What is alike in this goes to the same upstream.
     key: Option<u64>,
     /// What its cookie says.
-    stays: Option<sticky::Said>,
+    stays: Option<Said>,
     /// It may be sent again, so that it may find out whether an upstream works.
     pub(super) repeatable: bool,
     secure: bool,
@@ -142,6 +151,7 @@ impl Balancer {
             chance: Chance::new(seed(thread)),
             budget: Budget::new(balance.retry.budget),
             tallies: names.iter().map(|_| Tally::default()).collect(),
+            board: OwnBoard(Arc::new(Arc::clone(&board))),
         };
         Ok(Self {
             slots: (limited || by_load).then(|| Slots::new(Arc::clone(&board), &balance)),

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::config::{self, SameSite};
 
 /// Reads and makes the cookies of one proxy.
-pub(super) struct Sticky {
+pub struct Sticky {
     config: config::Sticky,
     key: hmac::Key,
     ids: Box<[Id]>,
@@ -25,14 +25,16 @@ type Id = [u8; 8];
 
 /// What a cookie says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) upstream: usize,
+pub struct Said {
+    /// The upstream that the client stays with, by its index.
+    pub upstream: usize,
     /// Whether it is to be issued anew, before it is too old.
-    pub(super) aging: bool,
+    pub aging: bool,
 }
 
 impl Sticky {
-    pub(super) fn new<'a>(
+    /// For upstreams of these names. `secret`: what signs.
+    pub fn new<'a>(
         config: &config::Sticky,
         secret: &[u8],
         upstreams: impl Iterator<Item = &'a str>,
@@ -51,7 +53,7 @@ impl Sticky {
     }
 
     /// What the cookie of a request says; none without one that is ours. `now`: seconds since 1970.
-    pub(super) fn read(&self, headers: &HeaderMap, now: u64) -> Option<Said> {
+    pub fn read(&self, headers: &HeaderMap, now: u64) -> Option<Said> {
         let written = cookies(headers).filter(|(name, _)| *name == self.config.cookie);
         // There may be several, of hosts above this one or set by whoever wants to; each is looked at, up to a bound.
         written
@@ -80,8 +82,8 @@ impl Sticky {
         })
     }
 
-    /// The Set-Cookie of an upstream.
-    pub(super) fn issue(&self, upstream: usize, now: u64, secure: bool) -> HeaderValue {
+    /// The Set-Cookie of an upstream. `secure`: it is only to be sent over TLS.
+    pub fn issue(&self, upstream: usize, now: u64, secure: bool) -> HeaderValue {
         let mut signed = [0; SIGNED];
         signed[..size_of::<Id>()].copy_from_slice(&self.ids[upstream]);
         let issued = u32::try_from(now).unwrap_or(u32::MAX);

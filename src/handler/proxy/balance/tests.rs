@@ -155,7 +155,7 @@ async fn one_of_weight_0_keeps_its_own_and_gets_no_others() {
     });
     assert_eq!(counts(&balancer, 10, |_| true), [0, 10]);
     let stays = Wish {
-        stays: Some(sticky::Said {
+        stays: Some(Said {
             upstream: 0,
             aging: false,
         }),
