@@ -34,3 +34,4 @@ mod runbooks;
 mod sites;
 mod support;
 mod tls;
+mod upstreams;

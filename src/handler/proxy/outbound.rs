@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HeaderValue, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::fields;
 use super::upload::{Progress, Upload};
-use crate::model::{Body, Facts, Protocol, Reason, Refusal};
+use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
 pub(super) struct Outbound {
@@ -21,6 +21,8 @@ pub(super) struct Outbound {
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
     pub(super) repeatable: bool,
     pub(super) method: Method,
+    /// Where early hints go, if the client makes something of them.
+    pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
     pub(super) upgrade: Option<HeaderValue>,
 }
@@ -36,6 +38,7 @@ impl Outbound {
             _ => None,
         };
         *request.uri_mut() = target(request.uri(), facts)?;
+        let interim = request.extensions_mut().remove();
         // What our side of the connection left there is none of the upstream's.
         request.extensions_mut().clear();
         fields::to_upstream(request.headers_mut(), version, upgrade.as_ref(), facts);
@@ -52,7 +55,18 @@ impl Outbound {
             progress,
             method,
             upgrade,
+            interim,
         })
+    }
+
+    /// Passes an interim response on, if it is one of early hints and the client makes something of them. 100 (Continue) is
+    /// between us and the upstream; the client is told when its content is wanted.
+    pub(super) fn hint(interim: &Interim, status: StatusCode, headers: &HeaderMap) {
+        if status == StatusCode::EARLY_HINTS {
+            let mut headers = headers.clone();
+            fields::to_client(&mut headers, false);
+            interim.say(headers);
+        }
     }
 
     /// The request, to be sent.
