@@ -35,3 +35,4 @@ mod runbooks;
 mod sites;
 mod support;
 mod tls;
+mod upstreams;

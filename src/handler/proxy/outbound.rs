@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderValue, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::fields;
 use super::upload::{Progress, Resumed, Upload};
-use crate::model::{Body, Facts, Protocol, Reason, Refusal};
+use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
 pub(super) struct Outbound {
@@ -25,6 +25,8 @@ pub(super) struct Outbound {
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
     pub(super) repeatable: bool,
     pub(super) method: Method,
+    /// Where early hints go, if the client makes something of them.
+    pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
     pub(super) upgrade: Option<HeaderValue>,
     /// How long this try may take until the response's head, where that is less than otherwise.
@@ -52,6 +54,7 @@ impl Outbound {
             _ => None,
         };
         *request.uri_mut() = target(request.uri(), facts)?;
+        let interim = request.extensions_mut().remove();
         // What our side of the connection left there is none of the upstream's.
         request.extensions_mut().clear();
         fields::to_upstream(request.headers_mut(), version, upgrade.as_ref(), facts);
@@ -68,6 +71,7 @@ impl Outbound {
             progress,
             method,
             upgrade,
+            interim,
             patience: None,
             copy: None,
         })
@@ -80,9 +84,20 @@ impl Outbound {
             request: Some(request),
             repeatable: false,
             progress: None,
+            interim: None,
             upgrade: None,
             patience: None,
             copy: None,
+        }
+    }
+
+    /// Passes an interim response on, if it is one of early hints and the client makes something of them. 100 (Continue) is
+    /// between us and the upstream; the client is told when its content is wanted.
+    pub(super) fn hint(interim: &Interim, status: StatusCode, headers: &HeaderMap) {
+        if status == StatusCode::EARLY_HINTS {
+            let mut headers = headers.clone();
+            fields::to_client(&mut headers, false);
+            interim.say(headers);
         }
     }
 

@@ -10,6 +10,7 @@ mod authority;
 mod bodies;
 mod failures;
 mod heads;
+mod hints;
 mod keeping;
 mod multiplexed;
 mod names;

@@ -25,7 +25,7 @@ pub(super) struct Session {
 /// A request that reached the upstream.
 pub(super) struct Asked {
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    pub(super) respond: SendResponse<Bytes>,
 }
 
 impl Session {
@@ -92,7 +92,7 @@ impl Asked {
     }
 
     /// Answers with 200 and this content.
-    fn say(mut self, content: &'static str) {
+    pub(super) fn say(mut self, content: &'static str) {
         let response = Response::new(());
         let mut stream = self
             .respond
@@ -123,12 +123,12 @@ impl Asked {
     }
 }
 
-fn h2c(upstream: &Upstream) -> config::Upstream {
+pub(super) fn h2c(upstream: &Upstream) -> config::Upstream {
     local(config::UpstreamScheme::H2c, upstream.port())
 }
 
 /// Asks as a client over HTTP/2.
-async fn ask_h2(proxy: &Proxy, mut request: Request<Body>) -> Outcome {
+pub(super) async fn ask_h2(proxy: &Proxy, mut request: Request<Body>) -> Outcome {
     *request.version_mut() = http::Version::HTTP_2;
     let facts = facts_of(
         "shop.test",
@@ -139,7 +139,7 @@ async fn ask_h2(proxy: &Proxy, mut request: Request<Body>) -> Outcome {
     proxy.handle(request, &facts).wait().await
 }
 
-async fn content_of(outcome: Outcome) -> String {
+pub(super) async fn content_of(outcome: Outcome) -> String {
     text(outcome.expect("a response")).await.expect("content")
 }
 

@@ -31,10 +31,15 @@ pub(super) async fn exchange(
     timeout: Duration,
 ) -> Result<Response<Incoming>, Failure> {
     let timeout = outbound.patience_of(timeout);
-    let request = outbound.take().map_err(|refusal| Failure {
+    let mut request = outbound.take().map_err(|refusal| Failure {
         refusal,
         unsent: None,
     })?;
+    if let Some(interim) = outbound.interim.clone() {
+        hyper::ext::on_informational(&mut request, move |response| {
+            Outbound::hint(&interim, response.status(), response.headers());
+        });
+    }
     let mut answer = pin!(link.sender.try_send_request(request));
     let progress = outbound.progress.as_ref();
     link.timer.moved();

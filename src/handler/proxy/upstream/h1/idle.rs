@@ -107,7 +107,7 @@ impl Inner {
         let timeout = self.keeping.idle_timeout;
         let mut links = self.links();
         let now = Instant::now();
-        let young = |link: &Box<Link>| now - link.idle_since < timeout;
+        let young = |link: &Link| now - link.idle_since < timeout;
         let old = links.idle.iter().take_while(|link| !young(link)).count();
         links.idle.drain(..old);
         let next = links.idle.first().map(|link| link.idle_since + timeout);

@@ -21,7 +21,7 @@ use crate::handler::proxy::outbound::Outbound;
 use crate::handler::proxy::upload::Progress;
 use crate::handler::proxy::upstream::Upstream;
 use crate::handler::proxy::upstream::failure::told;
-use crate::model::{Body, Reason, Refusal};
+use crate::model::{Body, Interim, Reason, Refusal};
 
 /// Why there is no response.
 pub(super) enum Failed {
@@ -59,7 +59,14 @@ pub(super) async fn exchange(
         patience: outbound.patience_of(upstream.waits.response),
     };
     let progress = outbound.progress.clone();
-    match poll_fn(|cx| waiting.poll(progress.as_deref(), cx)).await {
+    let interim = outbound.interim.clone();
+    let polled = poll_fn(|cx| {
+        if let Some(interim) = &interim {
+            waiting.hints(interim, cx);
+        }
+        waiting.poll(progress.as_deref(), cx)
+    });
+    match polled.await {
         Some(Ok(response)) => Ok(pass_on(waiting.pump, place, response, outbound, upstream)),
         Some(Err(error)) => Err(waiting.failed(&error, parts, &place, outbound, upstream)),
         None => {
@@ -82,6 +89,12 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn hints(&mut self, interim: &Interim, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(Ok(head))) = self.answer.poll_informational(cx) {
+            Outbound::hint(interim, head.status(), head.headers());
+        }
+    }
+
     /// Ready with the answer, or with none when it is too late.
     fn poll(
         &mut self,
