@@ -251,7 +251,7 @@ impl Balancer {
                 field.is_allowed(it) || (wish.repeatable && field.is_due(it))
             });
             if let Some(owner) = owner {
-                let trying = !self.board.is_usable(owner) && self.board.try_again(owner, now);
+                let trying = wish.repeatable && self.board.try_again(owner, now);
                 if trying || field.is_allowed(owner) {
                     // Whoever is to stay with one waits for it.
                     return self.if_room(owner, trying);

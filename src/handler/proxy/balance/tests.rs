@@ -76,6 +76,41 @@ async fn what_may_not_be_repeated_tries_no_upstream_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_does_it_by_hash_when_nobody_is_usable() {
+    let policy = Policy::Hash(HashBy::Client);
+    let balancer = balancer(2, |config| config.policy = policy);
+    let key = |repeatable| Wish {
+        key: Some(7),
+        repeatable,
+        ..Wish::default()
+    };
+    let health = config::Health {
+        path: "/".into(),
+        host: String::new(),
+        interval: SECOND,
+        jitter: 0,
+        timeout: SECOND,
+        statuses: Vec::new(),
+        body: String::new(),
+        healthy_after: 1,
+        unhealthy_after: 1,
+    };
+    let owner = (0..3)
+        .map(|_| send(&balancer, &key(true), |_| false))
+        .last();
+    let owner = owner.expect("three requests");
+    balancer.checked(1 - owner, Err("bad"), &health);
+    advance(20 * SECOND).await;
+    let is_try = |repeatable| {
+        balancer
+            .choose(&key(repeatable))
+            .is_ok_and(|it| it.is_try())
+    };
+    assert!(!is_try(false));
+    assert!(is_try(true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_one_is_never_ejected() {
     let balancer = balancer(2, |_| {});
     let counts = counts(&balancer, 100, |_| false);
