@@ -10,6 +10,7 @@ mod ports;
 mod prepare;
 mod privileges;
 mod probe;
+mod rehearsal;
 mod watch;
 
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use crate::tls::TlsTable;
 use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
+use rehearsal::{Rehearsals, Stage};
 
 /// A server that runs.
 pub struct Server {
@@ -52,6 +54,7 @@ pub struct Server {
     stapler: Arc<Stapler>,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
+    rehearsals: Rehearsals,
 }
 
 /// Why a server could not be started, or a configuration not be taken.
@@ -169,11 +172,24 @@ impl Server {
             stapler,
             threads: Vec::new(),
             library,
+            rehearsals: Rehearsals::default(),
         };
         server.start_threads(threads)?;
         server.stapler.take(staples);
         server.listen(opened);
+        server.rehearse(&settled);
         Ok(server)
+    }
+
+    /// Looks at every https binding as a client does.
+    fn rehearse(&self, settled: &Config) {
+        self.rehearsals.begin(&Stage {
+            config: settled,
+            addresses: self.ports.addresses_of_bindings(&self.config),
+            table: &self.tls_table,
+            certificates: &self.certificates,
+            report: &self.report,
+        });
     }
 
     fn start_threads(&mut self, threads: usize) -> Result<(), ServerError> {
@@ -298,6 +314,7 @@ impl Server {
         self.unlisten(&config);
         warn_of_what_needs_a_restart(&self.config, &config);
         self.config = config;
+        self.rehearse(&settled);
         Ok(())
     }
 
@@ -319,6 +336,7 @@ impl Server {
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
         self.stapler.take(staples);
+        self.rehearse(&settled);
         Ok(())
     }
 
