@@ -308,7 +308,13 @@ fn upstreams_are_hosts_and_sockets() {
 
 #[test]
 fn what_no_certificate_can_be_for_is_no_https_upstream() {
-    for host in ["app-.test", "-app.test", "a..test", "*.app.test", "app.test."] {
+    for host in [
+        "app-.test",
+        "-app.test",
+        "a..test",
+        "*.app.test",
+        "app.test.",
+    ] {
         let text = format!("{{ type = \"proxy\", upstreams = [\"https://{host}\"] }}");
         let pool = format!("[[pool]]\nname = \"app\"\nhandler = {text}\n");
         // Either it is refused, or a handshake can be made with it.
