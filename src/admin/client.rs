@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{AUTHORIZATION, HOST};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,7 +27,11 @@ pub struct Client {
 }
 
 /// The answer, and the connection that it came on.
-type Answered = (Value, JoinHandle<Result<(), hyper::Error>>);
+struct Answered {
+    value: Value,
+    sender: SendRequest<Empty<Bytes>>,
+    connection: JoinHandle<Result<(), hyper::Error>>,
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -78,16 +82,18 @@ impl Client {
 
     /// Asks.
     pub fn ask(&self, question: Question) -> Result<Value, ClientError> {
-        self.block_on(async { Ok(self.answered(question).await?.0) })
+        self.block_on(async { Ok(self.answered(question).await?.value) })
     }
 
     /// Asks, and then waits until the server is gone.
     pub fn ask_until_gone(&self, question: Question) -> Result<Value, ClientError> {
         self.block_on(async {
-            let (value, connection) = self.answered(question).await?;
-            // The connection ends when the server does, and how it ended says nothing more.
-            let _ = connection.await;
-            Ok(value)
+            let answered = self.answered(question).await?;
+            // The connection ends when the server does, and how it ended says nothing more. Without its sender it would end
+            // by itself.
+            let _ = answered.connection.await;
+            drop(answered.sender);
+            Ok(answered.value)
         })
     }
 
@@ -152,7 +158,11 @@ impl Client {
         let value: Value =
             serde_json::from_slice(&content.to_bytes()).map_err(|error| self.broken(&error))?;
         if status.is_success() {
-            return Ok((value, connection));
+            return Ok(Answered {
+                value,
+                sender,
+                connection,
+            });
         }
         let why = value["error"].as_str().unwrap_or(status.as_str());
         Err(ClientError::Declined(why.to_owned()))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::server::ClientHello;
-use rustls::{CipherSuite, SignatureAlgorithm, SignatureScheme};
+use rustls::{CipherSuite, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite};
 
 use super::pair::Certificate;
 
@@ -50,14 +50,37 @@ impl Choice {
         std::iter::once(&self.preferred).chain(&self.others)
     }
 
-    /// The first that the client can check. Where it can check none, the handshake fails with the preferred one, and says why.
-    pub fn for_client(&self, offered: Option<&Offered<'_>>) -> &Arc<Certificate> {
+    /// The first that the client can check, over one of the suites that are spoken. Where it can check none, the handshake fails
+    /// with the preferred one, and says why.
+    pub fn for_client<'s>(
+        &self,
+        offered: Option<&Offered<'_>>,
+        spoken: impl Iterator<Item = &'s SupportedCipherSuite>,
+    ) -> &Arc<Certificate> {
         let Some(offered) = offered.filter(|_| !self.others.is_empty()) else {
             return &self.preferred;
         };
-        self.all()
-            .find(|certificate| offered.can_check(certificate))
-            .unwrap_or(&self.preferred)
+        let common: Vec<_> = spoken
+            .filter(|suite| offered.suites.contains(&suite.suite()))
+            .collect();
+        // TLS 1.3 is spoken where both can, and its suites say nothing of keys.
+        let is_tls13 = common.iter().any(|suite| suite.tls13().is_some());
+        let can_check = |certificate: &&Arc<Certificate>| {
+            let key = &certificate.key.key;
+            let signs = |suite: &&SupportedCipherSuite| match suite {
+                SupportedCipherSuite::Tls12(suite) => {
+                    let both = |scheme: &&SignatureScheme| offered.signatures.contains(scheme);
+                    let schemes: Vec<_> = suite.sign.iter().filter(both).copied().collect();
+                    key.choose_scheme(&schemes).is_some()
+                }
+                SupportedCipherSuite::Tls13(_) => false,
+            };
+            match is_tls13 {
+                true => key.choose_scheme(offered.signatures).is_some(),
+                false => common.iter().any(signs),
+            }
+        };
+        self.all().find(can_check).unwrap_or(&self.preferred)
     }
 }
 
@@ -78,38 +101,6 @@ impl<'a> Offered<'a> {
             suites: hello.cipher_suites(),
         }
     }
-
-    fn can_check(&self, certificate: &Certificate) -> bool {
-        let key = &certificate.key.key;
-        let signs = key.choose_scheme(self.signatures).is_some();
-        // Whoever offers a suite of TLS 1.3 speaks it, and its suites say nothing of keys.
-        signs
-            && (self.suites.iter().any(|suite| is_tls13(*suite))
-                || self.has_suite_for(key.algorithm()))
-    }
-
-    /// RFC 5289, RFC 7905: of the suites that rustls speaks in TLS 1.2, those for this kind of key.
-    fn has_suite_for(&self, kind: SignatureAlgorithm) -> bool {
-        use CipherSuite as S;
-        self.suites.iter().any(|suite| match suite {
-            S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-            | S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-            | S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
-                matches!(
-                    kind,
-                    SignatureAlgorithm::ECDSA | SignatureAlgorithm::ED25519
-                )
-            }
-            S::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-            | S::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-            | S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => kind == SignatureAlgorithm::RSA,
-            _ => false,
-        })
-    }
-}
-
-fn is_tls13(suite: CipherSuite) -> bool {
-    matches!(u16::from(suite), 0x1301..=0x1305)
 }
 
 /// In the order of preference: a signature of ECDSA costs a tenth of one of RSA, and few clients know Ed25519.

@@ -17,12 +17,25 @@ pub struct Files {
     pub chain: PathBuf,
     /// The key, where the chain's own file holds none.
     pub key: PathBuf,
+    /// The password of an encrypted key: the first of these files that there is.
+    pub passwords: Vec<PathBuf>,
 }
 
 /// What the files of a certificate held at one moment; wiped when it is dropped, as keys are in it.
 pub struct Content {
     chain: Found,
     key: Found,
+    /// Of the file that it was found in.
+    password: (PathBuf, Found),
+}
+
+/// What opens an encrypted file.
+pub(super) struct Password<'a> {
+    /// The empty one, where none is given.
+    pub(super) bytes: &'a [u8],
+    pub(super) is_given: bool,
+    /// Where it lies, or should.
+    file: &'a Path,
 }
 
 /// A SHA-256 of contents.
@@ -43,12 +56,29 @@ impl Files {
             true => Found::Absent,
             false => Found::read(&self.key),
         };
-        Content { chain, key }
+        Content {
+            chain,
+            key,
+            password: self.read_password(),
+        }
+    }
+
+    fn read_password(&self) -> (PathBuf, Found) {
+        for file in &self.passwords {
+            let found = Found::read(file);
+            if !matches!(found, Found::Absent) {
+                return (file.clone(), found);
+            }
+        }
+        let first = self.passwords.first().cloned().unwrap_or_default();
+        (first, Found::Absent)
     }
 
     /// Every one of them.
     pub fn all(&self) -> impl Iterator<Item = &Path> {
-        [&*self.chain, &*self.key].into_iter()
+        [&*self.chain, &*self.key]
+            .into_iter()
+            .chain(self.passwords.iter().map(|file| &**file))
     }
 }
 
@@ -62,13 +92,23 @@ impl Content {
         Self {
             chain: found(chain),
             key: found(key),
+            password: (PathBuf::new(), Found::Absent),
+        }
+    }
+
+    /// The same with a password.
+    pub fn with_password(self, password: &[u8]) -> Self {
+        let found = Found::Bytes(password.to_vec().into());
+        Self {
+            password: (PathBuf::from("password"), found),
+            ..self
         }
     }
 
     /// The same for the same content, and for no other.
     pub(super) fn digest(&self) -> Digest {
         let mut context = Context::new(&SHA256);
-        for found in [&self.chain, &self.key] {
+        for found in [&self.chain, &self.key, &self.password.1] {
             found.add_to(&mut context);
         }
         let mut digest = [0; 32];
@@ -98,6 +138,35 @@ impl Content {
                 key: files.key.clone(),
             }),
             Found::Unreadable(error) => Err(unreadable(files.key.clone(), error)),
+        }
+    }
+}
+
+impl Content {
+    /// The password: the whole file, but for the end of its line.
+    pub(super) fn password(&self) -> Result<Password<'_>, CertificateError> {
+        let (file, found) = &self.password;
+        let (bytes, is_given) = match found {
+            Found::Bytes(bytes) => (&bytes[..], true),
+            Found::Absent => (&[][..], false),
+            Found::Unreadable(error) => return Err(unreadable(file.clone(), error)),
+        };
+        let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        Ok(Password {
+            bytes: line.strip_suffix(b"\r").unwrap_or(line),
+            is_given,
+            file,
+        })
+    }
+}
+
+impl Password<'_> {
+    /// It does not open the file, or is not there to.
+    pub(super) fn wrong(&self, file: &Path) -> CertificateError {
+        let (file, password) = (file.into(), self.file.into());
+        match self.is_given {
+            true => CertificateError::PasswordWrong { file, password },
+            false => CertificateError::PasswordMissing { file, password },
         }
     }
 }

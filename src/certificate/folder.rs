@@ -1,5 +1,5 @@
 //! A folder of certificates named after their host: `www.shop.test.pem`, `_.shop.test.pem` for `*.shop.test`, `_default.pem`.
-//! With `.rsa` or `.ecdsa` before the `.pem` it is one more for the same name, with another kind of key.
+//! Or PKCS#12: `www.shop.test.pfx`. With `.rsa` or `.ecdsa` before its kind it is one more for the same name, with another kind of key.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -13,6 +13,7 @@ use super::error::CertificateError;
 use super::files::Files;
 use super::kept::{Kept, Look, News, Occasion, Scope, has_waited};
 use super::pair::Certificate;
+use crate::config::is_pkcs12;
 use crate::model::{HostName, HostPattern};
 
 /// What a certificate folder holds.
@@ -255,10 +256,7 @@ fn look_at(
     let old = folder.and_then(|folder| folder.files.get(file));
     let files = match old {
         Some(old) => Arc::clone(old.files()),
-        None => Arc::new(Files {
-            chain: file.into(),
-            key: file.with_extension("key"),
-        }),
+        None => Arc::new(files_of(file)),
     };
     let name = certificate_name(file)?;
     let scope = scope(&name);
@@ -296,12 +294,12 @@ fn by_name(files: &BTreeMap<PathBuf, Kept>) -> HashMap<Box<str>, Name> {
     names
 }
 
-/// Of two files of one name and one kind of key the lesser is shown: that with the plain name, and of two whose names differ in
-/// case only, the same one every time.
-fn rank(file: &Path) -> (bool, std::cmp::Reverse<&Path>) {
+/// Of two files of one name and one kind of key the lesser is shown: that with the plain name, PEM before PKCS#12, and of two
+/// whose names differ in case only, the same one every time.
+fn rank(file: &Path) -> (bool, bool, std::cmp::Reverse<&Path>) {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let is_labelled = without_label(&stem.to_ascii_lowercase()).len() < stem.len();
-    (is_labelled, std::cmp::Reverse(file))
+    (is_labelled, is_pkcs12(file), std::cmp::Reverse(file))
 }
 
 fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -315,9 +313,29 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The files of a certificate of the folder. A password may be of one file, of all of its name, or of the whole folder.
+fn files_of(file: &Path) -> Files {
+    let key = match is_pkcs12(file) {
+        true => file.into(),
+        false => file.with_extension("key"),
+    };
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut passwords = vec![
+        file.with_extension(PASSWORD),
+        file.with_file_name(format!("{}.{PASSWORD}", without_label(&stem))),
+        file.with_file_name(format!("_{PASSWORD}")),
+    ];
+    passwords.dedup();
+    Files {
+        chain: file.into(),
+        key,
+        passwords,
+    }
+}
+
 /// What a file of the folder is named after; none for files of another kind.
 fn certificate_name(file: &Path) -> Option<Box<str>> {
-    if file.extension()? != "pem" {
+    if file.extension()? != "pem" && !is_pkcs12(file) {
         return None;
     }
     let stem = file.file_stem()?.to_str()?.to_ascii_lowercase();
@@ -349,6 +367,8 @@ fn wildcard_name(parent: &str) -> String {
 }
 
 const DEFAULT: &str = "_default";
+
+const PASSWORD: &str = "password";
 
 #[cfg(test)]
 mod tests;

@@ -2,26 +2,38 @@
 //!
 //! Nothing here knows of connections: `tls` shows what this room has.
 
+mod access;
+mod chain;
 mod choice;
+mod details;
 pub mod dev;
 mod error;
 mod files;
 mod findings;
 mod folder;
+mod inventory;
 mod kept;
+mod keys;
 mod pair;
+mod pem;
+mod pkcs12;
 mod set;
 mod staple;
 #[cfg(test)]
 mod tests;
 mod ticket_key;
+mod trust;
 
+pub use chain::{Added, Chain};
 pub use choice::{Choice, Offered};
+pub use details::{Details, KeyKind, Signature};
 pub use error::CertificateError;
 pub use files::{Content, Files};
 pub use findings::Finding;
 pub use folder::Folder;
+pub use inventory::{Entry, Fault, Inventory, Shown};
 pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
 pub use pair::{Certificate, ChainFault};
 pub use set::{Certificates, Looked, Source};
 pub use ticket_key::{TicketKey, TicketKeyError, TicketKeys};
+pub use trust::{Trust, TrustFault, Verdict};

@@ -5,14 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::compress::CompressionCache;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::Arranged;
+use super::details::Details;
 use super::error::CertificateError;
 use super::files::{Content, Files};
+use super::keys::private_key;
+use super::pem;
+use super::pkcs12;
 use super::staple::Staple;
+use crate::config::is_pkcs12;
 use crate::model::{HostName, certificate_name_covers};
 
 /// A certificate that can be shown.
@@ -34,8 +41,11 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// What is wrong with the chain, if anything.
     pub chain_fault: Option<ChainFault>,
+    /// Its chain in the forms that it was compressed to (RFC 8879): as long as the certificate is the same, each is made once.
+    pub compressed: Arc<CompressionCache>,
     /// What it is shown with.
     pub(super) staple: Staple,
+    pub(super) chain: Arranged,
 }
 
 /// What is wrong with a chain that can be served all the same.
@@ -50,45 +60,48 @@ pub enum ChainFault {
 impl Certificate {
     /// Makes it of what its files hold. The key may stand in the chain's own file.
     pub fn read(files: &Files, content: &Content) -> Result<Self, CertificateError> {
-        let pem = content.chain(files)?;
-        let certificates = chain_of(&files.chain, pem)?;
-        let (key_file, key) = match key_of(pem) {
+        let bytes = content.chain(files)?;
+        if is_pkcs12(&files.chain) {
+            let (certificates, key) = pkcs12::open(&files.chain, bytes, &content.password()?)?;
+            return Self::build(&files.chain, &files.chain, certificates, &key);
+        }
+        let certificates = chain_of(&files.chain, bytes)?;
+        let password = || content.password();
+        let (key_file, key) = match private_key(&files.chain, bytes, password)? {
             Some(key) => (&files.chain, key),
             None => {
-                let pem = content.key(files)?;
-                let found =
-                    key_of(pem).ok_or_else(|| CertificateError::NoKey(files.key.clone()))?;
-                (&files.key, found)
+                let key = private_key(&files.key, content.key(files)?, password)?;
+                let key = key.ok_or_else(|| CertificateError::NoKey(files.key.clone()))?;
+                (&files.key, key)
             }
         };
-        Self::build(&files.chain, key_file, certificates, key)
+        Self::build(&files.chain, key_file, certificates, &key)
     }
 
     fn build(
         chain: &Path,
         key_file: &Path,
         certificates: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
+        key: &PrivateKeyDer<'static>,
     ) -> Result<Self, CertificateError> {
         let broken = |what: String| CertificateError::Broken {
             file: chain.into(),
             what,
         };
-        let signing =
-            rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
-                CertificateError::Broken {
+        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(key).map_err(
+            |error| match weakness(&certificates) {
+                Some(what) => CertificateError::WeakKey {
                     file: key_file.into(),
-                    what: error.to_string(),
-                }
-            })?;
+                    what,
+                },
+                None => broken_key(key_file, &error),
+            },
+        )?;
         let certified = CertifiedKey::new(certificates, signing);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
-                return Err(CertificateError::KeyMismatch {
-                    chain: chain.into(),
-                    key: key_file.into(),
-                });
+                return Err(mismatch(chain, key_file, &certified));
             }
             Err(error) => return Err(broken(error.to_string())),
         }
@@ -104,6 +117,8 @@ impl Certificate {
             chain_fault: chain_fault(&parsed),
             key: Arc::new(certified),
             staple: Staple::default(),
+            compressed: Arc::new(CompressionCache::new(COMPRESSED_MAX)),
+            chain: Arranged::default(),
         })
     }
 
@@ -135,18 +150,70 @@ impl Certificate {
 fn chain_of(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain: Vec<_> = rustls_pemfile::certs(&mut &*pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| CertificateError::Broken {
+        // The error repeats the line, which may be of a key.
+        .map_err(|_| CertificateError::Broken {
             file: file.into(),
-            what: error.to_string(),
+            what: pem::fault(pem).map_or_else(
+                || "it is no PEM that can be read".to_owned(),
+                |fault| fault.to_string(),
+            ),
         })?;
     if chain.is_empty() {
-        return Err(CertificateError::NoCertificate(file.into()));
+        return Err(no_certificate(file, pem));
+    }
+    for (number, der) in chain.iter().enumerate() {
+        if let Err(error) = Details::of(der) {
+            let line = pem::line_of_certificate(pem, number).unwrap_or_default();
+            return Err(CertificateError::Broken {
+                file: file.into(),
+                what: format!("the certificate that begins on line {line} cannot be read: {error}"),
+            });
+        }
     }
     Ok(chain)
 }
 
-fn key_of(pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
-    rustls_pemfile::private_key(&mut &*pem).ok().flatten()
+/// What is said of a file without a certificate: what it holds instead is mostly another file by mistake.
+fn no_certificate(file: &Path, pem: &[u8]) -> CertificateError {
+    let what = match (pem::fault(pem), &*pem::labels(pem)) {
+        (Some(fault), _) => fault.to_string(),
+        (None, []) => return CertificateError::NoCertificate(file.into()),
+        (None, labels) => format!("it holds no certificate but {}", labels.join(", ")),
+    };
+    CertificateError::Broken {
+        file: file.into(),
+        what,
+    }
+}
+
+/// The key is not the first certificate's: is it that of another one in the file?
+fn mismatch(chain: &Path, key: &Path, pair: &CertifiedKey) -> CertificateError {
+    let is_of = |der: &CertificateDer<'static>| {
+        let one = CertifiedKey::new(vec![der.clone()], Arc::clone(&pair.key));
+        one.keys_match().is_ok()
+    };
+    let (chain, key) = (chain.into(), key.into());
+    match pair.cert.iter().position(is_of) {
+        Some(place) => CertificateError::LeafNotFirst {
+            chain,
+            place: place + 1,
+        },
+        None => CertificateError::KeyMismatch { chain, key },
+    }
+}
+
+/// What is odd in the key of the first certificate.
+fn weakness(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let leaf = Details::of(chain.first()?).ok()?;
+    let fault = leaf.key.fault()?;
+    Some(format!("it is {}, and {fault}", leaf.key))
+}
+
+fn broken_key(file: &Path, error: &rustls::Error) -> CertificateError {
+    CertificateError::Broken {
+        file: file.into(),
+        what: format!("the private key in it cannot be read: {error}"),
+    }
 }
 
 fn parse_chain<'a>(
@@ -217,3 +284,6 @@ fn time(timestamp: i64) -> SystemTime {
 
 /// id-ad-caIssuers (RFC 5280 section 4.2.2.1).
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+
+/// brotli and zlib, with a staple and without.
+const COMPRESSED_MAX: usize = 4;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::chain::Issuers;
 use super::choice::Choice;
 use super::error::CertificateError;
 use super::files::Files;
@@ -13,6 +14,7 @@ use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
 use super::ticket_key::{TicketKey, TicketKeys};
+use super::trust::Trust;
 use crate::config::{BindingTls, CertificateSource, Config};
 use crate::model::HostName;
 
@@ -22,6 +24,7 @@ pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
     ticket_keys: TicketKeys,
+    trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
     pub findings: Vec<Finding>,
 }
@@ -72,6 +75,7 @@ impl Certificates {
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
+            trust: Arc::new(Trust::load(&config.trust)),
             ticket_keys,
             findings,
         };
@@ -94,10 +98,25 @@ impl Certificates {
                 Err(source) => certificates.unreadable(index, path, source),
             }
         }
+        certificates.arrange();
         certificates
             .findings
             .extend(findings::of(config, &certificates));
         Looked { certificates, news }
+    }
+
+    /// Puts every chain in order, and completes it with what lies beside it.
+    fn arrange(&self) {
+        let mut issuers: HashMap<PathBuf, Issuers> = HashMap::new();
+        let named = self.named.iter().flat_map(|named| &named.kept);
+        let files = self.folders.values().flat_map(|folder| folder.files());
+        for certificate in named.chain(files).filter_map(Kept::shown) {
+            let folder = certificate.file.parent().unwrap_or(Path::new("."));
+            let issuers = issuers
+                .entry(folder.into())
+                .or_insert_with(|| Issuers::of(folder));
+            certificate.arrange(issuers, &self.trust);
+        }
     }
 
     fn unreadable(&mut self, binding: usize, folder: &Path, source: std::io::Error) {
@@ -126,6 +145,7 @@ impl Certificates {
                 *folder = Arc::new(new);
             }
         }
+        certificates.arrange();
         (!certificates.is_as(self)).then_some(Looked { certificates, news })
     }
 
@@ -184,9 +204,19 @@ impl Certificates {
         }
     }
 
+    /// All kinds of a named certificate, the preferred one first; none where nothing of it can be used.
+    pub fn kinds(&self, index: usize) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.named[index].shown.iter().flat_map(Choice::all)
+    }
+
     /// The folder of a binding.
     pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
         self.folders.get(path)
+    }
+
+    /// Whom clients are taken to trust.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     /// The ticket keys of a binding, in their order. They stay as they were read first: a reload reads them again.
@@ -213,17 +243,22 @@ impl Named {
     ) -> Self {
         let scope = scope(config, index);
         let named = &config.certificates[index];
-        let files = [Files {
-            chain: named.chain.clone(),
-            key: named.key.clone(),
-        }];
+        let files: Vec<_> = std::iter::once(&named.files)
+            .chain(&named.alternative)
+            .map(|files| {
+                Arc::new(Files {
+                    chain: files.chain.clone(),
+                    key: files.key.clone(),
+                    passwords: files.password.iter().cloned().collect(),
+                })
+            })
+            .collect();
         let before = |files: &Files| {
             let named = old.iter().flat_map(|old| &old.named);
             let mut kept = named.flat_map(|named| &named.kept);
             kept.find(|kept| **kept.files() == *files)
         };
-        let old: Vec<_> = files.iter().map(before).collect();
-        let files = files.map(Arc::new);
+        let old: Vec<_> = files.iter().map(|files| before(files)).collect();
         Self::look(files.iter().zip(old), scope, on, news)
     }
 

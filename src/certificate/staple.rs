@@ -25,18 +25,27 @@ impl Certificate {
     pub fn shown(&self, now: SystemTime) -> Arc<CertifiedKey> {
         match &*self.staple.0.load() {
             Some(stapled) if now < stapled.until => Arc::clone(&stapled.key),
-            _ => Arc::clone(&self.key),
+            _ => self.arranged(),
         }
     }
 
     /// Shows an OCSP response from now on, and no longer than until then. It has been verified by whoever calls this.
     pub fn staple(&self, response: &[u8], until: SystemTime) {
-        let mut key = CertifiedKey::clone(&self.key);
+        let mut key = CertifiedKey::clone(&self.arranged());
         key.ocsp = Some(response.to_vec());
         self.staple.0.store(Some(Arc::new(Stapled {
             key: Arc::new(key),
             until,
         })));
+    }
+
+    /// Staples what is stapled to the chain as it is shown now.
+    pub(super) fn restaple(&self) {
+        if let Some(stapled) = &*self.staple.0.load()
+            && let Some(response) = &stapled.key.ocsp
+        {
+            self.staple(response, stapled.until);
+        }
     }
 
     /// Shows no OCSP response from now on.

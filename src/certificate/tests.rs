@@ -90,6 +90,7 @@ pub(super) fn certificate(index: usize) -> Certificate {
     let files = Files {
         chain: "a.pem".into(),
         key: "a.key".into(),
+        passwords: Vec::new(),
     };
     let content = Content::of(Some(sample.chain.as_bytes()), Some(sample.key.as_bytes()));
     Certificate::read(&files, &content).expect("a whole pair")

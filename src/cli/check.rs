@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::BAD_CONFIGURATION;
+use crate::config::Severity;
 use crate::server::{self, LibraryHandlers};
 
 #[derive(Debug, Default, clap::Args)]
@@ -20,16 +21,24 @@ pub(super) struct Arguments {
 pub(super) fn main(config: &Path, arguments: &Arguments) -> ExitCode {
     let prepared = server::check(config, &LibraryHandlers::new());
     let findings = &prepared.loaded.diagnostics;
-    let errors = findings.iter().filter(|finding| finding.is_error()).count();
-    let warnings = findings.len() - errors;
+    let count = |severity| {
+        findings
+            .iter()
+            .filter(|found| found.severity == severity)
+            .count()
+    };
+    let [errors, warnings, notes] = [Severity::Error, Severity::Warning, Severity::Note].map(count);
     let failed = errors > 0 || arguments.strict && warnings > 0;
+    let inventory = prepared.inventory.as_ref();
     if arguments.json {
         let report = serde_json::json!({
             "file": config,
             "ok": !failed,
             "errors": errors,
             "warnings": warnings,
+            "notes": notes,
             "findings": findings,
+            "certificates": inventory.map(|inventory| &inventory.certificates),
         });
         println!("{report:#}");
     } else {
@@ -44,8 +53,15 @@ pub(super) fn main(config: &Path, arguments: &Arguments) -> ExitCode {
         } else {
             ""
         };
+        let notes = match notes {
+            0 => String::new(),
+            notes => format!(", {notes} notes"),
+        };
+        if let Some(inventory) = inventory {
+            print!("{inventory}");
+        }
         println!(
-            "{} {verdict}: {errors} errors, {warnings} warnings{strict}",
+            "{} {verdict}: {errors} errors, {warnings} warnings{notes}{strict}",
             config.display()
         );
     }

@@ -7,12 +7,12 @@ use http::Method;
 
 use super::conflicts;
 use super::keys::nearest;
-use super::raw::{Raw, RawBinding, RawRoute, RawSite};
+use super::raw::{Raw, RawBinding, RawFiles, RawRoute, RawSite};
 use super::reader::{At, Reader, Table};
 use super::tls::TlsKeys;
 use super::{
-    AlpnProtocol, Binding, CertificateSource, Config, Handler, NamedCertificate, Pool, Route,
-    Server, Site, defaults,
+    AlpnProtocol, Binding, CertificateFiles, CertificateSource, Config, Handler, NamedCertificate,
+    Pool, Route, Server, Site, defaults, is_pkcs12,
 };
 use crate::model::{HostPattern, Scheme};
 
@@ -50,14 +50,10 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
             names.report_unused();
         }
     }
-    let resolve = |path: &Option<At<&str>>| {
-        let path = path.as_ref().map_or("", |path| path.value);
-        reader.source.resolve(path)
-    };
     let certificate = |raw: &super::raw::RawCertificate<'_>| NamedCertificate {
         name: text(&raw.name),
-        chain: resolve(&raw.chain),
-        key: resolve(&raw.key),
+        files: certificate_files(&raw.files, reader),
+        alternative: (raw.alternative.as_ref()).map(|files| certificate_files(files, reader)),
         place: raw.table.place(),
     };
     Config {
@@ -79,6 +75,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
             })
             .collect(),
         certificate_folder: certificate_folder(&raw.tls, reader),
+        trust: raw.trust,
         server: raw.server,
         limits: raw.limits,
         log: raw.log,
@@ -257,6 +254,24 @@ fn certificates_of(
         (None, None) => CertificateSource::Folder(certificate_folder(tls, reader)),
         (None, Some(folder)) => CertificateSource::Folder(reader.source.resolve(folder.value)),
         (named, _) => CertificateSource::Named(names.resolve(named)),
+    }
+}
+
+fn certificate_files(raw: &RawFiles<'_>, reader: &Reader<'_>) -> CertificateFiles {
+    let resolve = |path: &At<&str>| reader.source.resolve(path.value);
+    let chain = raw.chain.as_ref().map_or_else(PathBuf::new, resolve);
+    if let (true, Some(key)) = (is_pkcs12(&chain), &raw.key) {
+        let message = "`key` is set, and a chain in PKCS#12 has its key with it";
+        reader.report(
+            reader
+                .error("conflicting-keys", &key.span, message)
+                .help("remove it"),
+        );
+    }
+    CertificateFiles {
+        key: raw.key.as_ref().map_or_else(|| chain.clone(), resolve),
+        password: raw.password.as_ref().map(resolve),
+        chain,
     }
 }
 

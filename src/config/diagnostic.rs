@@ -48,6 +48,8 @@ pub struct Related {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// Nothing is wrong; somebody may want to know.
+    Note,
     /// The configuration works, and likely not as it was meant.
     Warning,
     /// The configuration cannot be used.
@@ -57,22 +59,28 @@ pub enum Severity {
 impl Diagnostic {
     /// An error about the file as a whole, until it is told its place with [`Diagnostic::at`].
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(Severity::Error, code, message.into())
+        Self::new(Severity::Error, code, message)
     }
 
     /// A warning about the file as a whole, until it is told its place with [`Diagnostic::at`].
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, code, message.into())
+        Self::new(Severity::Warning, code, message)
     }
 
-    fn new(severity: Severity, code: &'static str, message: String) -> Self {
+    /// A note about the file as a whole, until it is told its place with [`Diagnostic::at`].
+    pub fn note(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, code, message)
+    }
+
+    /// A finding of this severity about the file as a whole, until it is told its place with [`Diagnostic::at`].
+    pub fn new(severity: Severity, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             severity,
             code,
             file: String::new(),
             line: 0,
             column: 0,
-            message,
+            message: message.into(),
             help: None,
             related: Vec::new(),
             underline: 0,

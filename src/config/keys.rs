@@ -71,6 +71,7 @@ pub(super) static TLS: Section = section(
         "cipher_suites",
         "groups",
         "certificates",
+        "trust",
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",
@@ -78,7 +79,12 @@ pub(super) static TLS: Section = section(
     ],
 );
 
-pub(super) static CERTIFICATE: Section = section("[[certificate]]", &["name", "chain", "key"]);
+pub(super) static CERTIFICATE: Section = section(
+    "[[certificate]]",
+    &["name", "chain", "key", "password_file", "alternative"],
+);
+
+pub(super) static ALTERNATIVE: Section = section("alternative", &["chain", "key", "password_file"]);
 
 pub(super) static BINDING: Section = section(
     "[[binding]]",
@@ -220,6 +226,7 @@ pub(super) static ALL: &[&Section] = &[
     &LOG,
     &TLS,
     &CERTIFICATE,
+    &ALTERNATIVE,
     &BINDING,
     &PROXY_PROTOCOL,
     &SITE,

@@ -28,7 +28,7 @@ mod values;
 mod wrong;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -59,6 +59,8 @@ pub struct Config {
     pub log: Log,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
+    /// `[tls]`: whom clients are taken to trust when chains are looked at.
+    pub trust: TrustSource,
     /// `[[certificate]]`
     pub certificates: Vec<NamedCertificate>,
     /// `[[binding]]`
@@ -205,17 +207,43 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
+/// Whom clients are taken to trust when chains are looked at before they are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustSource {
+    /// The roots that this system trusts.
+    System,
+    /// The certificates of a PEM file: a private CA's, say.
+    File(PathBuf),
+}
+
 /// `[[certificate]]`: a certificate that bindings point at by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCertificate {
     /// Its name.
     pub name: String,
-    /// PEM, leaf first.
-    pub chain: PathBuf,
-    /// PEM.
-    pub key: PathBuf,
+    /// The files.
+    pub files: CertificateFiles,
+    /// Those of a certificate with another kind of key, for the same names.
+    pub alternative: Option<CertificateFiles>,
     /// Where it was written.
     pub place: Place,
+}
+
+/// Whether a file of that name is PKCS#12, which holds chain and key.
+pub fn is_pkcs12(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("pfx") || kind.eq_ignore_ascii_case("p12"))
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM, leaf first, or PKCS#12.
+    pub chain: PathBuf,
+    /// PEM; the file of the chain, where none is named.
+    pub key: PathBuf,
+    /// What the key is encrypted with.
+    pub password: Option<PathBuf>,
 }
 
 /// `[[binding]]`

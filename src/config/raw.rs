@@ -9,11 +9,11 @@ use ipnet::IpNet;
 use super::hostname;
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
-use super::tls::TlsKeys;
+use super::tls::{self, TlsKeys};
 use super::wrong::{self, Wrong};
 use super::{
-    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, defaults, handlers, keys,
-    networks,
+    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, TrustSource, defaults,
+    handlers, keys, networks,
 };
 use crate::model::{HostPattern, Scheme};
 
@@ -23,6 +23,7 @@ pub(super) struct Raw<'t> {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) tls: TlsKeys<'t>,
+    pub(super) trust: TrustSource,
     pub(super) certificates: Vec<RawCertificate<'t>>,
     pub(super) bindings: Vec<RawBinding<'t>>,
     /// Whether the file has a `binding`, right or wrong.
@@ -34,8 +35,15 @@ pub(super) struct Raw<'t> {
 pub(super) struct RawCertificate<'t> {
     pub(super) table: Table<'t>,
     pub(super) name: Option<At<&'t str>>,
+    pub(super) files: RawFiles<'t>,
+    pub(super) alternative: Option<RawFiles<'t>>,
+}
+
+/// The files of a certificate.
+pub(super) struct RawFiles<'t> {
     pub(super) chain: Option<At<&'t str>>,
     pub(super) key: Option<At<&'t str>>,
+    pub(super) password: Option<At<&'t str>>,
 }
 
 pub(super) struct RawBinding<'t> {
@@ -82,13 +90,16 @@ pub(super) struct RawPool<'t> {
 
 pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
     let tables = |key, section| file.tables(key, section).into_iter();
+    let tls = file.table("tls", &keys::TLS);
     Raw {
         server: settings::server(file),
         limits: settings::limits(file),
         log: settings::log(file),
-        tls: file
-            .table("tls", &keys::TLS)
-            .map_or_else(TlsKeys::default, |table| TlsKeys::read(&table)),
+        trust: tls
+            .as_ref()
+            .and_then(tls::trust)
+            .unwrap_or(TrustSource::System),
+        tls: tls.map_or_else(TlsKeys::default, |table| TlsKeys::read(&table)),
         certificates: tables("certificate", &keys::CERTIFICATE)
             .map(certificate)
             .collect(),
@@ -102,9 +113,18 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
 fn certificate(table: Table<'_>) -> RawCertificate<'_> {
     RawCertificate {
         name: table.required("name", "\"shop\""),
-        chain: table.required("chain", "\"../certs/shop.pem\""),
-        key: table.required("key", "\"../certs/shop.key\""),
+        files: certificate_files(&table),
+        alternative: (table.table("alternative", &keys::ALTERNATIVE))
+            .map(|table| certificate_files(&table)),
         table,
+    }
+}
+
+fn certificate_files<'t>(table: &Table<'t>) -> RawFiles<'t> {
+    RawFiles {
+        chain: table.required("chain", "\"../certs/shop.pem\""),
+        key: table.text("key"),
+        password: table.text("password_file"),
     }
 }
 

@@ -11,7 +11,9 @@ use super::reader::{At, Reader, Table};
 use super::settings::DAY;
 use super::suites::{self, GROUPS, SUITES};
 use super::wrong::Wrong;
-use super::{AlpnProtocol, Binding, CertificateSource, Source, TlsVersion, defaults, wrong};
+use super::{
+    AlpnProtocol, Binding, CertificateSource, Source, TlsVersion, TrustSource, defaults, wrong,
+};
 
 /// The keys that `[tls]` and `[[binding]]` have alike, as one of the two writes them.
 #[derive(Default)]
@@ -115,6 +117,27 @@ impl<'t> TlsKeys<'t> {
                 .unwrap_or(defaults::OCSP_STAPLING),
         }
     }
+}
+
+/// Whom clients are taken to trust: a key of `[tls]` alone, since chains are completed in folders that bindings share.
+/// A bare word is refused: it is a misspelt word far more often than a file.
+pub(super) fn trust(table: &Table<'_>) -> Option<TrustSource> {
+    let trust = table.read("trust", |value| {
+        let text = wrong::text("trust", value)?;
+        match text {
+            "system" => Ok(TrustSource::System),
+            file if file.contains(['/', '.']) => {
+                Ok(TrustSource::File(table.reader.source.resolve(file)))
+            }
+            _ => {
+                let wrong = Wrong::new("unknown-value", format!("`trust` cannot be {text:?}"));
+                Err(wrong.help(
+                    "write \"system\", or a PEM file with its folder, as in \"../certs/ca.crt\"",
+                ))
+            }
+        }
+    });
+    trust.map(|at| at.value)
 }
 
 /// What is said nearer.

@@ -320,11 +320,18 @@ fn parse(text: &str) -> Result<Upstream, Wrong> {
     }
     match split_authority(authority) {
         Ok((_, Some(0))) => Err(bad().help("a port is from 1 to 65535")),
-        Ok((host, port)) => Ok(Upstream::Net {
-            scheme,
-            host: host.as_str().trim_matches(['[', ']']).to_owned(),
-            port: port.unwrap_or(scheme.default_port()),
-        }),
+        Ok((host, port)) => {
+            let host = host.as_str().trim_matches(['[', ']']).to_owned();
+            let named = rustls::pki_types::ServerName::try_from(host.as_str()).is_ok();
+            if scheme == UpstreamScheme::Https && !named {
+                return Err(bad().help("no certificate can be for such a host"));
+            }
+            Ok(Upstream::Net {
+                scheme,
+                host,
+                port: port.unwrap_or(scheme.default_port()),
+            })
+        }
         Err(error) => Err(bad().help(error.to_string())),
     }
 }

@@ -113,6 +113,11 @@ fn begin(worker: &Arc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Sche
         scheme,
     };
     let edge = worker.thread.edge();
+    // No balancer stands before what the server says to itself, and it takes nobody's place.
+    if edge.report.is_own(client) {
+        tokio::spawn(connected.run(stream));
+        return;
+    }
     if edge.balancers.trusts(connected.local, client.ip()) {
         match worker.limits.enter_unnamed() {
             Ok(place) => drop(tokio::spawn(connected.run_proxied(stream, place))),

@@ -90,7 +90,7 @@ impl Stapler {
             unable: Vec::new(),
         };
         for certificate in certificates {
-            match Subject::of(&certificate.key.cert) {
+            match Subject::of(&certificate.arranged().cert) {
                 Err(why) => prepared.unable.push((certificate, why)),
                 Ok(subject) => (prepared.watched.entry(subject.fingerprint))
                     .or_insert_with(|| Watched {

@@ -108,6 +108,7 @@ pub(super) fn load(pem: &str) -> Arc<Certificate> {
     let files = Files {
         chain: "a.test.pem".into(),
         key: "a.test.pem".into(),
+        passwords: Vec::new(),
     };
     let content = Content::of(Some(pem.as_bytes()), None);
     Arc::new(Certificate::read(&files, &content).unwrap())

@@ -12,6 +12,7 @@ mod capture;
 mod counts;
 mod entry;
 mod format;
+mod own;
 pub mod own_log;
 mod sink;
 mod stream;
@@ -25,7 +26,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwapOption;
 
 use crate::config;
-use crate::model::Reason;
+use crate::model::{ClientAddr, Reason};
 
 pub use self::capture::Captured;
 pub use self::entry::{Access, Refused};
@@ -35,6 +36,7 @@ pub use self::target::ReportError;
 pub use self::writer::{CLOSE_WAIT_MAX, FETCH_EVERY, LEAVING_WAIT_MAX, RETRY_EVERY, WARN_EVERY};
 
 use self::counts::Counts;
+use self::own::Own;
 use self::sink::{Level, Pushed, Sink};
 use self::writer::{Streams, Wake};
 
@@ -51,6 +53,7 @@ struct Shared {
     counts: Counts,
     threads: usize,
     wake: Wake,
+    own: Own,
 }
 
 impl Report {
@@ -91,12 +94,26 @@ impl Report {
                 counts: Counts::new(threads),
                 threads,
                 wake: Wake::default(),
+                own: Own::default(),
             }),
         }
     }
 
+    /// Takes note of a connection that the server is about to make to itself: what is refused of it is no client's failure.
+    pub fn is_making(&self, from: ClientAddr) {
+        self.shared.own.add(from);
+    }
+
+    /// Whether a connection is one that the server makes to itself.
+    pub fn is_own(&self, client: ClientAddr) -> bool {
+        self.shared.own.has(client)
+    }
+
     /// Counts a refusal, and writes its line in the error log.
     pub fn refused(&self, entry: &Refused<'_>) {
+        if self.is_own(entry.client) {
+            return;
+        }
         self.shared.counts.add_refused(entry.reason);
         self.shared.append(&self.shared.errors, |sink| {
             format::refused(SystemTime::now(), entry, |line| sink.push(line))

@@ -10,6 +10,7 @@ mod ports;
 mod prepare;
 mod privileges;
 mod probe;
+mod rehearsal;
 mod upkeep;
 mod watch;
 
@@ -37,6 +38,7 @@ use crate::tls::TlsTable;
 use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
+use rehearsal::{Rehearsals, Stage};
 use upkeep::UpkeepThread;
 
 /// A server that runs.
@@ -55,6 +57,7 @@ pub struct Server {
     threads: Vec<DataThread>,
     library: LibraryHandlers,
     upkeep: UpkeepThread,
+    rehearsals: Rehearsals,
 }
 
 /// Why a server could not be started, or a configuration not be taken.
@@ -172,12 +175,25 @@ impl Server {
             threads: Vec::new(),
             library,
             upkeep: UpkeepThread::default(),
+            rehearsals: Rehearsals::default(),
         };
         server.upkeep.run(built.take_upkeep())?;
         server.start_threads(threads)?;
         server.stapler.take(staples);
         server.listen(opened);
+        server.rehearse(&settled);
         Ok(server)
+    }
+
+    /// Looks at every https binding as a client does.
+    fn rehearse(&self, settled: &Config) {
+        self.rehearsals.begin(&Stage {
+            config: settled,
+            addresses: self.ports.addresses_of_bindings(&self.config),
+            table: &self.tls_table,
+            certificates: &self.certificates,
+            report: &self.report,
+        });
     }
 
     fn start_threads(&mut self, threads: usize) -> Result<(), ServerError> {
@@ -303,6 +319,7 @@ impl Server {
         self.unlisten(&config);
         warn_of_what_needs_a_restart(&self.config, &config);
         self.config = config;
+        self.rehearse(&settled);
         Ok(())
     }
 
@@ -324,6 +341,7 @@ impl Server {
         self.tls_table = Arc::clone(&tls_table);
         self.tls.store(tls_table);
         self.stapler.take(staples);
+        self.rehearse(&settled);
         Ok(())
     }
 

@@ -217,6 +217,12 @@ impl Ports {
         fresh.or_else(|| self.open.get(&key).map(|addresses| &**addresses))
     }
 
+    /// For each binding, an address that it is listened on over TCP.
+    pub(super) fn addresses_of_bindings(&self, config: &Config) -> Vec<Option<SocketAddr>> {
+        let of = |key| self.open.get(&key).and_then(|all| all.first().copied());
+        keys(config).into_iter().map(of).collect()
+    }
+
     /// The same configuration with the ports that the system chose in the place of port 0.
     pub(super) fn settle(&self, config: &Config, opened: &Opened) -> Config {
         let mut config = config.clone();

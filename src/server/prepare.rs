@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::build::{self, Context, LibraryHandlers};
-use crate::certificate::{Certificates, Finding, News, dev};
+use crate::certificate::{Certificates, Finding, Inventory, News, dev};
 use crate::config::{self, Config, Diagnostic, Loaded};
 use crate::report::Report;
 
@@ -14,6 +14,8 @@ pub struct Prepared {
     pub loaded: Loaded,
     /// The certificates; none where the configuration itself has errors.
     pub certificates: Option<Certificates>,
+    /// What they are; none where the configuration itself has errors.
+    pub inventory: Option<Inventory>,
     /// What is to be told of certificate files once the certificates are shown.
     pub news: Vec<News>,
 }
@@ -48,6 +50,7 @@ fn look(
         return Prepared {
             loaded,
             certificates: None,
+            inventory: None,
             news: Vec::new(),
         };
     };
@@ -80,20 +83,19 @@ fn look(
             .map(|finding| diagnostic(finding, config)),
     );
     findings.extend(handler_findings(config, library));
+    let inventory = Inventory::of(config, &looked.certificates);
     loaded.add(findings);
     Prepared {
         loaded,
         certificates: Some(looked.certificates),
+        inventory: Some(inventory),
         news: looked.news,
     }
 }
 
 fn diagnostic(finding: &Finding, config: &Config) -> Diagnostic {
-    let found = match finding.is_error {
-        true => Diagnostic::error(finding.code, &finding.message),
-        false => Diagnostic::warning(finding.code, &finding.message),
-    };
-    let found = found.at(config.bindings[finding.binding].place);
+    let found = Diagnostic::new(finding.severity, finding.code, &finding.message)
+        .at(config.bindings[finding.binding].place);
     match &finding.help {
         Some(help) => found.help(help.clone()),
         None => found,

@@ -51,7 +51,7 @@ fn ask(address: SocketAddr, threads: usize) -> io::Result<()> {
 }
 
 /// An address that stands for all is reached by the one of this machine.
-fn reachable(ip: IpAddr) -> IpAddr {
+pub(super) fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

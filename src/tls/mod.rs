@@ -1,6 +1,7 @@
 //! TLS: ClientHello → the binding's policy and certificate → a connection, or one line that says why not.
 
 mod accept;
+mod compress;
 mod failure;
 pub mod hello;
 pub mod ja4;

@@ -10,8 +10,9 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::compress::compressors;
 use super::tickets::{Identity, Sessions};
-use crate::certificate::{Certificate, Choice, Source, TicketKey};
+use crate::certificate::{Certificate, Offered, Source, TicketKey};
 use crate::config::{
     AlpnProtocol, BindingTls, TlsVersion, group_name, spoken_versions, suite_name,
 };
@@ -104,9 +105,18 @@ impl Policy {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
-    pub fn certificates(&self, name: &HostName, named: bool) -> Option<&Choice> {
-        self.source.find(name, named)
+    /// The certificate for a client that asked for `name`, or for none and arrived at that address: of several, the one that it
+    /// can check by what it offers.
+    pub fn certificate(
+        &self,
+        name: &HostName,
+        named: bool,
+        offered: Option<&Offered<'_>>,
+    ) -> Option<&Arc<Certificate>> {
+        let choice = self.source.find(name, named)?;
+        let suites = self.provider.cipher_suites.iter();
+        let spoken = suites.filter(|suite| self.versions.contains(&suite.version()));
+        Some(choice.for_client(offered, spoken))
     }
 
     /// Whether the binding speaks HTTP/1.1, which a client without ALPN does.
@@ -189,6 +199,8 @@ impl Policy {
                 .collect(),
             Over::Quic => vec![name(AlpnProtocol::H3).as_bytes().to_vec()],
         };
+        config.cert_compressors = compressors();
+        config.cert_compression_cache = Arc::clone(&certificate.compressed);
         // What is sent before the handshake is done can be sent again by anybody who saw it.
         config.max_early_data_size = 0;
         if let Some(ticketer) = self.sessions.ticketer() {

@@ -132,7 +132,7 @@ impl TlsTable {
         offered: Option<&Offered<'_>>,
     ) -> Option<Chosen<'a>> {
         let policy = self.policies[endpoint.find(host)?].as_ref()?;
-        let certificate = policy.certificates(host, named)?.for_client(offered);
+        let certificate = policy.certificate(host, named, offered)?;
         Some(Chosen {
             policy,
             certificate,
@@ -155,7 +155,7 @@ impl TlsTable {
                     .indices()
                     .filter_map(|index| self.policies[index].as_ref())
                     .find_map(|policy| {
-                        let certificate = policy.certificates(&address, false)?.for_client(offered);
+                        let certificate = policy.certificate(&address, false, offered)?;
                         Some(Chosen {
                             policy,
                             certificate,

@@ -171,12 +171,13 @@ fn a_hundred_megabytes_go_up_whole_and_wait_for_a_slow_upstream() {
         assert!(content.iter().all(|byte| *byte == 7));
         talk.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     });
-    let server = Site {
+    let mut server = Site {
         head: "[limits]\nmax_body_bytes = \"200MB\"\n".into(),
         handler: upstream.handler(),
         ..Site::default()
     }
     .start();
+    server.wait_rehearsed();
     let before = server.memory_kib();
     block_on(async {
         let mut client = Http3::connect(&server, "localhost").await;
@@ -313,7 +314,8 @@ fn two_hundred_streams_at_once_are_all_answered() {
 
 #[test]
 fn a_hundred_megabytes_come_down_whole_and_are_not_gathered_on_the_way() {
-    let server = with_big_file(100 << 20);
+    let mut server = with_big_file(100 << 20);
+    server.wait_rehearsed();
     let before = server.memory_kib();
     block_on(async {
         let mut client = Http3::connect(&server, "localhost").await;

@@ -22,6 +22,7 @@ mod hostile_http2;
 mod http1;
 mod http2;
 mod http3;
+mod key_files;
 mod life;
 mod logs;
 mod ocsp;

@@ -146,7 +146,7 @@ fn a_staple_that_openssl_signed_is_shown_over_tcp_and_quic_alike() {
     let responder = pki.responder("ca", &[(7, GOOD)]);
     pki.issue(7, responder.port, "");
     let mut server = start(pki, "");
-    assert!(server.wait_line(" stapled").is_some());
+    server.wait_lines(" stapled", 1);
     assert_stapled(&server);
     assert_eq!(curl(&server).stdout(), "Hello, World!");
     let kept = wait_for("the file", || kept(&server));
@@ -174,11 +174,11 @@ fn a_staple_of_a_responder_that_the_ca_has_named_is_shown_and_one_of_any_other_i
         pki.issue(7, responder.port, "");
         let mut server = start(pki, "");
         if is_named {
-            assert!(server.wait_line(" stapled").is_some());
+            server.wait_lines(" stapled", 1);
             assert_stapled(&server);
             assert_eq!(curl(&server).stdout(), "Hello, World!");
         } else {
-            let line = server.wait_line("no OCSP response").expect("a line");
+            let line = server.wait_lines("no OCSP response", 1).remove(0);
             assert!(line.contains("not for OCSP signing"), "{line}");
             assert_not_stapled(&server);
         }
@@ -192,7 +192,7 @@ fn a_staple_outlives_its_responder_a_reload_and_a_restart() {
     pki.issue(7, responder.port, "");
     let site = Site::default();
     let mut server = Server::start_in(pki.folder, &site.text(), |_| {});
-    assert!(server.wait_line(" stapled").is_some());
+    server.wait_lines(" stapled", 1);
     wait_for("the file", || kept(&server));
     drop(responder);
     assert_stapled(&server);
@@ -223,7 +223,7 @@ fn a_revoked_certificate_is_an_error_of_the_log_and_has_no_staple() {
     let responder = pki.responder("ca", &[(7, REVOKED)]);
     pki.issue(7, responder.port, "");
     let mut server = start(pki, "");
-    let line = server.wait_line("REVOKED").expect("an error");
+    let line = server.wait_lines("REVOKED", 1).remove(0);
     assert!(line.contains("ERROR"), "{line}");
     assert!(line.contains("localhost.pem"), "{line}");
     assert!(line.contains("keyCompromise"), "{line}");
@@ -242,9 +242,9 @@ fn a_renewed_certificate_gets_a_staple_of_its_own() {
     copy(pki.path(), renewing.path());
     renewing.issue(8, responder.port, "");
     let mut server = Server::start_in(pki.folder, &site.text(), |_| {});
-    assert!(server.wait_line(" stapled").is_some());
+    server.wait_lines(" stapled", 1);
     copy(&renewing.path().join("certs"), &server.path().join("certs"));
-    assert!(server.wait_line(" stapled").is_some());
+    server.wait_lines(" stapled", 2);
     let said = s_client(&server, &[]);
     assert!(said.contains("Serial Number: 08"), "{said}");
     assert!(said.contains("Cert Status: good"), "{said}");
@@ -308,7 +308,7 @@ fn a_binding_may_do_without() {
     let other = "[[binding]]\nprotocol = \"https\"\nip = \"127.0.0.2\"\nport = 0\nhostname = \"localhost\"\n\
                  ocsp_stapling = false\nsite = \"main\"\n";
     let mut server = start(pki, other);
-    assert!(server.wait_line(" stapled").is_some());
+    server.wait_lines(" stapled", 1);
     assert_stapled(&server);
     let log = server.log();
     let (_, rest) = log
@@ -359,8 +359,7 @@ fn certificates_of_two_kinds_for_one_name_have_staples_of_their_own() {
     let chain = ["rsa.pem", "ca.pem"].map(|file| fs::read(pki.path().join(file)).expect("a file"));
     fs::write(pki.path().join("certs/localhost.rsa.pem"), chain.concat()).expect("the chain");
     let mut server = start(pki, "");
-    assert!(server.wait_line(" stapled").is_some());
-    assert!(server.wait_line(" stapled").is_some());
+    server.wait_lines(" stapled", 2);
     for (kind, serial) in [("ECDSA+SHA256", "07"), ("RSA-PSS+SHA256", "08")] {
         let said = s_client(&server, &["-sigalgs", kind]);
         assert!(

@@ -208,8 +208,9 @@ fn a_crowd_of_slow_and_silent_clients_keeps_nobody_from_an_answer_and_leaks_noth
     site.tail = "[[site.route]]\npath = \"/files\"\npool = \"files\"\n\
                  [[pool]]\nname = \"files\"\n[pool.handler]\ntype = \"files\"\nroot = \"../www\"\n"
         .into();
-    let server = Server::start_in(folder, &site.text(), |_| {});
+    let mut server = Server::start_in(folder, &site.text(), |_| {});
     worst_answer(&server);
+    server.wait_rehearsed();
     let (files, begun) = (open_files(&server), server.memory_kib());
     let mut most = Vec::new();
     for round in 1..=3 {

@@ -414,12 +414,13 @@ fn twenty_megabytes_go_up_and_down_with_flat_memory() {
         "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\"]",
         nginx.port
     );
-    let server = Site {
+    let mut server = Site {
         handler,
         tail,
         ..Site::default()
     }
     .start();
+    server.wait_rehearsed();
     let before = server.memory_kib();
     for version in ["--http1.1", "--http2"] {
         let got = Tool::curl(&server)

@@ -162,7 +162,6 @@ proptest! {
                         .expect("one that held something is kept");
                     for host in ["a.test", "b.test", "c.test"] {
                         let name = HostName::parse(host).expect("a host");
-                        // Somebody who checks any kind of key, and somebody who checks the least preferred only.
                         let (was, is) = (before.choice(&name), folder.choice(&name));
                         let Some(was) = was else { continue };
                         let is = is.expect("a host that was shown something is shown something");

@@ -57,6 +57,7 @@ impl Desk {
         let files = Arc::new(Files {
             chain: "a.test.pem".into(),
             key: "a.test.key".into(),
+            passwords: Vec::new(),
         });
         let scope = Scope::Hosts(vec![HostPattern::parse("a.test").expect("a host")]);
         let now = hour(self.hours) + Duration::from_secs(seconds);

@@ -18,6 +18,7 @@ fn certificate(features: Option<&[u8]>) -> Certificate {
     let files = Files {
         chain: "a.pem".into(),
         key: "a.pem".into(),
+        passwords: Vec::new(),
     };
     Certificate::read(&files, &Content::of(Some(pem.as_bytes()), None)).expect("a certificate")
 }

@@ -307,6 +307,27 @@ fn upstreams_are_hosts_and_sockets() {
 }
 
 #[test]
+fn what_no_certificate_can_be_for_is_no_https_upstream() {
+    for host in [
+        "app-.test",
+        "-app.test",
+        "a..test",
+        "*.app.test",
+        "app.test.",
+    ] {
+        let text = format!("{{ type = \"proxy\", upstreams = [\"https://{host}\"] }}");
+        let pool = format!("[[pool]]\nname = \"app\"\nhandler = {text}\n");
+        // Either it is refused, or a handshake can be made with it.
+        if let Some(config) = super::read(&format!("{BINDING}{SITE}{pool}")).config
+            && let Handler::Proxy(proxy) = &config.pools[0].handler
+            && let Upstream::Net { host, .. } = &proxy.upstreams[0]
+        {
+            assert!(rustls::pki_types::ServerName::try_from(host.as_str()).is_ok());
+        }
+    }
+}
+
+#[test]
 fn tls_to_upstreams_is_verified_unless_it_is_spelled_out() {
     let tls = |keys: &str| {
         let text = format!("{{ type = \"proxy\", upstreams = [\"https://a.test\"], {keys} }}");

@@ -166,7 +166,12 @@ impl Listener {
                 return;
             }
         }
-        let place = match worker.limits.enter(client.ip()) {
+        // What the server says to itself takes nobody's place.
+        let place = match worker.thread.edge().report.is_own(client) {
+            true => Ok(None),
+            false => worker.limits.enter(client.ip()).map(Some),
+        };
+        let place = match place {
             Ok(place) => place,
             Err(Full::Total) => {
                 return self.refuse(incoming, client, local, "limits.max_connections are open");

@@ -101,13 +101,13 @@ impl Watching {
             // First watched, then read: what changes between is told.
             self.places.follow(&beside);
             let looked = beside.look_again(SystemTime::now());
-            let is_waiting = match &looked {
+            let mut is_waiting = match &looked {
                 Some(looked) => looked.certificates.is_waiting(),
                 None => beside.is_waiting(),
             };
             if let Some(looked) = looked {
-                self.control
-                    .ask(Asked::Show(Box::new(Found { beside, looked })));
+                let found = Found { beside, looked };
+                is_waiting |= !self.control.ask(Asked::Show(Box::new(found)));
             }
             self.rest(if is_waiting { WAITING_LOOK } else { SWEEP });
         }

@@ -143,9 +143,10 @@ fn unknown_frames_without_end_end_the_connection() {
 #[test]
 fn what_nobody_reads_waits_at_the_client() {
     const CONNECTIONS: u64 = 16;
-    let server = site().start();
+    let mut server = site().start();
     // The first connections cost more than their own memory.
     block_on(assert_well(&server, 0));
+    server.wait_rehearsed();
     let before = server.memory_kib();
     block_on(async {
         let mut connections = Vec::new();
@@ -171,7 +172,8 @@ fn what_nobody_reads_waits_at_the_client() {
 
 #[test]
 fn a_client_that_takes_a_byte_at_a_time_costs_no_other_its_answer() {
-    let server = with_big_file(1 << 20);
+    let mut server = with_big_file(1 << 20);
+    server.wait_rehearsed();
     let before = server.memory_kib();
     block_on(async {
         let mut config = crate::support::quic::config(&server, b"h3");
@@ -218,6 +220,7 @@ fn a_client_that_takes_a_byte_at_a_time_costs_no_other_its_answer() {
 fn packets_that_mean_nothing_leave_no_trace() {
     const PACKETS: usize = 20_000;
     let mut server = site().start();
+    server.wait_rehearsed();
     let before = server.memory_kib();
     let flood = socket();
     flood

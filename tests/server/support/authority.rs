@@ -1,6 +1,7 @@
 //! A certificate authority of a test's own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -35,7 +36,17 @@ impl Authority {
 
     /// An intermediate below this one.
     pub fn intermediate(&self, name: &str) -> Self {
-        let (params, key) = Self::params(name);
+        self.intermediate_with(name, |_| {})
+    }
+
+    /// The same, changed before it is signed.
+    pub fn intermediate_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let (mut params, key) = Self::params(name);
+        change(&mut params);
         let own = params.signed_by(&key, &self.issuer).expect("a CA");
         Self {
             pem: own.pem(),
@@ -83,13 +94,19 @@ impl Authority {
     }
 }
 
+/// Writes a file that only its owner may read.
+pub fn secret(file: &Path, content: &str) {
+    fs::write(file, content).expect("a file");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("its mode");
+}
+
 impl Issued {
     /// Writes `NAME.pem` and `NAME.key` into a folder. Where the chain is.
     pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
         fs::create_dir_all(folder).expect("the folder");
         let chain = folder.join(format!("{name}.pem"));
         fs::write(&chain, &self.chain).expect("the chain");
-        fs::write(folder.join(format!("{name}.key")), &self.key).expect("the key");
+        secret(&folder.join(format!("{name}.key")), &self.key);
         chain
     }
 }

@@ -12,7 +12,7 @@ mod server;
 mod upstream;
 
 pub use aioquic::{aioquic, aioquic_trusting};
-pub use authority::Authority;
+pub use authority::{Authority, secret};
 pub use client::{Tool, raw, tls};
 pub use grpc::{GrpcServer, grpc};
 pub use server::{PATIENCE, Server, Site, folder, free_port, through, wait_for};

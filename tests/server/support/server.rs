@@ -158,7 +158,8 @@ impl Server {
             "the server did not become ready:\n{}",
             self.seen.join("\n")
         );
-        for line in &self.seen {
+        // Other lines may name other ports.
+        for line in self.seen.iter().filter(|line| line.contains("listening")) {
             if let Some((_, port)) = line.split_once("http://127.0.0.1:") {
                 self.http = port.trim().parse().expect("a port");
             }
@@ -178,6 +179,24 @@ impl Server {
             if line.contains(text) {
                 return Some(line);
             }
+        }
+    }
+
+    /// Waits until so many lines of the server's own log contain `text`, those from before it was ready among them.
+    pub fn wait_lines(&mut self, text: &str, count: usize) -> Vec<String> {
+        wait_for(&format!("{count} lines with {text:?}"), || {
+            let log = self.log();
+            let lines = log.lines().filter(|line| line.contains(text));
+            let found: Vec<_> = lines.map(str::to_owned).collect();
+            (found.len() >= count).then_some(found)
+        })
+    }
+
+    /// Waits until the server has shaken hands with itself: before that, what it takes is not only what its clients make it take.
+    pub fn wait_rehearsed(&mut self) {
+        let told = "handshakes with ourselves";
+        if !self.log().contains(told) {
+            self.wait_line(told).expect("it tells what clients see");
         }
     }
 
@@ -204,14 +223,14 @@ impl Server {
         self.child.id()
     }
 
-    /// Resident memory in KiB.
+    /// Memory of its own in KiB: what is paged in of the program itself is nobody's doing.
     pub fn memory_kib(&self) -> u64 {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("VmRSS");
+            .find(|line| line.starts_with("RssAnon:"))
+            .expect("RssAnon");
         line.split_ascii_whitespace()
             .nth(1)
             .and_then(|kib| kib.parse().ok())
