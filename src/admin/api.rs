@@ -1,4 +1,5 @@
-//! The paths of the API, and its answers: JSON, in UTF-8, a failure as `{"error": "…"}`.
+//! The paths of the API, and its answers: JSON, or text for who asks for `text/plain`, in UTF-8; a failure is always
+//! `{"error": "…"}`.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -6,10 +7,11 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::{Declined, Question};
+use super::{Declined, Question, Told};
 
 /// Every path, with its method and what it asks.
-const PATHS: [(&str, Method, Question); 3] = [
+const PATHS: [(&str, Method, Question); 4] = [
+    ("/v1/certificates", Method::GET, Question::Certificates),
     ("/v1/reload", Method::POST, Question::Reload),
     ("/v1/stop", Method::POST, Question::Stop { now: false }),
     ("/v1/stop-now", Method::POST, Question::Stop { now: true }),
@@ -47,9 +49,15 @@ pub(super) fn path(question: Question) -> (Method, &'static str) {
 }
 
 /// The response to what was asked.
-pub(super) fn answer(answer: Result<Value, Declined>) -> Response<Full<Bytes>> {
+pub(super) fn answer(
+    answer: Result<Told, Declined>,
+    accept: Option<&HeaderValue>,
+) -> Response<Full<Bytes>> {
     match answer {
-        Ok(value) => respond(StatusCode::OK, &value),
+        Ok(told) if accept.is_some_and(|accept| accept.as_bytes() == TEXT) => {
+            with_content(StatusCode::OK, "text/plain; charset=utf-8", told.text)
+        }
+        Ok(told) => respond(StatusCode::OK, &told.json),
         // The server goes on as it was: a conflict with what it is, not a fault of it.
         Err(Declined(why)) => error(StatusCode::CONFLICT, &why),
     }
@@ -65,10 +73,17 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
 }
 
 fn respond(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{value:#}\n")));
+    with_content(status, "application/json", format!("{value:#}\n"))
+}
+
+fn with_content(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     let fields = response.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// What `Accept` holds where the form for a person is wanted; anything else is a program's.
+pub(super) const TEXT: &[u8] = b"text/plain";

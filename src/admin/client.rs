@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{ACCEPT, AUTHORIZATION, HOST};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -28,9 +28,18 @@ pub struct Client {
 
 /// The answer, and the connection that it came on.
 struct Answered {
-    value: Value,
+    text: String,
     sender: SendRequest<Empty<Bytes>>,
     connection: JoinHandle<Result<(), hyper::Error>>,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
 }
 
 /// Why there is no answer.
@@ -80,27 +89,27 @@ impl Client {
         }
     }
 
-    /// Asks.
-    pub fn ask(&self, question: Question) -> Result<Value, ClientError> {
-        self.block_on(async { Ok(self.answered(question).await?.value) })
+    /// Asks, for the answer as a person reads it or as JSON, as it is.
+    pub fn ask(&self, question: Question, form: Form) -> Result<String, ClientError> {
+        self.block_on(async { Ok(self.answered(question, form).await?.text) })
     }
 
     /// Asks, and then waits until the server is gone.
-    pub fn ask_until_gone(&self, question: Question) -> Result<Value, ClientError> {
+    pub fn ask_until_gone(&self, question: Question) -> Result<String, ClientError> {
         self.block_on(async {
-            let answered = self.answered(question).await?;
+            let answered = self.answered(question, Form::Text).await?;
             // The connection ends when the server does, and how it ended says nothing more. Without its sender it would end
             // by itself.
             let _ = answered.connection.await;
             drop(answered.sender);
-            Ok(answered.value)
+            Ok(answered.text)
         })
     }
 
     fn block_on(
         &self,
-        asked: impl Future<Output = Result<Value, ClientError>>,
-    ) -> Result<Value, ClientError> {
+        asked: impl Future<Output = Result<String, ClientError>>,
+    ) -> Result<String, ClientError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -108,19 +117,23 @@ impl Client {
             .block_on(asked)
     }
 
-    async fn answered(&self, question: Question) -> Result<Answered, ClientError> {
-        tokio::time::timeout(ANSWER_WAIT, self.connect_and_ask(question))
+    async fn answered(&self, question: Question, form: Form) -> Result<Answered, ClientError> {
+        tokio::time::timeout(ANSWER_WAIT, self.connect_and_ask(question, form))
             .await
             .map_err(|_| self.broken(&"it took longer than a minute"))?
     }
 
-    async fn connect_and_ask(&self, question: Question) -> Result<Answered, ClientError> {
+    async fn connect_and_ask(
+        &self,
+        question: Question,
+        form: Form,
+    ) -> Result<Answered, ClientError> {
         match &self.admin {
             config::Admin::Off => Err(ClientError::Off),
             config::Admin::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
                 let stream = stream.map_err(|error| self.unreached(&error))?;
-                self.exchange(stream, question, None).await
+                self.exchange(stream, (question, form), None).await
             }
             config::Admin::Loopback(address) => {
                 let token = read_token(&self.state_dir).map_err(|source| ClientError::Token {
@@ -130,7 +143,7 @@ impl Client {
                 let stream = TcpStream::connect(address).await;
                 let stream = stream.map_err(|error| self.unreached(&error))?;
                 let at = Some((*address, token.as_str()));
-                self.exchange(stream, question, at).await
+                self.exchange(stream, (question, form), at).await
             }
         }
     }
@@ -138,7 +151,7 @@ impl Client {
     async fn exchange<S>(
         &self,
         stream: S,
-        question: Question,
+        asked: (Question, Form),
         at: Option<(SocketAddr, &str)>,
     ) -> Result<Answered, ClientError>
     where
@@ -149,21 +162,22 @@ impl Client {
             .await
             .map_err(broken)?;
         let connection = tokio::spawn(connection);
-        let request = request(question, at).map_err(|error| self.broken(&error))?;
+        let request = request(asked, at).map_err(|error| self.broken(&error))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let content = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
         let content = content.collect().await;
         let content = content.map_err(|error| self.broken(&error))?;
-        let value: Value =
-            serde_json::from_slice(&content.to_bytes()).map_err(|error| self.broken(&error))?;
+        let text =
+            String::from_utf8(content.to_bytes().into()).map_err(|error| self.broken(&error))?;
         if status.is_success() {
             return Ok(Answered {
-                value,
+                text,
                 sender,
                 connection,
             });
         }
+        let value: Value = serde_json::from_str(&text).map_err(|error| self.broken(&error))?;
         let why = value["error"].as_str().unwrap_or(status.as_str());
         Err(ClientError::Declined(why.to_owned()))
     }
@@ -185,11 +199,14 @@ impl Client {
 
 /// `at` is the address and its token; none for a unix socket.
 fn request(
-    question: Question,
+    (question, form): (Question, Form),
     at: Option<(SocketAddr, &str)>,
 ) -> Result<Request<Empty<Bytes>>, http::Error> {
     let (method, path) = api::path(question);
-    let request = Request::builder().method(method).uri(path);
+    let mut request = Request::builder().method(method).uri(path);
+    if form == Form::Text {
+        request = request.header(ACCEPT, api::TEXT);
+    }
     let request = match at {
         Some((address, token)) => request
             .header(HOST, address.to_string())

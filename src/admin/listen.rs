@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::ACCEPT;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -156,7 +157,7 @@ async fn respond(
         let done = answer.is_ok();
         tracing::info!(%peer, ?question, done, "an administrator asked");
     }
-    Ok(api::answer(answer))
+    Ok(api::answer(answer, request.headers().get(ACCEPT)))
 }
 
 /// Beyond them, administrators wait for each other.

@@ -13,13 +13,15 @@ use std::pin::Pin;
 
 use serde_json::Value;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Form};
 pub use listen::{Admin, start};
 pub use socket::{Bound, SocketError, bind};
 
 /// What the server can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
+    /// Its certificates.
+    Certificates,
     /// To take its configuration anew.
     Reload,
     /// To stop: once requests in flight are done, or now.
@@ -36,7 +38,16 @@ pub trait Backend: Send + Sync {
 }
 
 /// An answer to come.
-pub type Answer = Pin<Box<dyn Future<Output = Result<Value, Declined>> + Send>>;
+pub type Answer = Pin<Box<dyn Future<Output = Result<Told, Declined>> + Send>>;
+
+/// An answer, in two forms.
+#[derive(Debug)]
+pub struct Told {
+    /// For a program.
+    pub json: Value,
+    /// For a person, ending with a line.
+    pub text: String,
+}
 
 /// Why what was asked could not be done, for a person.
 #[derive(Debug)]
@@ -46,6 +57,7 @@ impl Question {
     /// Whether answering it changes anything.
     fn changes(self) -> bool {
         match self {
+            Self::Certificates => false,
             Self::Reload | Self::Stop { .. } => true,
         }
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::clients::ClientNews;
 use super::error::CertificateError;
 use super::files::{Content, Digest, Files};
 use super::pair::Certificate;
@@ -66,6 +67,8 @@ pub enum News {
     },
     /// What was shown all the time lies there again.
     Mended(Arc<Certificate>),
+    /// Of the CAs of clients, and their lists.
+    Clients(ClientNews),
     /// A folder that held certificates cannot be read; they go on being shown.
     FolderLost {
         /// The folder.
@@ -347,6 +350,7 @@ impl News {
                 fingerprint = new.fingerprint(),
                 "certificate taken"
             ),
+            Self::Clients(news) => news.tell(),
             Self::Mended(shown) => tracing::info!(
                 file = %shown.file.display(),
                 not_after = %day(shown.not_after),

@@ -5,6 +5,7 @@
 mod access;
 mod chain;
 mod choice;
+mod clients;
 mod details;
 pub mod dev;
 mod error;
@@ -26,6 +27,9 @@ mod trust;
 
 pub use chain::{Added, Chain};
 pub use choice::{Choice, Offered};
+pub use clients::{
+    ClientCa, ClientCaError, ClientCas, ClientNews, RevocationList, date, describe, describe_chain,
+};
 pub use details::{Details, KeyKind, Signature};
 pub use error::CertificateError;
 pub use files::{Content, Files};

@@ -278,7 +278,7 @@ fn chain_fault(chain: &[X509Certificate<'_>]) -> Option<ChainFault> {
         .then_some(ChainFault::Incomplete)
 }
 
-fn time(timestamp: i64) -> SystemTime {
+pub(super) fn time(timestamp: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(timestamp).unwrap_or(0))
 }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::chain::Issuers;
 use super::choice::Choice;
+use super::clients::{ClientCas, KeptCas};
 use super::error::CertificateError;
 use super::files::Files;
 use super::findings::{self, Finding};
@@ -15,7 +16,7 @@ use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
 use super::ticket_key::{TicketKey, TicketKeys};
 use super::trust::Trust;
-use crate::config::{BindingTls, CertificateSource, Config};
+use crate::config::{BindingTls, CertificateSource, ClientCertificates, Config};
 use crate::model::HostName;
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
@@ -23,6 +24,7 @@ use crate::model::HostName;
 pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
+    clients: HashMap<ClientCertificates, KeptCas>,
     ticket_keys: TicketKeys,
     trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
@@ -75,10 +77,12 @@ impl Certificates {
                 .map(|index| Named::look_first(config, index, old, on, &mut news))
                 .collect(),
             folders: HashMap::new(),
+            clients: HashMap::new(),
             trust: Arc::new(Trust::load(&config.trust)),
             ticket_keys,
             findings,
         };
+        certificates.look_at_clients(config, old, on, &mut news);
         for (index, binding) in config.bindings.iter().enumerate() {
             let Some(BindingTls {
                 certificate: CertificateSource::Folder(path),
@@ -103,6 +107,42 @@ impl Certificates {
             .findings
             .extend(findings::of(config, &certificates));
         Looked { certificates, news }
+    }
+
+    /// Reads the CAs of clients, once for all bindings that ask the same.
+    fn look_at_clients(
+        &mut self,
+        config: &Config,
+        old: Option<&Self>,
+        on: Occasion,
+        news: &mut Vec<News>,
+    ) {
+        for (index, binding) in config.bindings.iter().enumerate() {
+            let asked = binding.tls.as_ref();
+            let Some(settings) = asked.and_then(|tls| tls.client_certificates.as_ref()) else {
+                continue;
+            };
+            if self.clients.contains_key(settings) {
+                continue;
+            }
+            let before = old.and_then(|old| old.clients.get(settings));
+            let (kept, told) = KeptCas::look(settings, before, on);
+            self.findings.extend(kept.findings(index, on.now));
+            news.extend(told.map(News::Clients));
+            self.clients.insert(settings.clone(), kept);
+        }
+    }
+
+    /// The CAs of clients that a binding asks for; none where they cannot be used.
+    pub fn clients(&self, settings: &ClientCertificates) -> Option<&Arc<ClientCas>> {
+        self.clients.get(settings)?.in_force()
+    }
+
+    /// Every file that the CAs of clients and their lists are read from.
+    pub fn client_files(&self) -> impl Iterator<Item = &Path> {
+        (self.clients.keys())
+            .flat_map(|asked| std::iter::once(&asked.ca).chain(&asked.crl))
+            .map(PathBuf::as_path)
     }
 
     /// Puts every chain in order, and completes it with what lies beside it.
@@ -145,6 +185,11 @@ impl Certificates {
                 *folder = Arc::new(new);
             }
         }
+        for (settings, kept) in &mut certificates.clients {
+            let (new, told) = KeptCas::look(settings, Some(kept), on);
+            news.extend(told.map(News::Clients));
+            *kept = new;
+        }
         certificates.arrange();
         (!certificates.is_as(self)).then_some(Looked { certificates, news })
     }
@@ -160,6 +205,8 @@ impl Certificates {
             && (self.folders.iter()).all(|(path, folder)| {
                 (old.folder(path)).is_some_and(|old| Arc::ptr_eq(folder, old))
             })
+            && (self.clients.iter())
+                .all(|(asked, kept)| (old.clients.get(asked)).is_some_and(|old| kept.is_as(old)))
     }
 
     /// Whether the very same certificates are shown as before, of the same configuration.
@@ -172,6 +219,9 @@ impl Certificates {
         self.named.iter().zip(&old.named).all(named)
             && (self.folders.iter())
                 .all(|(path, folder)| (old.folder(path)).is_some_and(|old| folder.shows_as(old)))
+            && (self.clients.iter()).all(|(asked, kept)| {
+                (old.clients.get(asked)).is_some_and(|old| kept.in_force_as(old))
+            })
     }
 
     /// Whether something was found of which nothing is told yet, because it may be half written: it is looked at again soon.
@@ -181,6 +231,7 @@ impl Certificates {
             .flat_map(|named| &named.kept)
             .any(Kept::is_waiting)
             || self.folders.values().any(|folder| folder.is_waiting())
+            || self.clients.values().any(KeptCas::is_waiting)
     }
 
     /// Every file of a named certificate.

@@ -48,6 +48,9 @@ enum Command {
     Check(check::Arguments),
     /// Tell which socket, certificate, binding, site, route, pool and handler would serve a URL, and why
     Explain(explain::Arguments),
+    /// Show the running server's state
+    #[command(subcommand)]
+    Show(running::Show),
     /// Have the running server take its bindings file anew, and tell what came of it
     ///
     /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone.
@@ -66,9 +69,6 @@ enum Command {
 /// Commands that are refused by name until they work.
 #[derive(Debug, Subcommand)]
 enum Later {
-    /// (not in this version) Show the running server's state
-    #[command(hide = true)]
-    Show(Rest),
     /// (not in this version) Show the running server's state, live
     #[command(hide = true)]
     Top(Rest),
@@ -95,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::main(&config, &arguments),
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
+        Command::Show(show) => running::show(&config, &show),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
         Command::Completions(arguments) => completions::main(&arguments),
@@ -125,8 +126,8 @@ fn default_config() -> PathBuf {
 
 fn refuse_later(later: &Later) -> ExitCode {
     let (name, instead) = match later {
-        Later::Show(_) | Later::Top(_) => (
-            "show and top",
+        Later::Top(_) => (
+            "top",
             "the logs tell what is refused, and `portunus explain` why",
         ),
         Later::Pool(_) => (

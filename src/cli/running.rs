@@ -1,12 +1,12 @@
-//! `portunus reload` and `stop`: what a running server is asked through its admin socket.
+//! `portunus show`, `reload` and `stop`: what a running server is asked through its admin socket.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::Value;
+use clap::Subcommand;
 
 use super::fail;
-use crate::admin::{Client, ClientError, Question};
+use crate::admin::{Client, ClientError, Form, Question};
 use crate::config;
 
 /// Where the server is asked.
@@ -15,6 +15,18 @@ pub(super) struct At {
     /// The admin socket [default: as the bindings file says]
     #[arg(long, value_name = "unix:PATH")]
     admin: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Show {
+    /// Every certificate that it shows: names, issuer, days left, used by which bindings
+    Certificates {
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -26,10 +38,25 @@ pub(super) struct Stop {
     at: At,
 }
 
+pub(super) fn show(config: &Path, show: &Show) -> ExitCode {
+    let Show::Certificates { json, at } = show;
+    let form = if *json { Form::Json } else { Form::Text };
+    match at
+        .client(config)
+        .and_then(|client| ask(&client, Question::Certificates, form))
+    {
+        Ok(answer) => {
+            print!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why),
+    }
+}
+
 pub(super) fn reload(config: &Path, at: &At) -> ExitCode {
     match at
         .client(config)
-        .and_then(|client| ask(&client, Question::Reload))
+        .and_then(|client| ask(&client, Question::Reload, Form::Text))
     {
         Ok(_) => {
             eprintln!("reloaded");
@@ -54,8 +81,10 @@ pub(super) fn stop(config: &Path, arguments: &Stop) -> ExitCode {
     }
 }
 
-fn ask(client: &Client, question: Question) -> Result<Value, String> {
-    client.ask(question).map_err(|error| error.to_string())
+fn ask(client: &Client, question: Question, form: Form) -> Result<String, String> {
+    client
+        .ask(question, form)
+        .map_err(|error| error.to_string())
 }
 
 impl At {

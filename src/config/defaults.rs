@@ -62,6 +62,13 @@ pub(super) const OCSP_STAPLING: bool = true;
 /// Beside the folder that the file stands in, out of reach of a `files` handler.
 pub(super) const CERTIFICATES: &str = "../certs";
 
+/// A client's own CA, one above it, and one to spare; nginx' ssl_verify_depth is 1, which surprises whoever has two.
+pub(super) const CLIENT_DEPTH: u64 = 3;
+/// As OpenSSL, and with it nginx and HAProxy: a list that is meant to be there and is not must not let anybody in.
+pub(super) const CRL_MISSING: super::Doubt = super::Doubt::Refuse;
+/// As OpenSSL: what has been revoked since the list was made is not known.
+pub(super) const CRL_EXPIRED: super::Doubt = super::Doubt::Refuse;
+
 /// A route without a path takes the whole site.
 pub(super) const ROUTE_PATH: &str = "/";
 
@@ -102,6 +109,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
 pub(super) const RESPONSE_TIMEOUT: Duration = seconds(60);
 /// nginx' proxy_read_timeout, which is the gap between two reads too.
 pub(super) const BODY_TIMEOUT: Duration = seconds(60);
+/// A binding that asks for certificates does so for those behind it. The chain is seldom looked at, and long.
+pub(super) const CLIENT_CERTIFICATE_FIELDS: super::ClientFields = super::ClientFields::Leaf;
 
 /// An equal share.
 pub(super) const UPSTREAM_WEIGHT: u64 = 1;

@@ -75,6 +75,7 @@ pub(super) static TLS: Section = section(
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",
+        "client_certificates",
         "ocsp_stapling",
     ],
 );
@@ -102,10 +103,16 @@ pub(super) static BINDING: Section = section(
         "ticket_rotation",
         "ticket_keys",
         "alt_svc_max_age",
+        "client_certificates",
         "ocsp_stapling",
         "proxy_protocol",
         "site",
     ],
+);
+
+pub(super) static CLIENT_CERTIFICATES: Section = section(
+    "client_certificates",
+    &["mode", "ca", "crl", "depth", "crl_missing", "crl_expired"],
 );
 
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
@@ -173,6 +180,7 @@ pub(super) static PROXY: Section = section(
         "retry",
         "queue",
         "buffer_body",
+        "client_certificate_fields",
     ],
 );
 
@@ -228,6 +236,7 @@ pub(super) static ALL: &[&Section] = &[
     &CERTIFICATE,
     &ALTERNATIVE,
     &BINDING,
+    &CLIENT_CERTIFICATES,
     &PROXY_PROTOCOL,
     &SITE,
     &HSTS,

@@ -6,6 +6,7 @@
 mod admin;
 mod balance;
 mod check;
+mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
@@ -40,6 +41,7 @@ use crate::model::{HostPattern, Scheme};
 pub use balance::{
     Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
+pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
@@ -286,6 +288,8 @@ pub struct BindingTls {
     pub ticket_keys: Vec<PathBuf>,
     /// How long a client may remember that the binding speaks HTTP/3 (Alt-Svc, RFC 7838); zero: it is not told.
     pub alt_svc_max_age: Duration,
+    /// What is asked of the certificates of clients; none: nothing.
+    pub client_certificates: Option<ClientCertificates>,
     /// Whether the OCSP responses of its certificates are fetched and stapled.
     pub ocsp_stapling: bool,
 }
@@ -469,6 +473,8 @@ pub struct Proxy {
     pub tls: UpstreamTls,
     /// The name servers that are asked for upstreams; none: as this system looks names up.
     pub resolvers: Vec<SocketAddr>,
+    /// What upstreams are told of a client's certificate.
+    pub client_certificate_fields: ClientFields,
 }
 
 /// As the configuration writes it.

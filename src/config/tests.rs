@@ -1,6 +1,7 @@
 //! The promises of the configuration.
 
 mod balance;
+mod clients;
 mod documented;
 mod examples;
 mod policies;
@@ -467,4 +468,26 @@ fn a_configuration_is_equal_to_itself_with_its_lines_moved() {
     let moved = format!("# a comment\n\n{}", whole(""));
     assert_eq!(config(&whole("")), config(&moved));
     assert_ne!(config(&whole("")), config(&whole("[server]\nthreads = 2")));
+}
+
+#[test]
+fn mistakes_in_client_certificates() {
+    let of_binding = |value: &str| {
+        whole("").replace(
+            "site = \"www\"\n\n",
+            &format!("site = \"www\"\nclient_certificates = {value}\n\n"),
+        )
+    };
+    let texts = [
+        of_binding("{ ca = \"/ca.pem\" }"),
+        of_binding("{ mode = \"require\" }"),
+        of_binding("{ mode = \"must\", ca = \"/ca.pem\" }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", depth = 9 }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", verify = true }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", crl = 1 }"),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\", crl_missing = \"ignore\" }"),
+        of_binding("\"require\""),
+        of_binding("{ mode = \"require\", ca = \"/ca.pem\" }\nprotocol = \"http\""),
+    ];
+    insta::assert_snapshot!(rendered(texts));
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use rustls::{CipherSuite, NamedGroup};
 
+use super::clients;
 use super::raw::Raw;
 use super::reader::{At, Reader, Table};
 use super::settings::DAY;
 use super::suites::{self, GROUPS, SUITES};
 use super::wrong::Wrong;
 use super::{
-    AlpnProtocol, Binding, CertificateSource, Source, TlsVersion, TrustSource, defaults, wrong,
+    AlpnProtocol, Binding, CertificateSource, ClientCertificates, Source, TlsVersion, TrustSource,
+    defaults, wrong,
 };
 
 /// The keys that `[tls]` and `[[binding]]` have alike, as one of the two writes them.
@@ -25,6 +27,8 @@ pub(super) struct TlsKeys<'t> {
     pub(super) ticket_rotation: Option<At<Duration>>,
     pub(super) ticket_keys: Option<At<Vec<&'t str>>>,
     pub(super) alt_svc_max_age: Option<At<Duration>>,
+    /// Inner none: nothing is asked.
+    pub(super) client_certificates: Option<At<Option<ClientCertificates>>>,
     pub(super) ocsp_stapling: Option<At<bool>>,
 }
 
@@ -52,6 +56,7 @@ impl<'t> TlsKeys<'t> {
             alt_svc_max_age: table.read("alt_svc_max_age", |value| {
                 wrong::duration("alt_svc_max_age", value, &(Duration::ZERO..=DAY * 365))
             }),
+            client_certificates: clients::read(table),
             ocsp_stapling: table.read("ocsp_stapling", |value| {
                 wrong::boolean("ocsp_stapling", value)
             }),
@@ -79,6 +84,10 @@ impl<'t> TlsKeys<'t> {
             (
                 "alt_svc_max_age",
                 self.alt_svc_max_age.as_ref().map(|at| &at.span),
+            ),
+            (
+                "client_certificates",
+                self.client_certificates.as_ref().map(|at| &at.span),
             ),
             (
                 "ocsp_stapling",
@@ -113,6 +122,8 @@ impl<'t> TlsKeys<'t> {
                 .collect(),
             alt_svc_max_age: first(&self.alt_svc_max_age, &all.alt_svc_max_age)
                 .unwrap_or(defaults::ALT_SVC_MAX_AGE),
+            client_certificates: first(&self.client_certificates, &all.client_certificates)
+                .flatten(),
             ocsp_stapling: first(&self.ocsp_stapling, &all.ocsp_stapling)
                 .unwrap_or(defaults::OCSP_STAPLING),
         }

@@ -4,6 +4,7 @@
 
 mod build;
 pub mod files;
+mod own_fields;
 pub mod proxy;
 pub mod redirect;
 pub mod respond;
@@ -18,6 +19,7 @@ use http::{Request, Response};
 use crate::model::{Body, Facts, Refusal};
 
 pub use build::{BuildError, build};
+pub use own_fields::Unforged;
 
 /// What a pool hands its requests to.
 pub trait Handler: Send + Sync {

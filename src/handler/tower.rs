@@ -1,7 +1,7 @@
 //! The adapter that makes a handler of any tower service, an axum `Router` for one.
 //!
 //! This is for programs that have Portunus as a library. The service finds the request's [`Connection`] (the client's
-//! address, what TLS settled) as an `Arc<Connection>` among its extensions.
+//! address, what TLS settled, the certificate that it has shown) as an `Arc<Connection>` among its extensions.
 
 use std::error::Error as StdError;
 use std::future::poll_fn;

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use super::{AltSvc, Drain};
 use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, TlsVersion, Verbosity};
-use crate::model::{BindingKey, PerThread, Scheme};
+use crate::model::{BindingKey, ClientTerms, PerThread, Scheme};
 use crate::pool::Pool;
 use crate::report::Report;
 use crate::site::Site;
@@ -53,6 +53,8 @@ pub struct BoundTo {
     pub http1: bool,
     /// Whether it takes TLS 1.3 only.
     pub tls13_only: bool,
+    /// What it asks of the certificates of clients; none: nothing.
+    pub client_terms: Option<ClientTerms>,
     /// Where `https_redirect` of an http binding leads: the port of the https binding of the same host.
     pub https_port: u16,
     /// What responses over TCP say of HTTP/3.
@@ -138,6 +140,9 @@ impl BoundTo {
             http1: binding.protocols.contains(&Http1),
             tls13_only: (binding.tls.as_ref())
                 .is_some_and(|tls| tls.min_version == TlsVersion::V1_3),
+            client_terms: (binding.tls.as_ref())
+                .and_then(|tls| tls.client_certificates.as_ref())
+                .map(ClientTerms::new),
             https_port,
             alt_svc: None,
         }

@@ -185,6 +185,9 @@ impl Drop for AccessEnd {
             tls_version: tls.map(|tls| tls.version),
             cipher: tls.map(|tls| tls.cipher),
             tls_resumed: tls.map(|tls| tls.resumed),
+            client_subject: (self.connection.client_certificate()).map(|shown| &*shown.subject),
+            client_fingerprint: (self.connection.client_certificate())
+                .map(|shown| &*shown.fingerprint),
             method: self.method.as_ref().map_or("-", Method::as_str),
             host: self.host.as_ref().map(HostName::as_str),
             path: self.target.as_ref().map_or("-", PathAndQuery::path),

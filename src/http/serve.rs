@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::LOCATION;
@@ -11,10 +12,11 @@ use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::body::{ContentLimits, limited};
 use super::trail::Trail;
-use super::{Edge, InFlight, ThreadEdge, authority, finish, refuse};
+use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, finish, refuse};
 use crate::config::Overflow;
 use crate::model::{
     Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
+    TlsFacts,
 };
 use crate::pool::{Entry, Permit};
 use crate::site::https_redirect_target;
@@ -300,6 +302,7 @@ fn find_binding(
     };
     let bound = &edge.bindings[binding];
     if let Some(tls) = &connection.tls {
+        client_is_the_binding_s(tls, bound)?;
         let own = tls
             .binding
             .as_ref()
@@ -341,6 +344,33 @@ fn find_binding(
             "the binding of this host does not offer http/1.1",
         )),
         _ => Ok(binding),
+    }
+}
+
+/// Whether the binding's clients are asked for what this connection's handshake asked for, and the client is still good.
+///
+/// This holds for the connection's own binding too: a reload may have changed what it asks for since.
+fn client_is_the_binding_s(tls: &TlsFacts, bound: &BoundTo) -> Result<(), Refusal> {
+    let asked = tls.client.as_ref().map(|client| &client.terms);
+    if asked != bound.client_terms.as_ref() {
+        return Err(Refusal::new(
+            Reason::MisdirectedRequest,
+            "the binding of this host asks for other client certificates than the handshake of this connection did; a new connection would be asked for them",
+        ));
+    }
+    let Some(client) = tls
+        .client
+        .as_ref()
+        .filter(|client| client.certificate.is_some())
+    else {
+        return Ok(());
+    };
+    match client.objection(SystemTime::now()) {
+        None => Ok(()),
+        Some(objection) => Err(Refusal::new(
+            Reason::MisdirectedRequest,
+            format!("the client's certificate is no longer good: {objection}"),
+        )),
     }
 }
 

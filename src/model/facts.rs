@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{ClientAddr, HostName, HostPattern, LocalAddr, RoutePath};
+use super::{
+    ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr, RoutePath,
+};
 
 /// What a connection speaks, as the logs write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +75,22 @@ pub struct TlsFacts {
     pub binding: Option<Arc<BindingKey>>,
     /// The names that the certificate shown covers, exact or `*.parent`, lower-cased.
     pub covers: Arc<[Box<str>]>,
+    /// What was asked of the client's certificate, and what it showed; none where nothing was asked.
+    pub client: Option<Arc<ClientIdentity>>,
+}
+
+impl Connection {
+    /// The certificate that the client has shown.
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.client_certificate()
+    }
+}
+
+impl TlsFacts {
+    /// The certificate that the client has shown.
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client.as_ref()?.certificate.as_ref()
+    }
 }
 
 /// The facts of one request.

@@ -1,7 +1,9 @@
 //! The nouns that every room shares. Nothing here waits, reads a clock, or touches a socket.
 
 mod addr;
+mod base64;
 mod body;
+mod client;
 mod facts;
 mod host;
 mod interim;
@@ -12,6 +14,9 @@ mod thread;
 
 pub use addr::{ClientAddr, LocalAddr};
 pub use body::{Body, BodyError, BodyWatch};
+pub use client::{
+    AlternativeName, ClientCertificate, ClientCertificateParts, ClientIdentity, ClientTerms, Judge,
+};
 pub use facts::{BindingKey, Connection, Facts, Protocol, Scheme, TlsFacts};
 pub use host::{HostError, HostName, HostPattern, certificate_name_covers, split_authority};
 pub use interim::Interim;

@@ -25,6 +25,10 @@ pub struct Refused<'a> {
     pub tls_version: Option<&'a str>,
     /// The JA4 fingerprint of the ClientHello.
     pub ja4: Option<&'a str>,
+    /// The subject of the client's certificate.
+    pub client_subject: Option<&'a str>,
+    /// The SHA-256 fingerprint of the client's certificate.
+    pub client_fingerprint: Option<&'a str>,
     /// The host asked for.
     pub host: Option<&'a str>,
     /// The method.
@@ -58,6 +62,8 @@ impl<'a> Refused<'a> {
             alpn: None,
             tls_version: None,
             ja4: None,
+            client_subject: None,
+            client_fingerprint: None,
             host: None,
             method: None,
             path: None,
@@ -77,6 +83,8 @@ impl<'a> Refused<'a> {
             sni: tls.and_then(|tls| tls.sni.as_deref()),
             alpn: tls.and_then(|tls| tls.alpn),
             tls_version: tls.map(|tls| tls.version),
+            client_subject: (connection.client_certificate()).map(|shown| &*shown.subject),
+            client_fingerprint: (connection.client_certificate()).map(|shown| &*shown.fingerprint),
             ..Refused::new(reason, connection.client, connection.local, protocol)
         }
     }
@@ -105,6 +113,10 @@ pub struct Access<'a> {
     pub cipher: Option<&'a str>,
     /// Whether the connection resumed an earlier TLS session.
     pub tls_resumed: Option<bool>,
+    /// The subject of the client's certificate.
+    pub client_subject: Option<&'a str>,
+    /// The SHA-256 fingerprint of the client's certificate.
+    pub client_fingerprint: Option<&'a str>,
     /// The method.
     pub method: &'a str,
     /// The host asked for.
@@ -161,6 +173,8 @@ impl<'a> Access<'a> {
             tls_version: None,
             cipher: None,
             tls_resumed: None,
+            client_subject: None,
+            client_fingerprint: None,
             method: "",
             host: None,
             path: "",

@@ -1,26 +1,73 @@
 //! What the admin socket's questions are answered with.
 
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::Server;
 use super::control::{Asked, Control};
-use crate::admin::{Answer, Backend, Declined, Question};
+use crate::admin::{Answer, Backend, Declined, Question, Told};
+use crate::certificate::{Certificates, Inventory};
+use crate::config::Config;
+use crate::ocsp::{Stapler, Stapling, Status};
 
 /// Answers from what is published, and asks the server's life for all that changes something.
 pub(super) struct Answers {
-    pub(super) control: Control,
+    control: Control,
+    serving: Arc<Serving>,
 }
 
-impl Backend for Answers {
-    fn answer(&self, question: Question) -> Answer {
-        match question {
-            Question::Reload => self.reload(),
-            Question::Stop { now } => self.stop(now),
-        }
+/// What the server serves with, for whoever asks; the server itself is its life's alone.
+pub(super) struct Serving {
+    now: ArcSwap<(Config, Arc<Certificates>)>,
+    stapler: Arc<Stapler>,
+}
+
+impl Serving {
+    pub(super) fn of(server: &Server) -> Arc<Self> {
+        Arc::new(Self {
+            now: ArcSwap::from_pointee(Self::look(server)),
+            stapler: Arc::clone(server.stapler()),
+        })
+    }
+
+    /// Takes note of what the server serves with now.
+    pub(super) fn follow(&self, server: &Server) {
+        self.now.store(Arc::new(Self::look(server)));
+    }
+
+    fn look(server: &Server) -> (Config, Arc<Certificates>) {
+        (server.config().clone(), Arc::clone(server.certificates()))
     }
 }
 
 impl Answers {
+    pub(super) fn new(control: Control, serving: Arc<Serving>) -> Self {
+        Self { control, serving }
+    }
+
+    fn certificates(&self) -> Told {
+        let now = self.serving.now.load();
+        let (config, certificates) = &**now;
+        let inventory = Inventory::of(config, certificates);
+        let staples = self.serving.stapler.report();
+        let mut text = inventory.to_string();
+        if text.is_empty() {
+            text = "no certificates: nothing is served over https\n".to_owned();
+        }
+        for staple in &staples {
+            // Writing to memory does not fail.
+            let _ = writeln!(text, "{}", staple_line(staple));
+        }
+        let staples: Vec<Value> = staples.iter().map(staple_json).collect();
+        let json = json!({ "certificates": inventory.certificates, "staples": staples });
+        Told { json, text }
+    }
+
     fn reload(&self) -> Answer {
         let (reply, result) = oneshot::channel();
         let heard = self.control.ask(Asked::Reload(Some(reply)));
@@ -29,7 +76,7 @@ impl Answers {
                 return Err(busy());
             }
             match result.await {
-                Ok(Ok(())) => Ok(json!({ "reloaded": true })),
+                Ok(Ok(())) => Ok(done("reloaded")),
                 Ok(Err(why)) => Err(Declined(why)),
                 // It is stopping, and what it is asked is dropped.
                 Err(_) => Err(Declined("the server is stopping".into())),
@@ -39,19 +86,73 @@ impl Answers {
 
     fn stop(&self, now: bool) -> Answer {
         let asked = if now { Asked::StopNow } else { Asked::Stop };
-        let heard = self.control.ask(asked);
-        Box::pin(std::future::ready(stopping(heard)))
+        let answer = match self.control.ask(asked) {
+            true => Ok(done("stopping")),
+            false => Err(busy()),
+        };
+        Box::pin(std::future::ready(answer))
     }
 }
 
-fn stopping(heard: bool) -> Result<Value, Declined> {
-    if heard {
-        Ok(json!({ "stopping": true }))
-    } else {
-        Err(busy())
+impl Backend for Answers {
+    fn answer(&self, question: Question) -> Answer {
+        match question {
+            Question::Certificates => Box::pin(std::future::ready(Ok(self.certificates()))),
+            Question::Reload => self.reload(),
+            Question::Stop { now } => self.stop(now),
+        }
+    }
+}
+
+fn done(what: &str) -> Told {
+    Told {
+        json: json!({ what: true }),
+        text: format!("{what}\n"),
     }
 }
 
 fn busy() -> Declined {
     Declined("the server is too busy to be asked; try again".into())
+}
+
+fn staple_line(staple: &Stapling) -> String {
+    let mut line = format!(
+        "OCSP  {}: {}",
+        staple.file.display(),
+        status(&staple.status)
+    );
+    if let Some(until) = staple.next_update {
+        let _ = write!(line, ", until {}", humantime::format_rfc3339_seconds(until));
+    }
+    if let Some((_, error)) = &staple.last_error {
+        let _ = write!(line, "; last error: {error}");
+    }
+    line
+}
+
+fn staple_json(staple: &Stapling) -> Value {
+    let time =
+        |at: Option<SystemTime>| at.map(|at| humantime::format_rfc3339_seconds(at).to_string());
+    json!({
+        "file": staple.file,
+        "fingerprint_sha256": staple.fingerprint,
+        "required": staple.requires_staple,
+        "responder": staple.responder,
+        "status": status(&staple.status),
+        "this_update": time(staple.this_update),
+        "next_update": time(staple.next_update),
+        "fetch_at": time(staple.fetch_at),
+        "failures": staple.failures,
+        "last_error": staple.last_error.as_ref().map(|(_, error)| error),
+    })
+}
+
+fn status(status: &Status) -> &'static str {
+    match status {
+        Status::Unable(_) => "cannot be asked for",
+        Status::Waiting => "waiting for a first response",
+        Status::Good => "stapled",
+        Status::Revoked(_) => "revoked",
+        Status::RanOut => "ran out",
+    }
 }

@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use crate::binding::{Balancers, Table};
 use crate::config::{self, AlpnProtocol, Config};
-use crate::handler::{self, Handler, Upkeep};
+use crate::handler::{self, Handler, Unforged, Upkeep};
 use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
@@ -173,7 +173,7 @@ fn build_pool(
         return Ok(old);
     }
     let handler = match (context.library.get(&pool.name), &pool.handler) {
-        (Some(handler), _) => Arc::clone(handler),
+        (Some(handler), _) => Arc::new(Unforged::new(Arc::clone(handler))),
         (None, config::Handler::Library) => {
             return Err(BuildError::NoLibraryHandler {
                 pool: pool.name.clone(),

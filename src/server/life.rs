@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::answers::Answers;
-use super::control::{Asked, Asks, Control, Reply};
+use super::answers::{Answers, Serving};
+use super::control::{Asked, Asks, Reply};
 use super::prepare::{Prepared, prepare};
 use super::privileges;
 use super::watch::{Found, Watch};
@@ -63,7 +63,9 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     // While it may still make files where the server's user may not.
     let admin = bind_admin(&config.server);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
-    let _admin = admin.and_then(|bound| start_admin(bound, &server, control.clone()));
+    let serving = Serving::of(&server);
+    let answers = Answers::new(control.clone(), Arc::clone(&serving));
+    let _admin = admin.and_then(|bound| start_admin(bound, &server, answers));
     let watch = Watch::start(Arc::clone(server.certificates()), control)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
@@ -85,12 +87,14 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
             Asked::Reload(reply) => {
                 reload(&mut server, &own_log, reply);
                 watch.follow(server.certificates());
+                serving.follow(&server);
             }
             Asked::Certificates => watch.look(),
             Asked::Show(found) => {
                 if show(&mut server, *found) {
                     watch.follow(server.certificates());
                 }
+                serving.follow(&server);
             }
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
@@ -119,9 +123,9 @@ fn bind_admin(server: &config::Server) -> Option<admin::Bound> {
     })
 }
 
-fn start_admin(bound: admin::Bound, server: &Server, control: Control) -> Option<Admin> {
+fn start_admin(bound: admin::Bound, server: &Server, answers: Answers) -> Option<Admin> {
     let admin = &server.config().server.admin;
-    match admin::start(bound, Arc::new(Answers { control })) {
+    match admin::start(bound, Arc::new(answers)) {
         Ok(running) => {
             tracing::info!(%admin, "administrators may ask");
             Some(running)

@@ -306,7 +306,8 @@ impl Server {
         self.edge = Arc::clone(&built.edge);
         self.tls_table = Arc::clone(&tls_table);
         self.published.replace(built.edge);
-        self.tls.store(tls_table);
+        self.tls.store(Arc::clone(&tls_table));
+        tls_table.take_effect();
         self.stapler.take(staples);
         for thread in &self.threads {
             thread.tell(Command::Refresh);
@@ -339,7 +340,8 @@ impl Server {
         let tls_table = Arc::new(TlsTable::build(&settled, &keys, &certificates, old)?);
         self.certificates = certificates;
         self.tls_table = Arc::clone(&tls_table);
-        self.tls.store(tls_table);
+        self.tls.store(Arc::clone(&tls_table));
+        tls_table.take_effect();
         self.stapler.take(staples);
         self.rehearse(&settled);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::BytesMut;
 use rustls::CipherSuite;
@@ -10,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 
+use super::clients::{Objection, watched};
 use super::failure::{classify, tell};
 use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
@@ -100,25 +102,63 @@ impl<'a> Handshake<'a> {
                 return None;
             }
         };
-        match StartHandshake::from_parts(accepted, Records(stream))
-            .into_stream(config)
-            .await
-        {
-            Ok(stream) => {
-                let stream = Box::new(stream);
-                let facts = facts(
-                    &stream,
-                    sni,
-                    chosen.binding.cloned(),
-                    Arc::clone(&chosen.certificate.covers),
-                );
-                chosen.policy.count(facts.resumed);
-                Some((stream, facts))
+        let handshake = StartHandshake::from_parts(accepted, Records(stream)).into_stream(config);
+        match watched(handshake).await {
+            (Ok(stream), _) => self.admit(Box::new(stream), sni, &chosen).await,
+            (Err(_), Some(objection)) => {
+                self.object(&objection);
+                None
             }
-            Err(error) => {
+            (Err(error), None) => {
                 self.tell(&classify(&error));
                 None
             }
+        }
+    }
+
+    /// A handshake that is done; whose client may yet be refused: of a session that is resumed, nobody has looked at the
+    /// certificate today.
+    async fn admit(
+        &mut self,
+        mut stream: TlsStream,
+        sni: Option<Box<str>>,
+        chosen: &Chosen<'_>,
+    ) -> Option<(TlsStream, TlsFacts)> {
+        let mut facts = facts(
+            &stream,
+            sni,
+            chosen.binding.cloned(),
+            Arc::clone(&chosen.certificate.covers),
+        );
+        chosen.policy.count(facts.resumed);
+        if let Some(clients) = chosen.policy.clients() {
+            let (_, session) = stream.get_ref();
+            let shown = session.peer_certificates();
+            match clients.admit(shown, facts.resumed, SystemTime::now()) {
+                Ok(identity) => facts.client = Some(identity),
+                Err(objection) => {
+                    self.object(&objection);
+                    // The client has been told that all is well, and no alert can be sent any more but the one that says good-bye.
+                    let _ = stream.shutdown().await;
+                    return None;
+                }
+            }
+        }
+        Some((stream, facts))
+    }
+
+    /// Tells of a client's certificate that is refused.
+    fn object(&mut self, objection: &Objection) {
+        if !std::mem::replace(&mut self.told, true) {
+            let whence = (self.client, self.local, Protocol::Tls);
+            let hello = hello::read(&self.hello);
+            tell(
+                self.report,
+                hello,
+                &objection.refusal(),
+                Some(objection),
+                whence,
+            );
         }
     }
 
@@ -239,7 +279,7 @@ impl<'a> Handshake<'a> {
             return;
         }
         let whence = (self.client, self.local, Protocol::Tls);
-        tell(self.report, hello::read(&self.hello), refusal, whence);
+        tell(self.report, hello::read(&self.hello), refusal, None, whence);
     }
 
     /// Whether the client has sent anything.
@@ -312,6 +352,7 @@ fn facts(
         resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         binding,
         covers,
+        client: None,
     }
 }
 

@@ -4,16 +4,19 @@ use std::io;
 
 use rustls::{Error, PeerIncompatible};
 
+use super::clients::{NONE_SHOWN, Objection};
 use super::hello::{ClientHello, Reading};
 use super::ja4::{ja4, ja4_over_quic};
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal};
 use crate::report::{Refused, Report};
 
-/// Tells the error log of a failed handshake, with all that its ClientHello says, as far as that has come.
+/// Tells the error log of a failed handshake, with all that its ClientHello says, as far as that has come, and whose certificate
+/// it was that was refused.
 pub(super) fn tell(
     report: &Report,
     hello: Reading,
     refusal: &Refusal,
+    objection: Option<&Objection>,
     (client, local, protocol): (ClientAddr, LocalAddr, Protocol),
 ) {
     let hello = match hello {
@@ -32,6 +35,8 @@ pub(super) fn tell(
         alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
         tls_version: versions.as_deref(),
         ja4: ja4.as_deref(),
+        client_subject: objection.and_then(|objection| objection.subject.as_deref()),
+        client_fingerprint: objection.and_then(|objection| objection.fingerprint.as_deref()),
         detail: Some(&refusal.detail),
         ..Refused::new(refusal.reason, client, local, protocol)
     });
@@ -81,6 +86,7 @@ pub(super) fn classify_tls(tls: &Error) -> Refusal {
         Error::PeerIncompatible(what) if reason == Reason::TlsNoCommonCipher => {
             format!("the client offers no cipher suite, group or signature that we have ({what:?})")
         }
+        Error::NoCertificatesPresented => NONE_SHOWN.to_owned(),
         other => other.to_string(),
     };
     Refusal::new(reason, detail)

@@ -1,6 +1,7 @@
 //! TLS: ClientHello → the binding's policy and certificate → a connection, or one line that says why not.
 
 mod accept;
+mod clients;
 mod compress;
 mod failure;
 pub mod hello;
@@ -12,6 +13,7 @@ mod table;
 mod tickets;
 
 pub use accept::Handshake;
+pub use clients::Clients;
 pub use policy::{Handshakes, Policy};
 pub use quic::{QuicHandshake, QuicKeys};
 pub use records::TlsStream;

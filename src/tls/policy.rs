@@ -7,9 +7,12 @@ use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 
+use super::clients::Clients;
 use super::compress::compressors;
 use super::tickets::{Identity, Sessions};
 use crate::certificate::{Certificate, Offered, Source, TicketKey};
@@ -29,6 +32,8 @@ pub struct Policy {
     protocols: Vec<AlpnProtocol>,
     provider: Arc<CryptoProvider>,
     source: Source,
+    /// What is asked of the certificates of clients; none: nothing.
+    clients: Option<Clients>,
     stapling: bool,
     sessions: Sessions,
     counted: Arc<Counted>,
@@ -70,10 +75,14 @@ impl Policy {
         tls: &BindingTls,
         protocols: &[AlpnProtocol],
         source: Source,
+        clients: Option<Clients>,
         ticket_keys: Vec<Arc<TicketKey>>,
         old: Option<&Policy>,
     ) -> Result<Self, rustls::Error> {
-        let identity = identity(&key, tls, protocols);
+        let mut identity = identity(&key, tls, protocols);
+        if let Some(clients) = &clients {
+            identity = identity.and("clients", clients.identity());
+        }
         let sessions = old.map(|old| &old.sessions);
         Ok(Self {
             sessions: Sessions::new(identity, tls.ticket_rotation, ticket_keys, sessions)?,
@@ -82,6 +91,7 @@ impl Policy {
             protocols: protocols.to_vec(),
             provider: Arc::new(provider(tls)),
             source,
+            clients,
             stapling: tls.ocsp_stapling,
             counted: old.map_or_else(Arc::default, |old| Arc::clone(&old.counted)),
             configs: Mutex::default(),
@@ -117,6 +127,11 @@ impl Policy {
         let suites = self.provider.cipher_suites.iter();
         let spoken = suites.filter(|suite| self.versions.contains(&suite.version()));
         Some(choice.for_client(offered, spoken))
+    }
+
+    /// What is asked of the certificates of clients; none: nothing.
+    pub fn clients(&self) -> Option<&Clients> {
+        self.clients.as_ref()
     }
 
     /// Whether the binding speaks HTTP/1.1, which a client without ALPN does.
@@ -186,9 +201,13 @@ impl Policy {
             certificate: Arc::clone(certificate),
             stapling: self.stapling,
         });
+        let verifier = match &self.clients {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(clients) => clients.verifier(),
+        };
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(versions)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(resolver);
         // The first suite of ours that a client has: whoever lists them means that order.
         config.ignore_client_order = true;

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::clients::Clients;
 use super::policy::{Handshakes, Policy};
 use crate::binding::{Endpoint, Table};
 use crate::certificate::{Certificate, Certificates, Offered};
-use crate::config::Config;
+use crate::config::{BindingTls, Config};
 use crate::model::{BindingKey, HostName, LocalAddr, Reason, Refusal};
 
 /// The TLS side of a running configuration.
@@ -40,29 +41,39 @@ impl TlsTable {
         }
         let mut policies = Vec::with_capacity(config.bindings.len());
         for (binding, key) in config.bindings.iter().zip(keys) {
-            let source = binding
-                .tls
-                .as_ref()
-                .and_then(|tls| Some((tls, certificates.source(tls)?)));
+            let old = before.get(&**key).map(|policy| &***policy);
+            // A binding whose certificates, or whose clients' CAs, cannot be used is not served at all.
+            let source = binding.tls.as_ref().and_then(|tls| {
+                let clients = clients_of(tls, certificates, old)?;
+                Some((tls, certificates.source(tls)?, clients))
+            });
             policies.push(match source {
                 None => None,
-                Some((tls, source)) => {
-                    let old = before.get(&**key).map(|policy| &***policy);
-                    Some(Arc::new(Policy::new(
-                        Arc::clone(key),
-                        tls,
-                        &binding.protocols,
-                        source,
-                        certificates.ticket_keys(tls),
-                        old,
-                    )?))
-                }
+                Some((tls, source, clients)) => Some(Arc::new(Policy::new(
+                    Arc::clone(key),
+                    tls,
+                    &binding.protocols,
+                    source,
+                    clients,
+                    certificates.ticket_keys(tls),
+                    old,
+                )?)),
             });
         }
         Ok(Self {
             table: Table::build(&config.bindings),
             policies,
         })
+    }
+
+    /// From now on this is the table that handshakes are made with: connections that stand are judged by its CAs and lists of
+    /// revoked certificates too.
+    pub fn take_effect(&self) {
+        for policy in self.policies.iter().flatten() {
+            if let Some(clients) = policy.clients() {
+                clients.take_effect();
+            }
+        }
     }
 
     /// How many handshakes were done for each https binding.
@@ -164,4 +175,18 @@ impl TlsTable {
                     })
             })
     }
+}
+
+/// What a binding asks of the certificates of its clients; outer none where it asks for what cannot be used.
+fn clients_of(
+    tls: &BindingTls,
+    certificates: &Certificates,
+    old: Option<&Policy>,
+) -> Option<Option<Clients>> {
+    let Some(settings) = &tls.client_certificates else {
+        return Some(None);
+    };
+    let cas = certificates.clients(settings)?;
+    let old = old.and_then(Policy::clients);
+    Some(Some(Clients::new(settings, cas, old)))
 }

@@ -161,3 +161,34 @@ fn at_an_address_only_who_has_the_token_is_answered() {
     let done = asks(&server, &["reload"]);
     assert!(done.status.success(), "{}", stderr(&done));
 }
+
+#[test]
+fn show_certificates_tells_what_is_shown_now() {
+    let mut server = Site::default().start();
+    let shown = asks(&server, &["show", "certificates"]);
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(text.contains("localhost"), "{text}");
+    assert!(text.contains("DAYS"), "{text}");
+
+    let json = || {
+        let shown = asks(&server, &["show", "certificates", "--json"]);
+        let value: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+        let all = value["certificates"].as_array().expect("a list").clone();
+        all.into_iter()
+            .find(|one| one["name"] == "localhost")
+            .expect("the certificate of localhost")
+    };
+    let before = json();
+    assert_eq!(before["used_by"][0], "https://127.0.0.1:0 localhost");
+    assert!(before["days_left"].as_i64().expect("a number") > 0);
+    // A certificate that takes its place is shown in its place.
+    let made = asks(&server, &["cert", "dev", "localhost"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let fresh = crate::support::wait_for("another certificate", || {
+        let now = json();
+        (now["fingerprint_sha256"] != before["fingerprint_sha256"]).then_some(now)
+    });
+    assert_eq!(fresh["file"], before["file"]);
+    assert!(server.wait_line("certificate taken").is_some());
+}

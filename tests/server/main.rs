@@ -15,6 +15,7 @@ mod balancers;
 mod basics;
 mod browser;
 mod certificates;
+mod client_certificates;
 mod commands;
 mod grpc;
 mod hostile_http1;

@@ -12,11 +12,11 @@ use crate::certificate::Certificates;
 use crate::config::{AlpnProtocol, Binding, Config};
 use crate::http::{BoundTo, method_is_taken};
 use crate::model::{
-    BindingKey, HostName, LocalAddr, Reason, Refusal, RoutePath, Scheme, certificate_name_covers,
-    split_authority,
+    BindingKey, ClientTerms, HostName, LocalAddr, Reason, Refusal, RoutePath, Scheme,
+    certificate_name_covers, split_authority,
 };
 use crate::site::{RouteVerdict, Site, https_redirect_target};
-use crate::tls::TlsTable;
+use crate::tls::{Policy, TlsTable};
 
 /// Follows a request through a configuration. An error is a URL that no client could send.
 pub(super) fn explain(
@@ -97,8 +97,15 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The binding that a connection is made for, and the names that its certificate covers.
-type Agreed = (Option<Arc<BindingKey>>, Arc<[Box<str>]>);
+/// What a connection's handshake settles.
+struct Agreed {
+    /// The binding that it is made for.
+    made_for: Option<Arc<BindingKey>>,
+    /// The names that its certificate covers.
+    covers: Arc<[Box<str>]>,
+    /// What it asks of the client's certificate.
+    terms: Option<ClientTerms>,
+}
 
 struct Way<'a> {
     config: &'a Config,
@@ -277,7 +284,22 @@ impl Way<'_> {
         if let Some(binding) = binding.map(|index| &self.config.bindings[index]) {
             self.steps.extend(super::policy::steps_of(binding));
         }
-        Ok((key, Arc::clone(&certificate.covers)))
+        let terms = self.client(chosen.policy, line);
+        Ok(Agreed {
+            made_for: key,
+            covers: Arc::clone(&certificate.covers),
+            terms,
+        })
+    }
+
+    /// What the handshake asks of the client's certificate.
+    fn client(&mut self, policy: &Policy, line: Option<usize>) -> Option<ClientTerms> {
+        let terms = policy.clients()?.terms().clone();
+        let why = "the handshake asks for it".into();
+        let asked = Some(terms.to_string());
+        self.steps
+            .push(step("client certificate", asked, why, line));
+        Some(terms)
     }
 
     fn binding(
@@ -325,11 +347,16 @@ impl Way<'_> {
             line: Some(binding.place.line),
             lost: others,
         });
-        if let Some((made_for, covers)) = tls
-            && made_for.as_ref() != Some(&self.bound[won.binding].key)
-            && !covers
-                .iter()
-                .any(|name| certificate_name_covers(name, &asked.host))
+        let bound = &self.bound[won.binding];
+        if let Some(agreed) = &tls
+            && agreed.terms != bound.client_terms
+        {
+            let detail = "the connection was made for another binding, whose handshake asks for other client certificates";
+            return Err(Refusal::new(Reason::MisdirectedRequest, detail));
+        }
+        if let Some(agreed) = &tls
+            && agreed.made_for.as_ref() != Some(&bound.key)
+            && !(agreed.covers.iter()).any(|name| certificate_name_covers(name, &asked.host))
         {
             return Err(Refusal::new(
                 Reason::MisdirectedRequest,

@@ -115,6 +115,7 @@ fn a_binding_overrides_tls() {
         bindings[0].tls.take().expect("an https binding")
     };
     let own = BindingTls {
+        client_certificates: None,
         min_version: TlsVersion::V1_2,
         certificate: CertificateSource::Folder("/etc/portunus/own".into()),
         cipher_suites: vec![
@@ -128,6 +129,7 @@ fn a_binding_overrides_tls() {
         ocsp_stapling: true,
     };
     let all = BindingTls {
+        client_certificates: None,
         min_version: TlsVersion::V1_3,
         certificate: CertificateSource::Folder("/all".into()),
         groups: vec![NamedGroup::X25519],

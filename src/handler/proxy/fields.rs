@@ -9,6 +9,8 @@ use http::header::{
 };
 use http::{HeaderMap, Version};
 
+use crate::config::ClientFields;
+use crate::handler::own_fields::{CLIENT_CERT, CLIENT_CERT_CHAIN, is_client_certificate};
 use crate::model::Facts;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -91,6 +93,7 @@ fn stays_with_us(name: &str) -> bool {
             // What proxies tell of clients. What a client says of itself in them is never believed.
             | "forwarded" | "x-real-ip"
         )
+        || is_client_certificate(name)
         || name.starts_with("x-forwarded-")
         // A CGI program reads `X_User` and `X.User` as `X-User`: a client could forge what a proxy before us set.
         || memchr::memchr2(b'_', b'.', name.as_bytes()).is_some()
@@ -107,6 +110,7 @@ pub(super) fn to_upstream(
     version: Version,
     upgrade: Option<&HeaderValue>,
     facts: &Facts,
+    told: ClientFields,
 ) {
     let takes_trailers = listed(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     strip(headers, stays_with_us);
@@ -126,6 +130,7 @@ pub(super) fn to_upstream(
         headers.insert(UPGRADE, protocol.clone());
     }
     tell_of_client(headers, facts);
+    tell_of_certificate(headers, facts, told);
     // RFC 9110 section 7.6.3.
     let via = match version {
         Version::HTTP_2 => "2 portunus",
@@ -180,6 +185,20 @@ fn tell_of_client(headers: &mut HeaderMap, facts: &Facts) {
         line.write_str(proto)
     });
     headers.insert(FORWARDED, forwarded);
+}
+
+/// RFC 9440. What a client says in these fields itself has been taken out before (section 2.4).
+fn tell_of_certificate(headers: &mut HeaderMap, facts: &Facts, told: ClientFields) {
+    let Some(certificate) = facts.connection.client_certificate() else {
+        return;
+    };
+    if told == ClientFields::None {
+        return;
+    }
+    headers.insert(&CLIENT_CERT, certificate.field().clone());
+    if let (ClientFields::Chain, Some(chain)) = (told, certificate.chain_field()) {
+        headers.insert(&CLIENT_CERT_CHAIN, chain.clone());
+    }
 }
 
 /// Whether a Host field is what was understood of it, to the letter; it mostly is, and need not be written again.

@@ -37,6 +37,7 @@ pub struct Proxy {
     tls: Option<Arc<TlsClients>>,
     balancer: Arc<Balancer>,
     response_timeout: Duration,
+    client_fields: config::ClientFields,
     /// Taken by whoever runs them.
     checks: Mutex<Option<Checks>>,
     /// Dropped with the proxy, which ends them.
@@ -66,6 +67,7 @@ impl Proxy {
             tls,
             balancer,
             response_timeout: config.response_timeout,
+            client_fields: config.client_certificate_fields,
         })
     }
 
@@ -85,7 +87,7 @@ impl Handler for Proxy {
             return Reply::Now(last_recipient(request.method()));
         }
         let mut wish = self.balancer.wish(request.headers(), facts);
-        match Outbound::new(request, facts) {
+        match Outbound::new(request, facts, self.client_fields) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
                 Reply::later(self.forward(Box::new(outbound), wish))

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::fields;
 use super::upload::{Progress, Resumed, Upload};
+use crate::config::ClientFields;
 use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
@@ -44,7 +45,11 @@ struct Copy {
 }
 
 impl Outbound {
-    pub(super) fn new(mut request: Request<Body>, facts: &Facts) -> Result<Self, Refusal> {
+    pub(super) fn new(
+        mut request: Request<Body>,
+        facts: &Facts,
+        told: ClientFields,
+    ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
         let upgrade = match facts.protocol {
@@ -57,7 +62,13 @@ impl Outbound {
         let interim = request.extensions_mut().remove();
         // What our side of the connection left there is none of the upstream's.
         request.extensions_mut().clear();
-        fields::to_upstream(request.headers_mut(), version, upgrade.as_ref(), facts);
+        fields::to_upstream(
+            request.headers_mut(),
+            version,
+            upgrade.as_ref(),
+            facts,
+            told,
+        );
         say_length(&mut request);
         let progress = (!empty).then(Arc::<Progress>::default);
         if let Some(progress) = &progress {

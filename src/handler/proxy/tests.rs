@@ -55,6 +55,7 @@ fn proxy_with(
     let mut config = config::Proxy {
         balance: Box::new(config::Balance::plain(upstreams.len())),
         upstreams,
+        client_certificate_fields: config::ClientFields::Leaf,
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
         body_timeout: BODY_TIMEOUT,

@@ -22,6 +22,8 @@ pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
             alpn: entry.alpn.map(Text),
             tls_version: entry.tls_version.map(Text),
             ja4: entry.ja4.map(Text),
+            client_subject: entry.client_subject.map(Text),
+            client_fingerprint: entry.client_fingerprint,
             host: entry.host.map(Text),
             method: entry.method.map(Text),
             path: entry.path.map(Text),
@@ -47,6 +49,8 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
             tls_version: entry.tls_version,
             cipher: entry.cipher,
             tls_resumed: entry.tls_resumed,
+            client_subject: entry.client_subject.map(Text),
+            client_fingerprint: entry.client_fingerprint,
             method: Text(entry.method),
             host: entry.host.map(Text),
             path: Text(entry.path),
@@ -89,6 +93,10 @@ struct RefusedLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ja4: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_fingerprint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Text<'a>>,
@@ -121,6 +129,10 @@ struct AccessLine<'a> {
     cipher: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_resumed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_fingerprint: Option<&'a str>,
     method: Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Text<'a>>,

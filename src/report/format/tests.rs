@@ -36,6 +36,8 @@ fn whole() -> Access<'static> {
         tls_version: Some("TLSv1.3"),
         cipher: Some("TLS_AES_256_GCM_SHA384"),
         tls_resumed: Some(true),
+        client_subject: Some("CN=alice,O=Shop Ltd"),
+        client_fingerprint: Some("0af1"),
         method: "GET",
         host: Some("www.shop.test"),
         path: "/x",
@@ -64,6 +66,8 @@ fn the_error_log_has_its_fields_by_name_and_in_order() {
         alpn: Some("h2 http/1.1"),
         tls_version: Some("TLSv1.2 TLSv1.3"),
         ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1"),
+        client_subject: Some("CN=alice"),
+        client_fingerprint: Some("0af1"),
         host: Some("www.shop.test"),
         method: Some("GET"),
         path: Some("/x"),
@@ -78,7 +82,7 @@ fn the_error_log_has_its_fields_by_name_and_in_order() {
         concat!(
             r#"{"time":"2026-01-02T03:04:05.678Z","reason":"QueueFull","client":"192.0.2.7:50123","local":"[2001:db8::1]:443","#,
             r#""protocol":"h2","sni":"www.shop.test","alpn":"h2 http/1.1","tls_version":"TLSv1.2 TLSv1.3","#,
-            r#""ja4":"t13d1516h2_8daaf6152771_e5627efa2ab1","host":"www.shop.test","method":"GET","path":"/x","status":503,"#,
+            r#""ja4":"t13d1516h2_8daaf6152771_e5627efa2ab1","client_subject":"CN=alice","client_fingerprint":"0af1","host":"www.shop.test","method":"GET","path":"/x","status":503,"#,
             r#""site":"shop","pool":"api","detail":"the queue of pool api is full (10 requests wait)"}"#,
             "\n"
         )
@@ -105,7 +109,8 @@ fn an_access_as_json() {
         concat!(
             r#"{"time":"2026-01-02T03:04:05.678Z","client":"192.0.2.7:50123","local":"[2001:db8::1]:443","protocol":"h2","#,
             r#""scheme":"https","sni":"www.shop.test","alpn":"h2","tls_version":"TLSv1.3","cipher":"TLS_AES_256_GCM_SHA384","#,
-            r#""tls_resumed":true,"method":"GET","host":"www.shop.test","path":"/x","query":"a=b","status":200,"bytes_sent":13,"bytes_received":7,"#,
+            r#""tls_resumed":true,"client_subject":"CN=alice,O=Shop Ltd","client_fingerprint":"0af1","#,
+            r#""method":"GET","host":"www.shop.test","path":"/x","query":"a=b","status":200,"bytes_sent":13,"bytes_received":7,"#,
             r#""site":"shop","pool":"api","binding":"https://www.shop.test:443","queue_wait_ms":1.5,"handler_time_ms":2.25,"#,
             r#""duration_ms":40.0,"user_agent":"curl/8 (x y)","referer":"https://a.test/","reason":"QueueFull","complete":true}"#,
             "\n"
@@ -118,7 +123,7 @@ fn an_access_as_w3c() {
     assert_eq!(
         access(AccessFormat::W3c, &whole()),
         "2026-01-02 03:04:05 2001:db8::1 GET /x a=b 443 192.0.2.7 HTTP/2.0 curl/8+(x+y) https://a.test/ www.shop.test 200 13 7 \
-         40 www.shop.test h2 TLSv1.3 TLS_AES_256_GCM_SHA384 1 api 1 2 QueueFull\n"
+         40 www.shop.test h2 TLSv1.3 TLS_AES_256_GCM_SHA384 1 api 1 2 QueueFull CN=alice,O=Shop+Ltd 0af1\n"
     );
     let bare = Access {
         method: "GET",
@@ -127,7 +132,7 @@ fn an_access_as_w3c() {
     };
     assert_eq!(
         access(AccessFormat::W3c, &bare),
-        "2026-01-02 03:04:05 2001:db8::1 GET / - 443 192.0.2.7 HTTP/1.1 - - - - 0 0 0 - - - - - - 0 0 -\n"
+        "2026-01-02 03:04:05 2001:db8::1 GET / - 443 192.0.2.7 HTTP/1.1 - - - - 0 0 0 - - - - - - 0 0 - - -\n"
     );
 }
 
@@ -144,7 +149,8 @@ fn a_w3c_log_begins_with_its_directives_and_every_line_has_the_fields_they_name(
     assert_eq!(
         lines[3],
         "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port c-ip cs-version cs(User-Agent) cs(Referer) \
-         cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-tls-resumed x-pool x-queue-wait x-handler-time x-reason"
+         cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-tls-resumed x-pool x-queue-wait x-handler-time x-reason \
+         x-client-subject x-client-fingerprint"
     );
     let fields = lines[3].split(' ').count() - 1;
     for entry in [whole(), bare()] {
@@ -225,7 +231,7 @@ fn nothing_a_client_sends_makes_a_line_or_a_field() {
         let line = access(AccessFormat::W3c, &entry);
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         let fields: Vec<_> = line.trim_end_matches('\n').split(' ').collect();
-        assert_eq!(fields.len(), 25, "{line}");
+        assert_eq!(fields.len(), 27, "{line}");
         for at in [3, 4, 5, 9, 10, 11, 16] {
             assert_eq!(fields[at], w3c);
         }

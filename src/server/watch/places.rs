@@ -142,7 +142,10 @@ fn of(certificates: &Certificates) -> HashMap<PathBuf, Names> {
             follow_links(file, &mut places);
         }
     }
-    for file in certificates.named_files() {
+    for file in certificates
+        .named_files()
+        .chain(certificates.client_files())
+    {
         follow_links(file, &mut places);
     }
     places

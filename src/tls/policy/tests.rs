@@ -43,7 +43,7 @@ fn policy(
     old: Option<&Policy>,
 ) -> Policy {
     let key = key("a.test");
-    Policy::new(key, tls, protocols, source.clone(), Vec::new(), old).expect("a policy")
+    Policy::new(key, tls, protocols, source.clone(), None, Vec::new(), old).expect("a policy")
 }
 
 /// Whether what `issuer` gives its clients is taken by `other`.

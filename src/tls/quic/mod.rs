@@ -14,6 +14,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use self::session::Session;
+use super::clients::Objection;
 use super::failure::{classify_tls, tell};
 use super::hello;
 use super::table::TlsTable;
@@ -44,6 +45,8 @@ struct Known {
     hello: Vec<u8>,
     /// Why the session ended the handshake.
     refusal: Option<Refusal>,
+    /// What there was to object to the client's certificate.
+    objection: Option<Box<Objection>>,
     /// What it settled.
     facts: Option<TlsFacts>,
 }
@@ -112,9 +115,10 @@ impl QuicHandshake {
 
     /// Tells the error log of a failed handshake, with all that its ClientHello says.
     pub fn tell(&self, report: &Report, client: ClientAddr, refusal: &Refusal) {
-        let hello = hello::read_message(&self.shared.known().hello);
+        let known = self.shared.known();
+        let hello = hello::read_message(&known.hello);
         let whence = (client, self.shared.local, Protocol::Quic);
-        tell(report, hello, refusal, whence);
+        tell(report, hello, refusal, known.objection.as_deref(), whence);
     }
 }
 

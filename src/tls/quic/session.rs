@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use quinn::crypto::{self, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey};
 use quinn::{ConnectionId, Side, TransportErrorCode, rustls};
@@ -16,6 +17,7 @@ use crate::certificate::Offered;
 use crate::config::suite_name;
 use crate::model::{Reason, Refusal, TlsFacts};
 use crate::tls::accept::{NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME};
+use crate::tls::clients::{Objection, watched_now};
 use crate::tls::failure::classify_tls;
 use crate::tls::hello::{self, HELLO_BYTES_MAX, Malformed, Reading};
 use crate::tls::policy::Policy;
@@ -48,6 +50,7 @@ struct Speaking {
 struct Failure {
     alert: u8,
     refusal: Refusal,
+    objection: Option<Box<Objection>>,
 }
 
 impl Session {
@@ -115,6 +118,7 @@ impl Session {
             .map_err(|refusal| Failure {
                 alert: UNRECOGNIZED_NAME,
                 refusal,
+                objection: None,
             })?;
         if !chosen.policy.speaks_http3() {
             return Err(Failure::new(
@@ -147,6 +151,7 @@ impl Session {
                 resumed: false,
                 binding: chosen.binding.cloned(),
                 covers: Arc::clone(&chosen.certificate.covers),
+                client: None,
             }),
         }))
     }
@@ -159,7 +164,11 @@ impl Session {
             // Whoever cannot connect is told by his own tools what this says.
             reason: failure.refusal.reason.as_str().to_owned(),
         };
-        self.shared.known().refusal.get_or_insert(failure.refusal);
+        let mut known = self.shared.known();
+        if known.refusal.is_none() {
+            known.refusal = Some(failure.refusal);
+            known.objection = failure.objection;
+        }
         error
     }
 }
@@ -197,6 +206,7 @@ fn accept(hello: &[u8]) -> Result<Accepted, Failure> {
             Err(Failure {
                 alert: words.last().copied().unwrap_or(DECODE_ERROR),
                 refusal: classify_tls(&error),
+                objection: None,
             })
         }
     }
@@ -204,25 +214,42 @@ fn accept(hello: &[u8]) -> Result<Accepted, Failure> {
 
 impl Speaking {
     fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.tls.read_hs(bytes).map_err(|error| Failure {
+        let (read, objection) = watched_now(|| self.tls.read_hs(bytes));
+        read.map_err(|error| Failure {
             alert: self.tls.alert().map_or(INTERNAL_ERROR, u8::from),
-            refusal: classify_tls(&error),
+            refusal: match &objection {
+                Some(objection) => objection.refusal(),
+                None => classify_tls(&error),
+            },
+            objection: objection.map(Box::new),
         })
     }
 
-    /// What the handshake settled, once it is done.
-    fn settle(&mut self) -> Option<TlsFacts> {
+    /// What the handshake settled, once it is done. Its client may yet be refused: of a session that is resumed, nobody has
+    /// looked at the certificate today.
+    fn settle(&mut self) -> Result<Option<TlsFacts>, Failure> {
         if self.tls.is_handshaking() {
-            return None;
+            return Ok(None);
         }
-        let mut facts = self.facts.take()?;
+        let Some(mut facts) = self.facts.take() else {
+            return Ok(None);
+        };
         facts.cipher = self
             .tls
             .negotiated_cipher_suite()
             .map_or("", |suite| suite_name(suite.suite()));
         facts.resumed = self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         self.policy.count(facts.resumed);
-        Some(facts)
+        if let Some(clients) = self.policy.clients() {
+            let shown = self.tls.peer_certificates();
+            let admitted = clients.admit(shown, facts.resumed, SystemTime::now());
+            facts.client = Some(admitted.map_err(|objection| Failure {
+                alert: u8::from(objection.alert),
+                refusal: objection.refusal(),
+                objection: Some(Box::new(objection)),
+            })?);
+        }
+        Ok(Some(facts))
     }
 }
 
@@ -231,6 +258,7 @@ impl Failure {
         Self {
             alert,
             refusal: Refusal::new(reason, detail),
+            objection: None,
         }
     }
 }
@@ -275,12 +303,19 @@ impl crypto::Session for Session {
             State::Speaking(speaking) => speaking.read(bytes).map(|()| false),
             State::Failed => return Err(TransportErrorCode::crypto(INTERNAL_ERROR).into()),
         };
-        if let State::Speaking(speaking) = &mut self.state
-            && let Some(facts) = speaking.settle()
-        {
-            self.shared.known().facts = Some(facts);
+        let settled = match &mut self.state {
+            State::Speaking(speaking) if read.is_ok() => speaking.settle(),
+            _ => Ok(None),
+        };
+        match (read, settled) {
+            (Ok(whole), Ok(facts)) => {
+                if facts.is_some() {
+                    self.shared.known().facts = facts;
+                }
+                Ok(whole)
+            }
+            (Err(failure), _) | (_, Err(failure)) => Err(self.fail(failure)),
         }
-        read.map_err(|failure| self.fail(failure))
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {

@@ -3,10 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
 };
+use time::OffsetDateTime;
 
 /// A CA, or an intermediate of one.
 pub struct Authority {
@@ -86,6 +89,26 @@ impl Authority {
             chain: leaf.pem(),
             key: key.serialize_pem(),
         }
+    }
+
+    /// A list of what it has revoked, by serial number, good until then.
+    pub fn revokes(&self, serials: &[u64], next_update: OffsetDateTime) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: OffsetDateTime::now_utc() - Duration::from_secs(60),
+            next_update,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("a list");
+        list.pem().expect("PEM")
     }
 
     /// Writes the CA's certificate, for clients to trust.

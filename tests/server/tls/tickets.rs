@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::HandshakeKind::{Full, Resumed};
 use tempfile::TempDir;
 
-use super::sessions::{accesses, visit};
+use super::sessions::visit;
 use super::{Setup, client_of, s_client};
 use crate::support::{Server, folder, through};
 
