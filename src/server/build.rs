@@ -62,14 +62,18 @@ pub(super) struct Built {
     /// What serves requests.
     pub edge: Arc<Edge>,
     kept: Vec<(Arc<Pool>, config::Pool)>,
-    /// What the new handlers have to do beside their requests.
-    upkeep: Vec<Upkeep>,
+    /// Pools whose handlers are new.
+    new: Vec<Arc<Pool>>,
 }
 
 impl Built {
-    /// What the new handlers have to do beside their requests, to be run once they serve.
+    /// What the new handlers have to do beside their requests, to be run once they serve. Asked for only then, as the user that
+    /// serves: handlers may make files of their own.
     pub(super) fn take_upkeep(&mut self) -> Vec<Upkeep> {
-        std::mem::take(&mut self.upkeep)
+        let new = std::mem::take(&mut self.new);
+        new.iter()
+            .filter_map(|pool| pool.handler().upkeep())
+            .collect()
     }
 
     /// Gives the pools that live on their new limits.
@@ -110,12 +114,11 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         report: Arc::clone(context.report),
     };
     let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, pool));
-    let new = edge.pools.iter().filter(is_new);
-    let upkeep = new.filter_map(|pool| pool.handler().upkeep()).collect();
+    let new = edge.pools.iter().filter(is_new).cloned().collect();
     Ok(Built {
         edge: Arc::new(edge),
         kept,
-        upkeep,
+        new,
     })
 }
 

@@ -80,8 +80,12 @@ fn mistakes_in_balancing() {
         with("sticky = { cookie = \"a b\", path = \"shop\", same_site = \"Lax\" }"),
         with("retry = { on = [\"always\", \"404\"], budget = 20, attempts = 0 }"),
         with("health = { path = \"healthz\", statuses = [\"2xx\"], jitter = \"200%\" }"),
-        with("hedge = \"50ms\""),
     ];
     let texts: Vec<_> = texts.iter().map(String::as_str).collect();
     insta::assert_snapshot!(rendered_handlers(&texts));
+    let hedge = rendered_handlers(&[&with("hedge = \"50ms\"")]);
+    assert!(
+        hedge.contains("`hedge` is no key of a proxy handler"),
+        "{hedge}"
+    );
 }

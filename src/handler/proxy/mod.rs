@@ -97,6 +97,8 @@ impl Handler for Proxy {
     }
 
     fn upkeep(&self) -> Option<Upkeep> {
+        // So that no request waits for its key to be made.
+        self.balancer.sticky();
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.take().map(Checks::run)
     }

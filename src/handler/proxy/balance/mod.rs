@@ -13,6 +13,7 @@ mod board;
 mod budget;
 mod chosen;
 mod field;
+mod keyed;
 mod ring;
 mod slots;
 mod standing;
@@ -31,6 +32,7 @@ use self::board::Board;
 use self::budget::Budget;
 pub(super) use self::chosen::{Chosen, is_upstreams};
 use self::field::Field;
+use self::keyed::Keyed;
 use self::ring::Ring;
 use self::slots::{Held, Slots};
 use self::standing::{Answers, Mode};
@@ -47,7 +49,7 @@ pub(super) struct Balancer {
     slots: Option<Arc<Slots>>,
     limited: bool,
     ring: Option<Ring>,
-    sticky: Option<Sticky>,
+    sticky: Option<Keyed>,
     /// All upstreams are alike and taken in turn: no more than a number is needed while all are well.
     plain: bool,
     threads: Arc<PerThread<Mine>>,
@@ -144,7 +146,7 @@ impl Balancer {
         let sticky = balance
             .sticky
             .as_ref()
-            .map(|config| make_sticky(config, &names));
+            .map(|config| Keyed::new(config, &names));
         let mine = |thread| Mine {
             turn: AtomicUsize::new(thread),
             smooth: Smooth::new(thread, names.len()),
@@ -165,13 +167,19 @@ impl Balancer {
         })
     }
 
+    /// Reads and makes cookies. The first who asks has the key read, or made: that is the user that serves, and never whoever
+    /// only checks a configuration.
+    pub(super) fn sticky(&self) -> Option<&Sticky> {
+        self.sticky.as_ref().map(Keyed::get)
+    }
+
     /// What a request says of where it wants to go.
     pub(super) fn wish(&self, headers: &HeaderMap, facts: &Facts) -> Wish {
         let mut wish = Wish::default();
         if let Policy::Hash(by) = &self.config.policy {
             wish.key = key(by, headers, facts);
         }
-        if let Some(sticky) = &self.sticky {
+        if let Some(sticky) = self.sticky() {
             wish.stays = sticky.read(headers, unix_now());
             wish.secure = facts.scheme() == Scheme::Https;
         }
@@ -338,7 +346,7 @@ impl Balancer {
 
     /// What is written on a response that an upstream gave: its cookie, where the client has none of it.
     pub(super) fn mark<B>(&self, response: &mut Response<B>, upstream: usize, wish: &Wish) {
-        if let Some(sticky) = &self.sticky
+        if let Some(sticky) = self.sticky()
             && wish
                 .stays
                 .is_none_or(|said| said.aging || said.upstream != upstream)
@@ -415,21 +423,6 @@ fn key(by: &HashBy, headers: &HeaderMap, facts: &Facts) -> Option<u64> {
             .find(|(known, _)| known == name)
             .map(|(_, value)| ring::hash(value.as_bytes())),
     }
-}
-
-fn make_sticky(config: &config::Sticky, names: &[String]) -> io::Result<Sticky> {
-    let secret = match &config.key_file {
-        Some(file) => sticky::secret(file).map_err(|error| {
-            let text = format!("the key of sticky cookies, {}: {error}", file.display());
-            io::Error::new(error.kind(), text)
-        })?,
-        None => return Err(io::Error::other("the key of sticky cookies has no file")),
-    };
-    Ok(Sticky::new(
-        config,
-        &secret,
-        names.iter().map(String::as_str),
-    ))
 }
 
 /// No secret hangs on it: the time is chance enough, and each thread takes another one.

@@ -5,7 +5,7 @@
 //! more, is as none.
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::hmac;
@@ -160,38 +160,61 @@ fn from_hex(text: &str) -> Option<[u8; SIGNED + SIGNATURE]> {
     Some(bytes)
 }
 
-/// The secret in a file; where there is no file, one is made that only its owner reads.
-pub(super) fn secret(file: &Path) -> io::Result<Vec<u8>> {
+/// The secret in a file; none where there is no file.
+pub(super) fn known(file: &Path) -> io::Result<Option<Vec<u8>>> {
     match std::fs::read(file) {
-        Ok(secret) if secret.len() >= SECRET_BYTES_MIN => return Ok(secret),
+        Ok(secret) if secret.len() >= SECRET_BYTES_MIN => Ok(Some(secret)),
         Ok(_) => {
             let text = format!(
                 "it has less than {SECRET_BYTES_MIN} bytes; remove it, and another is made"
             );
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// A secret that nobody has.
+pub(super) fn fresh() -> Vec<u8> {
     let mut secret = vec![0; SECRET_BYTES_MIN];
-    aws_lc_rs::rand::fill(&mut secret)
-        .map_err(|_| io::Error::other("the system gives no randomness"))?;
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
+    aws_lc_rs::rand::fill(&mut secret).expect("the system gives randomness, as TLS needs it too");
+    secret
+}
+
+/// The secret in a file; where there is no file, one is made that only its owner reads. It appears whole or not at all, so
+/// that whoever else makes it at this moment gets the same.
+pub(super) fn secret(file: &Path) -> io::Result<Vec<u8>> {
+    if let Some(secret) = known(file)? {
+        return Ok(secret);
     }
+    let secret = fresh();
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    let draft = Path::new(&draft);
     let mut options = std::fs::OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(file);
-    match made {
-        Ok(mut made) => made.write_all(&secret)?,
-        // Another process was faster: what it wrote is the key, once it is whole.
+    let mut written = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(draft)?;
+    let linked = written
+        .write_all(&secret)
+        .and_then(|()| std::fs::hard_link(draft, file));
+    let _ = std::fs::remove_file(draft);
+    match linked {
+        Ok(()) => Ok(secret),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(io::Error::other(
-                "it is being made by another process just now",
-            ));
+            known(file)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         }
-        Err(error) => return Err(error),
+        Err(error) => Err(error),
     }
-    Ok(secret)
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";

@@ -188,6 +188,8 @@ async fn one_of_weight_0_keeps_its_own_and_gets_no_others() {
             key_file: Some(folder.path().join("key")),
         });
     });
+    // Whoever only builds a proxy, to check a configuration, makes no key.
+    assert!(!folder.path().join("key").exists());
     assert_eq!(counts(&balancer, 10, |_| true), [0, 10]);
     let stays = Wish {
         stays: Some(Said {
@@ -205,6 +207,7 @@ async fn one_of_weight_0_keeps_its_own_and_gets_no_others() {
     let mut response = Response::new(());
     balancer.mark(&mut response, 1, &stays);
     assert!(response.headers().contains_key(SET_COOKIE));
+    assert!(folder.path().join("key").exists());
 }
 
 #[tokio::test(start_paused = true)]
