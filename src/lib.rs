@@ -7,6 +7,7 @@
 //!
 //! Data flows left to right, and so do the imports; `tests/tidy.rs` keeps it so.
 
+pub mod acme;
 pub mod admin;
 pub mod binding;
 pub mod certificate;

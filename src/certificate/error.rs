@@ -127,7 +127,7 @@ impl CertificateError {
             Self::PasswordMissing { .. } | Self::PasswordWrong { .. } => {
                 "write the password, and nothing else, into that file"
             }
-            Self::Encryption { .. } => "write the file anew, encrypted as it can be read",
+            Self::Encryption { convert, .. } => convert,
             Self::KeyMismatch { .. } => "put chain and key of one certificate there",
         }
     }

@@ -53,6 +53,7 @@ impl Folder {
         let on = Occasion {
             look: Look::Start,
             now: SystemTime::now(),
+            arrange: &|_| {},
         };
         Self::look(path, None, on, &mut news)
     }
@@ -61,7 +62,7 @@ impl Folder {
     pub(super) fn look(
         path: &Path,
         old: Option<&Self>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> io::Result<Self> {
         let listed = match (list(path), old) {
@@ -96,7 +97,7 @@ impl Folder {
     fn in_trouble(
         mut self,
         error: &io::Error,
-        Occasion { look, now }: Occasion,
+        Occasion { look, now, .. }: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let why = error.to_string();
@@ -159,6 +160,15 @@ impl Folder {
         self.names.get(name)?.shown.as_ref()
     }
 
+    /// Whether there is a certificate for these hosts; of every host nobody can tell.
+    pub fn has(&self, hosts: &HostPattern) -> bool {
+        match hosts {
+            HostPattern::Exact(host) => self.choice(host).is_some(),
+            HostPattern::Wildcard(parent) => self.wildcard_choice(parent).is_some(),
+            HostPattern::Any | HostPattern::Strong => false,
+        }
+    }
+
     /// Why the certificate that a host would have cannot be used, if there is one: its own, or its parent's wildcard where it
     /// has none of its own. Once something is shown for it, a fault is no reason to show nothing.
     pub fn fault(&self, host: &HostName) -> Option<&CertificateError> {
@@ -188,6 +198,28 @@ impl Folder {
         let name = self.names.get(name).filter(|name| name.shown.is_none())?;
         let mut faults = name.faults.iter();
         faults.find_map(|file| self.files.get(file)?.fault())
+    }
+
+    /// Why other files for a host, or for a wildcard, cannot be used where one of its files can.
+    pub fn faults_beside(&self, host: &HostPattern) -> impl Iterator<Item = &CertificateError> {
+        let name = match host {
+            HostPattern::Exact(host) => self.names.get(host.as_str()),
+            HostPattern::Wildcard(parent) => {
+                self.names.get(wildcard_name(parent.as_str()).as_str())
+            }
+            HostPattern::Strong | HostPattern::Any => None,
+        };
+        name.filter(|name| name.shown.is_some())
+            .into_iter()
+            .flat_map(|name| &name.faults)
+            .filter_map(|file| self.files.get(file)?.fault())
+    }
+
+    /// The files of a certificate.
+    pub fn files_of(&self, certificate: &Certificate) -> Option<&Files> {
+        self.files
+            .get(&certificate.file)
+            .map(|kept| &**kept.files())
     }
 
     /// Every certificate that can be used with its name, in the order of the names.
@@ -250,7 +282,7 @@ impl Folder {
 fn look_at(
     file: &Path,
     folder: Option<&Folder>,
-    on: Occasion,
+    on: Occasion<'_>,
     news: &mut Vec<News>,
 ) -> Option<Kept> {
     let old = folder.and_then(|folder| folder.files.get(file));

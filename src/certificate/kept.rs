@@ -43,12 +43,14 @@ pub enum Look {
 }
 
 /// A look, and when it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Occasion {
+#[derive(Clone, Copy)]
+pub struct Occasion<'a> {
     /// On what occasion.
     pub look: Look,
     /// When.
     pub now: SystemTime,
+    /// Puts a chain that was read into the form in which it would be shown: it is judged as clients would see it.
+    pub arrange: &'a dyn Fn(&Certificate),
 }
 
 /// What is to be told after a look.
@@ -122,13 +124,14 @@ impl Kept {
         files: &Arc<Files>,
         content: &Content,
         scope: &Scope,
-        Occasion { look, now }: Occasion,
+        Occasion { look, now, arrange }: Occasion<'_>,
     ) -> (Self, Option<News>) {
         let digest = content.digest();
         let unchanged = old.filter(|old| old.digest == digest && old.files == *files);
         let lies_there = match unchanged {
             Some(old) => old.lies_there.clone(),
             None => Certificate::read(files, content)
+                .inspect(arrange)
                 .map(Arc::new)
                 .map_err(Arc::new),
         };
@@ -236,10 +239,22 @@ fn worse(new: &Certificate, old: &Certificate, scope: &Scope, now: SystemTime) -
     if let Some(name) = scope.lost(new, old) {
         return Some(Worse::LosesName(name));
     }
-    if new.chain_fault.is_some() && old.chain_fault.is_none() {
-        return Some(Worse::LosesChain);
+    if new.chain().verdict.is_good() {
+        return None;
     }
-    (new.is_self_signed && !old.is_self_signed).then_some(Worse::SelfSigned)
+    if new.is_self_signed && !old.is_self_signed {
+        return Some(Worse::SelfSigned);
+    }
+    loses_chain(new, old).then_some(Worse::LosesChain)
+}
+
+/// Whether clients could follow the chain of the old one and cannot follow that of the new one. Where nothing is known of either
+/// issuer, what the file holds decides, unless it was put in order or completed.
+fn loses_chain(new: &Certificate, old: &Certificate) -> bool {
+    let chain = new.chain();
+    let is_mended = chain.reordered || !chain.added.is_empty();
+    old.chain().verdict.is_good()
+        || (new.chain_fault.is_some() && !is_mended && old.chain_fault.is_none())
 }
 
 impl Scope {
@@ -332,7 +347,7 @@ impl fmt::Display for Worse {
                 write!(f, "it does not cover {name}, which what is shown covers")
             }
             Self::LosesChain => f.write_str(
-                "its chain is incomplete or out of order, and that of what is shown is not",
+                "its chain leads nowhere that clients know, and that of what is shown does",
             ),
             Self::SelfSigned => f.write_str("it is self-signed, and what is shown is not"),
         }

@@ -18,6 +18,7 @@ mod keys;
 mod pair;
 mod pem;
 mod pkcs12;
+mod placeholder;
 mod set;
 mod staple;
 #[cfg(test)]

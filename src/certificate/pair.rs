@@ -16,9 +16,8 @@ use super::details::Details;
 use super::error::CertificateError;
 use super::files::{Content, Files};
 use super::keys::private_key;
-use super::pem;
-use super::pkcs12;
 use super::staple::Staple;
+use super::{pem, pkcs12};
 use crate::config::is_pkcs12;
 use crate::model::{HostName, certificate_name_covers};
 
@@ -78,7 +77,7 @@ impl Certificate {
         Self::build(&files.chain, key_file, certificates, &key)
     }
 
-    fn build(
+    pub(super) fn build(
         chain: &Path,
         key_file: &Path,
         certificates: Vec<CertificateDer<'static>>,

@@ -1,5 +1,6 @@
 //! Every certificate that a configuration's bindings may show.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use super::findings::{self, Finding};
 use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
+use super::placeholder;
 use super::ticket_key::{TicketKey, TicketKeys};
 use super::trust::Trust;
-use crate::config::{BindingTls, CertificateSource, ClientCertificates, Config};
-use crate::model::HostName;
+use crate::config::{Binding, BindingTls, CertificateSource, ClientCertificates, Config};
+use crate::model::{HostName, HostPattern};
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
 #[derive(Clone)]
@@ -25,6 +27,8 @@ pub struct Certificates {
     named: Vec<Named>,
     folders: HashMap<PathBuf, Arc<Folder>>,
     clients: HashMap<ClientCertificates, KeptCas>,
+    /// For names whose certificate is still being ordered.
+    placeholders: HashMap<HostPattern, Choice>,
     ticket_keys: TicketKeys,
     trust: Arc<Trust>,
     /// What was found, in the order of the bindings.
@@ -46,6 +50,8 @@ pub enum Source {
     Named(Choice),
     /// By name.
     Folder(Arc<Folder>),
+    /// By name, else this placeholder: it is still being ordered.
+    Ordered(Arc<Folder>, Choice),
 }
 
 /// What came of a look at every file.
@@ -68,7 +74,14 @@ impl Certificates {
             Some(_) => Look::Reload,
             None => Look::Start,
         };
-        let on = Occasion { look, now };
+        let trust = Arc::new(Trust::load(&config.trust));
+        let beside = Beside::new(&trust);
+        let arrange = |certificate: &Certificate| beside.arrange(certificate);
+        let on = Occasion {
+            look,
+            now,
+            arrange: &arrange,
+        };
         let mut news = Vec::new();
         let mut findings = Vec::new();
         let ticket_keys = TicketKeys::load(config, &mut findings);
@@ -78,7 +91,8 @@ impl Certificates {
                 .collect(),
             folders: HashMap::new(),
             clients: HashMap::new(),
-            trust: Arc::new(Trust::load(&config.trust)),
+            placeholders: HashMap::new(),
+            trust: Arc::clone(&trust),
             ticket_keys,
             findings,
         };
@@ -102,7 +116,11 @@ impl Certificates {
                 Err(source) => certificates.unreadable(index, path, source),
             }
         }
-        certificates.arrange();
+        // Those that stay as they were may have other issuers beside them by now, and others may be trusted.
+        certificates.shown().for_each(arrange);
+        for binding in &config.bindings {
+            certificates.stand_in(binding);
+        }
         certificates
             .findings
             .extend(findings::of(config, &certificates));
@@ -114,7 +132,7 @@ impl Certificates {
         &mut self,
         config: &Config,
         old: Option<&Self>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) {
         for (index, binding) in config.bindings.iter().enumerate() {
@@ -145,18 +163,14 @@ impl Certificates {
             .map(PathBuf::as_path)
     }
 
-    /// Puts every chain in order, and completes it with what lies beside it.
-    fn arrange(&self) {
-        let mut issuers: HashMap<PathBuf, Issuers> = HashMap::new();
+    /// Every certificate that is shown.
+    fn shown(&self) -> impl Iterator<Item = &Certificate> {
         let named = self.named.iter().flat_map(|named| &named.kept);
         let files = self.folders.values().flat_map(|folder| folder.files());
-        for certificate in named.chain(files).filter_map(Kept::shown) {
-            let folder = certificate.file.parent().unwrap_or(Path::new("."));
-            let issuers = issuers
-                .entry(folder.into())
-                .or_insert_with(|| Issuers::of(folder));
-            certificate.arrange(issuers, &self.trust);
-        }
+        named
+            .chain(files)
+            .filter_map(Kept::shown)
+            .map(|shown| &**shown)
     }
 
     fn unreadable(&mut self, binding: usize, folder: &Path, source: std::io::Error) {
@@ -168,14 +182,40 @@ impl Certificates {
             .push(Finding::error(binding, error.code(), error.to_string()));
     }
 
+    /// Makes a placeholder where a certificate is still being ordered.
+    fn stand_in(&mut self, binding: &Binding) {
+        let Some(BindingTls {
+            certificate: CertificateSource::Folder(path),
+            acme: true,
+            ..
+        }) = &binding.tls
+        else {
+            return;
+        };
+        let hosts = &binding.hostname;
+        let is_there = self.folders.get(path).is_some_and(|f| f.has(hosts));
+        if !is_there
+            && !self.placeholders.contains_key(hosts)
+            && let Some(made) = placeholder::make(&hosts.to_string())
+            && let Some(choice) = Choice::of(&[Arc::new(made)])
+        {
+            self.placeholders.insert(hosts.clone(), choice);
+        }
+    }
+
     /// Looks at the same files again; none if nothing is different.
     pub fn look_again(&self, now: SystemTime) -> Option<Looked> {
-        let look = Look::Watch;
-        let on = Occasion { look, now };
+        let beside = Beside::new(&self.trust);
+        let arrange = |certificate: &Certificate| beside.arrange(certificate);
+        let on = Occasion {
+            look: Look::Watch,
+            now,
+            arrange: &arrange,
+        };
         let mut news = Vec::new();
         let mut certificates = self.clone();
         for named in &mut certificates.named {
-            named.look_again(now, &mut news);
+            named.look_again(on, &mut news);
         }
         for (path, folder) in &mut certificates.folders {
             // One that held something is never an error; of one that did not, nothing is lost.
@@ -190,7 +230,9 @@ impl Certificates {
             news.extend(told.map(News::Clients));
             *kept = new;
         }
-        certificates.arrange();
+        // What is missing in a chain may have come to lie beside it. The others are not judged again: it takes a millisecond each.
+        let is_wanting = |certificate: &&Certificate| !certificate.chain().verdict.is_good();
+        certificates.shown().filter(is_wanting).for_each(arrange);
         (!certificates.is_as(self)).then_some(Looked { certificates, news })
     }
 
@@ -260,6 +302,30 @@ impl Certificates {
         self.named[index].shown.iter().flat_map(Choice::all)
     }
 
+    /// Why other files of a named certificate cannot be used where one can.
+    pub fn faults_beside(&self, index: usize) -> impl Iterator<Item = &CertificateError> {
+        let kept = self.named[index].kept.iter();
+        kept.filter(|kept| kept.shown().is_none())
+            .filter_map(Kept::fault)
+    }
+
+    /// The files of a certificate that a binding shows.
+    pub fn files_of(
+        &self,
+        source: &CertificateSource,
+        certificate: &Certificate,
+    ) -> Option<&Files> {
+        match source {
+            CertificateSource::Folder(path) => self.folder(path)?.files_of(certificate),
+            CertificateSource::Named(index) => {
+                let mut files = self.named[*index].kept.iter().map(Kept::files);
+                files
+                    .find(|files| files.chain == certificate.file)
+                    .map(|files| &**files)
+            }
+        }
+    }
+
     /// The folder of a binding.
     pub fn folder(&self, path: &PathBuf) -> Option<&Arc<Folder>> {
         self.folders.get(path)
@@ -276,11 +342,45 @@ impl Certificates {
     }
 
     /// Where a binding's certificate comes from; none where nothing of it can be used.
-    pub fn source(&self, tls: &BindingTls) -> Option<Source> {
-        match &tls.certificate {
-            CertificateSource::Named(index) => self.named[*index].shown.clone().map(Source::Named),
-            CertificateSource::Folder(path) => self.folder(path).cloned().map(Source::Folder),
+    pub fn source(&self, binding: &Binding) -> Option<Source> {
+        let tls = binding.tls.as_ref()?;
+        let path = match &tls.certificate {
+            CertificateSource::Named(index) => {
+                return self.named[*index].shown.clone().map(Source::Named);
+            }
+            CertificateSource::Folder(path) => path,
+        };
+        let folder = self.folder(path).cloned()?;
+        let placeholder = self.placeholders.get(&binding.hostname);
+        Some(match placeholder.filter(|_| tls.acme) {
+            Some(placeholder) => Source::Ordered(folder, placeholder.clone()),
+            None => Source::Folder(folder),
+        })
+    }
+}
+
+/// What lies beside certificates, by their folder, and whom clients trust.
+struct Beside<'a> {
+    trust: &'a Trust,
+    issuers: RefCell<HashMap<PathBuf, Issuers>>,
+}
+
+impl<'a> Beside<'a> {
+    fn new(trust: &'a Trust) -> Self {
+        Self {
+            trust,
+            issuers: RefCell::default(),
         }
+    }
+
+    /// Puts a chain in order, and completes it with what lies beside it.
+    fn arrange(&self, certificate: &Certificate) {
+        let folder = certificate.file.parent().unwrap_or(Path::new("."));
+        let mut all = self.issuers.borrow_mut();
+        let issuers = all
+            .entry(folder.into())
+            .or_insert_with(|| Issuers::of(folder));
+        certificate.arrange(issuers, self.trust);
     }
 }
 
@@ -289,7 +389,7 @@ impl Named {
         config: &Config,
         index: usize,
         old: Option<&Certificates>,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let scope = scope(config, index);
@@ -313,16 +413,15 @@ impl Named {
         Self::look(files.iter().zip(old), scope, on, news)
     }
 
-    fn look_again(&mut self, now: SystemTime, news: &mut Vec<News>) {
-        let look = Look::Watch;
+    fn look_again(&mut self, on: Occasion<'_>, news: &mut Vec<News>) {
         let files = self.kept.iter().map(|kept| (kept.files(), Some(kept)));
-        *self = Self::look(files, self.scope.clone(), Occasion { look, now }, news);
+        *self = Self::look(files, self.scope.clone(), on, news);
     }
 
     fn look<'a>(
         files: impl Iterator<Item = (&'a Arc<Files>, Option<&'a Kept>)> + Clone,
         scope: Scope,
-        on: Occasion,
+        on: Occasion<'_>,
         news: &mut Vec<News>,
     ) -> Self {
         let else_shown = files.clone().find_map(|(_, old)| old?.shown());
@@ -373,6 +472,9 @@ impl Source {
             Self::Folder(folder) => folder
                 .choice(name)
                 .or_else(|| if named { None } else { folder.default_choice() }),
+            Self::Ordered(folder, placeholder) => {
+                folder.choice(name).or_else(|| named.then_some(placeholder))
+            }
         }
     }
 }

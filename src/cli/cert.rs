@@ -1,11 +1,13 @@
 //! `portunus cert`
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::fail;
+use super::{BAD_CONFIGURATION, fail};
+use crate::acme;
 use crate::certificate::dev;
 use crate::config::{self, CertificateSource};
 
@@ -23,12 +25,60 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
     },
+    /// Have the running server order a certificate anew, due or not, and wait for it
+    ///
+    /// For names of bindings with `certificate = "acme"`. The server orders by itself what is due; this is for a leaked key, or
+    /// to try at once what failed before. The budgets of docs/acme.md and a CA's Retry-After hold all the same.
+    Renew {
+        /// The binding's hostname, as www.example.com or *.example.com
+        name: String,
+        /// Rehearse with the CA's staging directory; what it issues is thrown away
+        #[arg(long)]
+        staging: bool,
+    },
 }
 
 pub(super) fn main(config: &Path, command: &Command) -> ExitCode {
-    let Command::Dev { hosts, folder } = command;
-    let folder = folder.clone().unwrap_or_else(|| folder_of(config));
-    match dev::make(&folder, hosts) {
+    match command {
+        Command::Dev { hosts, folder } => {
+            let folder = folder.clone().unwrap_or_else(|| folder_of(config));
+            dev(&folder, hosts)
+        }
+        Command::Renew { name, staging } => renew(config, name, *staging),
+    }
+}
+
+fn renew(file: &Path, name: &str, staging: bool) -> ExitCode {
+    let loaded = config::load(file);
+    let Some(config) = &loaded.config else {
+        eprint!("{}", loaded.render(io::stderr().is_terminal()));
+        return ExitCode::from(BAD_CONFIGURATION);
+    };
+    let name = name.to_ascii_lowercase();
+    let names = acme::names(config);
+    let Some(acme) = config.acme.as_ref().filter(|_| names.contains(&name)) else {
+        return fail(&match &names[..] {
+            [] => format!(
+                "no binding of {} has `certificate = \"acme\"`",
+                file.display()
+            ),
+            _ => format!(
+                "no binding with `certificate = \"acme\"` is for {name}; there are {}",
+                names.join(", ")
+            ),
+        });
+    };
+    match acme::renew(acme, &name, staging) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => fail(&text),
+    }
+}
+
+fn dev(folder: &Path, hosts: &[String]) -> ExitCode {
+    match dev::make(folder, hosts) {
         Ok(made) => {
             for file in &made.files {
                 println!("{}", file.display());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use http::Method;
 
+use super::acme;
 use super::conflicts;
 use super::keys::nearest;
 use super::raw::{Raw, RawBinding, RawFiles, RawRoute, RawSite};
@@ -36,8 +37,9 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
     let bindings: Vec<_> = raw
         .bindings
         .iter()
-        .map(|b| binding(b, &raw.tls, &mut sites, &mut certificates))
+        .map(|b| binding(b, &raw, &mut sites, &mut certificates))
         .collect();
+    let acme = acme::check(&raw, reader);
     let checked_sites: Vec<_> = raw
         .sites
         .iter()
@@ -59,6 +61,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
     Config {
         file: reader.source.file().to_path_buf(),
         certificates: raw.certificates.iter().map(certificate).collect(),
+        acme,
         bindings,
         sites: checked_sites,
         pools: raw
@@ -202,7 +205,7 @@ impl<'t> Names<'t> {
 
 fn binding(
     raw: &RawBinding<'_>,
-    tls: &TlsKeys<'_>,
+    file: &Raw<'_>,
     sites: &mut Names<'_>,
     certificates: &mut Names<'_>,
 ) -> Binding {
@@ -213,7 +216,7 @@ fn binding(
     if raw.scheme == Scheme::Http {
         refuse_tls_keys(raw);
     }
-    let named = certificates_of(raw, tls, certificates);
+    let named = certificates_of(raw, file, certificates);
     let port = raw
         .port
         .as_ref()
@@ -230,8 +233,14 @@ fn binding(
             Some(protocols) => protocols.value.iter().map(|at| at.value).collect(),
             None => default_protocols,
         },
-        tls: (raw.scheme == Scheme::Https)
-            .then(|| raw.tls.settle(tls, named, raw.table.reader.source)),
+        tls: (raw.scheme == Scheme::Https).then(|| {
+            (raw.tls).settle(
+                &file.tls,
+                named,
+                acme::uses_acme(raw),
+                raw.table.reader.source,
+            )
+        }),
         proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
@@ -240,7 +249,7 @@ fn binding(
 
 fn certificates_of(
     raw: &RawBinding<'_>,
-    tls: &TlsKeys<'_>,
+    file: &Raw<'_>,
     names: &mut Names<'_>,
 ) -> CertificateSource {
     let reader = raw.table.reader;
@@ -251,8 +260,9 @@ fn certificates_of(
         reader.report(found.help("remove one of the two"));
     }
     match (&raw.certificate, &raw.tls.certificates) {
-        (None, None) => CertificateSource::Folder(certificate_folder(tls, reader)),
+        (None, None) => CertificateSource::Folder(certificate_folder(&file.tls, reader)),
         (None, Some(folder)) => CertificateSource::Folder(reader.source.resolve(folder.value)),
+        (Some(_), _) if acme::uses_acme(raw) => CertificateSource::Folder(acme::certificates(file)),
         (named, _) => CertificateSource::Named(names.resolve(named)),
     }
 }

@@ -68,6 +68,10 @@ pub(super) const CLIENT_DEPTH: u64 = 3;
 pub(super) const CRL_MISSING: super::Doubt = super::Doubt::Refuse;
 /// As OpenSSL: what has been revoked since the list was made is not known.
 pub(super) const CRL_EXPIRED: super::Doubt = super::Doubt::Refuse;
+/// Nobody but the machine's owner can agree to a CA's terms.
+pub(super) const ACME_TERMS_AGREED: bool = false;
+/// Secondary name servers mostly follow within seconds; a hook that knows better waits itself.
+pub(super) const ACME_DNS_WAIT: Duration = seconds(30);
 
 /// A route without a path takes the whole site.
 pub(super) const ROUTE_PATH: &str = "/";

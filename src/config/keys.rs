@@ -21,6 +21,7 @@ pub(super) static FILE: Section = section(
         "limits",
         "log",
         "tls",
+        "acme",
         "certificate",
         "binding",
         "site",
@@ -79,6 +80,25 @@ pub(super) static TLS: Section = section(
         "ocsp_stapling",
     ],
 );
+
+pub(super) static ACME: Section = section(
+    "[acme]",
+    &[
+        "directory",
+        "staging",
+        "contact",
+        "terms_agreed",
+        "eab",
+        "profile",
+        "key_type",
+        "challenge",
+        "dns_hook",
+        "dns_wait",
+        "ca",
+    ],
+);
+
+pub(super) static EAB: Section = section("eab", &["key_id", "key_file"]);
 
 pub(super) static CERTIFICATE: Section = section(
     "[[certificate]]",
@@ -233,6 +253,8 @@ pub(super) static ALL: &[&Section] = &[
     &LIMITS,
     &LOG,
     &TLS,
+    &ACME,
+    &EAB,
     &CERTIFICATE,
     &ALTERNATIVE,
     &BINDING,

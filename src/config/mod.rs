@@ -3,8 +3,10 @@
 //! A [`Config`] cannot hold nonsense: names are resolved to indices, durations and sizes are numbers, conflicts are gone.
 //! Nothing behind it checks again.
 
+mod acme;
 mod admin;
 mod balance;
+mod certificate_files;
 mod check;
 mod clients;
 mod conflicts;
@@ -29,7 +31,7 @@ mod values;
 mod wrong;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -38,9 +40,11 @@ use rustls::{CipherSuite, NamedGroup};
 
 use crate::model::{HostPattern, Scheme};
 
+pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use balance::{
     Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
+pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
@@ -61,6 +65,8 @@ pub struct Config {
     pub log: Log,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
+    /// `[acme]`; none where nothing is ordered.
+    pub acme: Option<Acme>,
     /// `[tls]`: whom clients are taken to trust when chains are looked at.
     pub trust: TrustSource,
     /// `[[certificate]]`
@@ -231,23 +237,6 @@ pub struct NamedCertificate {
     pub place: Place,
 }
 
-/// Whether a file of that name is PKCS#12, which holds chain and key.
-pub fn is_pkcs12(file: &Path) -> bool {
-    file.extension()
-        .is_some_and(|kind| kind.eq_ignore_ascii_case("pfx") || kind.eq_ignore_ascii_case("p12"))
-}
-
-/// The files of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM, leaf first, or PKCS#12.
-    pub chain: PathBuf,
-    /// PEM; the file of the chain, where none is named.
-    pub key: PathBuf,
-    /// What the key is encrypted with.
-    pub password: Option<PathBuf>,
-}
-
 /// `[[binding]]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
@@ -282,6 +271,8 @@ pub struct BindingTls {
     pub groups: Vec<NamedGroup>,
     /// The certificate to show.
     pub certificate: CertificateSource,
+    /// Whether it is ordered: `certificate` is then the folder that [`Acme::certificates`] names.
+    pub acme: bool,
     /// How long a ticket key encrypts, and how long a ticket lives; zero: no session is resumed.
     pub ticket_rotation: Duration,
     /// Files of ticket keys that other machines have too; the first encrypts. None: keys of this process' own.

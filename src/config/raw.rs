@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use ipnet::IpNet;
 
+use super::acme::{self, RawAcme};
 use super::hostname;
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
@@ -23,6 +24,7 @@ pub(super) struct Raw<'t> {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) tls: TlsKeys<'t>,
+    pub(super) acme: Option<RawAcme<'t>>,
     pub(super) trust: TrustSource,
     pub(super) certificates: Vec<RawCertificate<'t>>,
     pub(super) bindings: Vec<RawBinding<'t>>,
@@ -95,6 +97,7 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
         server: settings::server(file),
         limits: settings::limits(file),
         log: settings::log(file),
+        acme: acme::read(file),
         trust: tls
             .as_ref()
             .and_then(tls::trust)

@@ -491,3 +491,29 @@ fn mistakes_in_client_certificates() {
     ];
     insta::assert_snapshot!(rendered(texts));
 }
+
+#[test]
+fn mistakes_in_ordering_certificates() {
+    let agreed = "[acme]\nterms_agreed = true\n";
+    let binding = |hostname: &str| {
+        format!("[[binding]]\nhostname = \"{hostname}\"\nsite = \"www\"\ncertificate = \"acme\"\n")
+    };
+    let files = [
+        binding("www.test"),
+        format!("[acme]\n{}", binding("www.test")),
+        format!("{agreed}{BINDING}"),
+        format!("{agreed}{}", binding("*.shop.test")),
+        format!("{agreed}{}", binding("*")),
+        format!("{agreed}{}", binding("192.0.2.1")),
+        format!("{agreed}{}", binding("localhost")),
+        format!("{agreed}challenge = \"http-01\"\n{}", binding("www.test")),
+        format!("{agreed}challenge = \"dns-01\"\n{}", binding("*.shop.test")),
+        format!(
+            "{agreed}directory = \"http://ca.test\"\ncontact = [\"a.test\"]\nkey_type = \"rsa4096\"\neab = {{ key_id = \"a\" }}\n{}",
+            binding("www.test")
+        ),
+        format!("[[certificate]]\nname = \"acme\"\nchain = \"a.pem\"\nkey = \"a.key\"\n{BINDING}"),
+    ];
+    let files = files.iter().map(|file| format!("{file}{SITE}{POOL}"));
+    insta::assert_snapshot!(rendered(files));
+}

@@ -104,6 +104,7 @@ impl<'t> TlsKeys<'t> {
         &self,
         all: &Self,
         certificate: CertificateSource,
+        acme: bool,
         source: &Source,
     ) -> super::BindingTls {
         let ticket_keys = first(&self.ticket_keys, &all.ticket_keys).unwrap_or_default();
@@ -114,6 +115,7 @@ impl<'t> TlsKeys<'t> {
                 .unwrap_or_else(|| suites::defaults(SUITES)),
             groups: first(&self.groups, &all.groups).unwrap_or_else(|| suites::defaults(GROUPS)),
             certificate,
+            acme,
             ticket_rotation: first(&self.ticket_rotation, &all.ticket_rotation)
                 .unwrap_or(defaults::TICKET_ROTATION),
             ticket_keys: ticket_keys

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use super::{AltSvc, Drain};
+use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, TlsVersion, Verbosity};
 use crate::model::{BindingKey, ClientTerms, PerThread, Scheme};
@@ -35,6 +36,8 @@ pub struct Edge {
     pub verbosity: Verbosity,
     /// The Server field; a copy for each data thread, as its bytes are counted by reference.
     pub server_header: Option<PerThread<HeaderValue>>,
+    /// What a CA is answered that looks whether a name is ours.
+    pub challenges: Arc<Challenges>,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
 }

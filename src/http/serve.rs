@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::LOCATION;
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{ContentLimits, limited};
 use super::trail::Trail;
@@ -180,6 +180,11 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     }
     let (host, host_port) = authority::host(request, trail.connection.local)?;
     let host = trail.host.insert(host);
+    if trail.edge.challenges.any()
+        && let Some(answer) = challenge(&trail.edge, request, host)
+    {
+        return Ok(Placed::Answered(answer));
+    }
     let binding = find_binding(&trail.edge, &trail.connection, trail.protocol, host)?;
     trail.binding = Some(binding);
     let edge = &trail.edge;
@@ -216,6 +221,19 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         path,
     });
     Ok(Placed::ForPool(pool, limits))
+}
+
+/// The answer to a CA that looks whether a host is ours (http-01, RFC 8555 section 8.3). It comes before binding and site: what
+/// redirects to https, or is not bound on this port at all, is ours all the same. Over TLS too, as CAs follow redirects.
+fn challenge<B>(edge: &Edge, request: &Request<B>, host: &HostName) -> Option<Response<Body>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let answer = edge.challenges.http(host, request.uri().path())?;
+    let mut response = Response::new(Body::full(Bytes::copy_from_slice(answer.as_bytes())));
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Some(response)
 }
 
 /// RFC 9110 section 9.3.7: `*` asks about the server and not about a resource, which OPTIONS alone can do.

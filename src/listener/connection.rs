@@ -118,7 +118,13 @@ impl Connected {
     async fn handshake(&self, stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
         let edge = self.worker.thread.edge();
         let table = self.worker.tls.load_full();
-        let mut handshake = Handshake::new(&table, &edge.report, self.client, self.local);
+        let mut handshake = Handshake::new(
+            &table,
+            &edge.report,
+            &edge.challenges,
+            self.client,
+            self.local,
+        );
         let Some(_running) = self.worker.handshakes.enter() else {
             handshake.tell(&Refusal::new(
                 Reason::ConnLimit,

@@ -207,14 +207,19 @@ fn shown(config: &Config, certificates: &Certificates) -> Vec<(Arc<Certificate>,
         let mut add = |certificate: &Arc<Certificate>| {
             shown.push((Arc::clone(certificate), tls.ocsp_stapling));
         };
-        match (certificates.source(tls), &binding.hostname) {
+        match (certificates.source(binding), &binding.hostname) {
             (None, _) => {}
             (Some(Source::Named(choice)), _) => choice.all().for_each(add),
-            (Some(Source::Folder(folder)), HostPattern::Exact(host)) => {
+            (
+                Some(Source::Folder(folder) | Source::Ordered(folder, _)),
+                HostPattern::Exact(host),
+            ) => {
                 let choices = [folder.choice(host), folder.default_choice()];
                 (choices.into_iter().flatten().flat_map(Choice::all)).for_each(add);
             }
-            (Some(Source::Folder(folder)), _) => folder.iter().for_each(|(_, of)| add(of)),
+            (Some(Source::Folder(folder) | Source::Ordered(folder, _)), _) => {
+                folder.iter().for_each(|(_, of)| add(of))
+            }
         }
     }
     shown.sort_by_key(|(certificate, on)| (Arc::as_ptr(certificate), *on));

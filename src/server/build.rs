@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderValue;
 
+use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{self, AlpnProtocol, Config};
 use crate::handler::{self, Handler, Unforged, Upkeep};
@@ -51,6 +52,8 @@ pub(super) struct Context<'a> {
     pub library: &'a LibraryHandlers,
     /// Where refusals are told.
     pub report: &'a Arc<Report>,
+    /// What a CA is answered.
+    pub challenges: &'a Arc<Challenges>,
     /// For each binding, whether its UDP port answers; none where it has none.
     pub answers: Vec<Option<Arc<AtomicBool>>>,
     /// What is running: pools that stay the same live on.
@@ -111,6 +114,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         limits: config.limits.clone(),
         verbosity: config.server.verbosity,
         server_header: server_header(&config.server.server_header, context.threads),
+        challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
     };
     let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, pool));

@@ -8,11 +8,12 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::answers::{Answers, Serving};
-use super::control::{Asked, Asks, Reply};
+use super::control::{Asked, Asks, Control, Reply};
 use super::prepare::{Prepared, prepare};
 use super::privileges;
 use super::watch::{Found, Watch};
 use super::{Drained, LibraryHandlers, Server, ServerError};
+use crate::acme::{self, Acme};
 use crate::admin::{self, Admin};
 use crate::certificate::News;
 use crate::config;
@@ -33,6 +34,38 @@ pub enum RunError {
     /// The system refused something that every process may have.
     #[error("signals cannot be watched: {0}")]
     System(#[from] io::Error),
+}
+
+/// What works beside a server, and follows what it serves with.
+struct Beside {
+    acme: Acme,
+    serving: Arc<Serving>,
+    watch: Watch,
+    _admin: Option<Admin>,
+}
+
+impl Beside {
+    fn start(
+        server: &Server,
+        control: Control,
+        admin: Option<admin::Bound>,
+    ) -> Result<Self, RunError> {
+        let serving = Serving::of(server);
+        let answers = Answers::new(control.clone(), Arc::clone(&serving));
+        Ok(Self {
+            acme: start_acme(server, control.clone()),
+            serving,
+            _admin: admin.and_then(|bound| start_admin(bound, server, answers)),
+            watch: Watch::start(Arc::clone(server.certificates()), control)?,
+        })
+    }
+
+    /// After a reload.
+    fn follow(&mut self, server: &Server) {
+        self.acme.take(server.config());
+        self.watch.follow(server.certificates());
+        self.serving.follow(server);
+    }
 }
 
 /// Runs a server in the foreground until it is told to stop.
@@ -62,14 +95,21 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     raise_open_files();
     // While it may still make files where the server's user may not.
     let admin = bind_admin(&config.server);
+    make_acme_folders(&config);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
-    let serving = Serving::of(&server);
-    let answers = Answers::new(control.clone(), Arc::clone(&serving));
-    let _admin = admin.and_then(|bound| start_admin(bound, &server, answers));
-    let watch = Watch::start(Arc::clone(server.certificates()), control)?;
+    let mut beside = Beside::start(&server, control, admin)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
+    attend(&mut server, &mut asks, &mut beside, &own_log).await;
+    beside.acme.stop();
+    server.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Does what is asked until it is to stop.
+async fn attend(server: &mut Server, asks: &mut Asks, beside: &mut Beside, own_log: &OwnLog) {
     let mut watchdog = watchdog();
     loop {
         let asked = tokio::select! {
@@ -85,33 +125,43 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         };
         match asked {
             Asked::Reload(reply) => {
-                reload(&mut server, &own_log, reply);
-                watch.follow(server.certificates());
-                serving.follow(&server);
+                reload(server, own_log, reply);
+                beside.follow(server);
             }
-            Asked::Certificates => watch.look(),
+            Asked::Certificates => beside.watch.look(),
             Asked::Show(found) => {
-                if show(&mut server, *found) {
-                    watch.follow(server.certificates());
+                if show(server, *found) {
+                    beside.watch.follow(server.certificates());
                 }
-                serving.follow(&server);
+                beside.serving.follow(server);
             }
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
             ),
             Asked::Stop => {
-                drain(&server, &mut asks).await;
-                break;
+                drain(server, asks).await;
+                return;
             }
             Asked::StopNow => {
                 tracing::info!("stopping at once");
-                break;
+                return;
             }
         }
     }
-    server.stop();
-    tracing::info!("stopped");
-    Ok(())
+}
+
+/// Where they cannot be made, whoever orders says so.
+fn make_acme_folders(config: &config::Config) {
+    let owner = privileges::becomes(&config.server).ok().flatten();
+    if let Err(error) = acme::make_folders(config, owner) {
+        tracing::debug!(%error, "the folders of [acme] cannot be made");
+    }
+}
+
+/// Begins to order what bindings want ordered. The certificates that it puts in service are looked at anew.
+fn start_acme(server: &Server, control: Control) -> Acme {
+    let changed = move || control.ask(Asked::Certificates);
+    Acme::start(server.config(), Arc::clone(server.challenges()), changed)
 }
 
 /// A server that cannot be asked serves all the same.

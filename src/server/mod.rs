@@ -25,6 +25,7 @@ pub use build::LibraryHandlers;
 pub use life::{RunError, run};
 pub use prepare::{check, prepare};
 
+use crate::acme::Challenges;
 use crate::certificate::Certificates;
 use crate::config::{Config, LogTarget};
 use crate::http::{Edge, Published, Thread};
@@ -50,6 +51,7 @@ pub struct Server {
     published: Arc<Published>,
     tls: Arc<ArcSwap<TlsTable>>,
     limits: Arc<ConnectionLimits>,
+    challenges: Arc<Challenges>,
     report: Arc<Report>,
     ports: Ports,
     inherited: Inherited,
@@ -101,6 +103,7 @@ pub fn edge(
         threads: thread_count(config),
         library,
         report,
+        challenges: &Arc::default(),
         answers: Vec::new(),
         running: None,
     };
@@ -139,10 +142,12 @@ impl Server {
         }
         privileges::drop(&config.server, &log_files(&config))?;
         let settled = ports.settle(&config, &opened);
+        let challenges = Arc::default();
         let context = Context {
             threads,
             library: &library,
             report: &report,
+            challenges: &challenges,
             answers: ports.answers(&config, &opened),
             running: None,
         };
@@ -168,6 +173,7 @@ impl Server {
             config,
             edge,
             tls_table,
+            challenges,
             report,
             ports,
             inherited,
@@ -285,6 +291,7 @@ impl Server {
             threads,
             library: &self.library,
             report: &self.report,
+            challenges: &self.challenges,
             answers: self.ports.answers(&config, &opened),
             running: Some((&self.config, &self.edge)),
         };
@@ -375,6 +382,11 @@ impl Server {
     /// How long a drain may take.
     pub fn drain_timeout(&self) -> Duration {
         self.config.server.drain_timeout
+    }
+
+    /// Where a CA that looks whether a name is ours is answered.
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
     }
 
     /// Handlers of the program's own.

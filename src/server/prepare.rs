@@ -1,9 +1,11 @@
 //! From a configuration file to what a server is started with: read, certificates loaded, everything found told.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::build::{self, Context, LibraryHandlers};
+use crate::acme;
 use crate::certificate::{Certificates, Finding, Inventory, News, dev};
 use crate::config::{self, Config, Diagnostic, Loaded};
 use crate::report::Report;
@@ -97,18 +99,31 @@ fn diagnostic(finding: &Finding, config: &Config) -> Diagnostic {
     let found = Diagnostic::new(finding.severity, finding.code, &finding.message)
         .at(config.bindings[finding.binding].place);
     match &finding.help {
-        Some(help) => found.help(help.clone()),
+        Some(help) => found.help(match ordering_trouble(finding, config) {
+            Some(trouble) => format!("{trouble}; {help}"),
+            None => help.clone(),
+        }),
         None => found,
     }
 }
 
+/// Why a certificate that is ordered has not come yet, where it was tried before.
+fn ordering_trouble(finding: &Finding, config: &Config) -> Option<String> {
+    if finding.code != "certificate-acme-pending" {
+        return None;
+    }
+    let name = config.bindings[finding.binding].hostname.to_string();
+    acme::trouble(config.acme.as_ref()?, &name)
+}
+
 /// Handlers are built once for the finding, and again for use: it costs little, and keeps what is told in one place.
 fn handler_findings(config: &Config, library: &LibraryHandlers) -> Vec<Diagnostic> {
-    let report = std::sync::Arc::new(Report::none());
+    let report = Arc::new(Report::none());
     let context = Context {
         threads: 1,
         library,
         report: &report,
+        challenges: &Arc::default(),
         answers: Vec::new(),
         running: None,
     };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::BytesMut;
-use rustls::CipherSuite;
-use rustls::server::{Accepted, Acceptor};
+use rustls::server::{Accepted, Acceptor, ClientHello};
+use rustls::{CipherSuite, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
@@ -16,6 +16,7 @@ use super::failure::{classify, tell};
 use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
 use super::table::{Chosen, TlsTable};
+use crate::acme::{self, Challenges};
 use crate::certificate::Offered;
 use crate::config::suite_name;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
@@ -27,6 +28,8 @@ pub struct Handshake<'a> {
     pub table: &'a TlsTable,
     /// Where failures are told.
     pub report: &'a Report,
+    /// What a CA is answered that looks whether a name is ours.
+    pub challenges: &'a Challenges,
     /// The client.
     pub client: ClientAddr,
     /// Where it connected to.
@@ -49,12 +52,14 @@ impl<'a> Handshake<'a> {
     pub fn new(
         table: &'a TlsTable,
         report: &'a Report,
+        challenges: &'a Challenges,
         client: ClientAddr,
         local: LocalAddr,
     ) -> Self {
         Self {
             table,
             report,
+            challenges,
             client,
             local,
             hello: BytesMut::new(),
@@ -63,15 +68,8 @@ impl<'a> Handshake<'a> {
     }
 
     /// Makes the handshake. One that fails is told to the error log, and is none.
-    pub async fn run(&mut self, mut stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
-        let accepted = match self.read_hello(&mut stream).await {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => return None,
-            Err(ended) => {
-                self.end(stream, &ended).await;
-                return None;
-            }
-        };
+    pub async fn run(&mut self, stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
+        let (accepted, stream) = self.begin(stream).await?;
         let hello = accepted.client_hello();
         let sni = hello
             .server_name()
@@ -194,6 +192,50 @@ impl<'a> Handshake<'a> {
             return Some(Ended::alert(refusal, INAPPROPRIATE_FALLBACK));
         }
         None
+    }
+
+    /// Reads the ClientHello; none where nothing comes of it, and where it is a CA's that has been shown what it looks for.
+    async fn begin(&mut self, mut stream: TcpStream) -> Option<(Accepted, TcpStream)> {
+        let accepted = match self.read_hello(&mut stream).await {
+            Ok(accepted) => accepted?,
+            Err(ended) => {
+                self.end(stream, &ended).await;
+                return None;
+            }
+        };
+        if let Some(proof) = self.proof(&accepted.client_hello()) {
+            self.prove(accepted, stream, proof).await;
+            return None;
+        }
+        Some((accepted, stream))
+    }
+
+    /// What is shown to a CA that looks whether a name is ours: it offers this one protocol and no other (RFC 8737 section 3).
+    /// Nobody is answered so for a name without an order.
+    fn proof(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        if !self.challenges.any() {
+            return None;
+        }
+        let mut offered = hello.alpn()?;
+        if offered.next() != Some(acme::TLS_ALPN) || offered.next().is_some() {
+            return None;
+        }
+        self.challenges
+            .tls(&hello.server_name()?.to_ascii_lowercase())
+    }
+
+    /// Shows it, and closes: there is nothing to be said on such a connection.
+    async fn prove(&mut self, accepted: Accepted, stream: TcpStream, proof: Arc<ServerConfig>) {
+        let shown = StartHandshake::from_parts(accepted, Records(stream))
+            .into_stream(proof)
+            .await;
+        match shown {
+            Ok(mut stream) => {
+                // The CA has seen what it wanted to see, and may be gone.
+                let _ = stream.shutdown().await;
+            }
+            Err(error) => self.tell(&classify(&error)),
+        }
     }
 
     /// Reads the ClientHello; none where the client closed without a word, as health checks of balancers do.

@@ -45,7 +45,7 @@ impl TlsTable {
             // A binding whose certificates, or whose clients' CAs, cannot be used is not served at all.
             let source = binding.tls.as_ref().and_then(|tls| {
                 let clients = clients_of(tls, certificates, old)?;
-                Some((tls, certificates.source(tls)?, clients))
+                Some((tls, certificates.source(binding)?, clients))
             });
             policies.push(match source {
                 None => None,

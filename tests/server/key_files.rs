@@ -1,6 +1,7 @@
 //! Keys as they lie in the world's files: encrypted, in PKCS#12, of two kinds for one name; made by openssl.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -140,8 +141,13 @@ fn one_kind_of_two_that_went_bad_takes_nothing_from_the_other() {
     assert_chosen_by_what_the_client_can_check(&server);
 }
 
-/// What `check --json` finds.
+/// The errors that `check --json` finds.
 fn findings(folder: &Path, config: &str) -> Vec<Value> {
+    found(folder, config, "error")
+}
+
+/// What `check --json` finds of this severity.
+fn found(folder: &Path, config: &str, severity: &str) -> Vec<Value> {
     let file = folder.join("config/bindings.toml");
     fs::write(&file, config).expect("the bindings file");
     let output = Command::new(env!("CARGO_BIN_EXE_portunus"))
@@ -154,7 +160,7 @@ fn findings(folder: &Path, config: &str) -> Vec<Value> {
     let found = report["findings"].as_array().expect("findings");
     found
         .iter()
-        .filter(|finding| finding["severity"] == "error")
+        .filter(|finding| finding["severity"] == severity)
         .cloned()
         .collect()
 }
@@ -360,6 +366,26 @@ fn what_does_not_open_pkcs12_is_said() {
         "certificate-broken",
         &["holds no certificate"],
     );
+}
+
+#[test]
+fn a_password_that_everybody_may_read_and_a_second_kind_that_is_broken_are_warned_of() {
+    let (folder, certs) = made(&[("www.shop.test", "ecdsa"), ("www.shop.test.rsa", "rsa")]);
+    // Whether others may read a file is asked of its folders too, and a temporary one is its owner's.
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    open(folder.path(), 0o755);
+    let password = certs.join("_password");
+    fs::write(&password, "correct horse").expect("the password");
+    open(&password, 0o644);
+    fs::write(certs.join("www.shop.test.rsa.key"), "broken").expect("a file");
+    let found = found(folder.path(), &config("", ""), "warning");
+    let codes: Vec<_> = (found.iter())
+        .map(|finding| finding["code"].as_str().expect("a code"))
+        .collect();
+    assert!(codes.contains(&"certificate-password-exposed"), "{codes:?}");
+    assert!(codes.contains(&"certificate-no-key"), "{codes:?}");
 }
 
 #[test]

@@ -220,6 +220,36 @@ fn a_file_that_is_deleted_and_a_folder_that_is_gone_leave_what_was_shown() {
     assert_eq!(shown(&server, "a.test"), leaf(&renewed.chain));
 }
 
+#[test]
+fn a_chain_is_judged_as_it_is_sent() {
+    let (folder, ca) = prepared();
+    let certs = folder.path().join("certs");
+    let intermediate = ca.intermediate("an intermediate");
+    let mut first = intermediate.issue(&["a.test"]);
+    first.chain += &intermediate.pem;
+    first.write(&certs, "a.test");
+    let beside = certs.join("intermediate.pem");
+    fs::write(&beside, &intermediate.pem).expect("a file");
+    let text = format!(
+        "[tls]\ntrust = \"../ca.pem\"\n{}",
+        config(&["a.test"], "", "")
+    );
+    let mut server = Server::start_in(folder, &text, |_| {});
+
+    // The leaf alone, and its issuer lies in the folder.
+    let alone = intermediate.issue(&["a.test"]);
+    alone.write(&certs, "a.test");
+    server.wait_line("certificate taken").expect("a line");
+    assert_eq!(shown(&server, "a.test"), leaf(&alone.chain));
+
+    // Its issuer lies nowhere.
+    fs::remove_file(&beside).expect("the intermediate");
+    intermediate.issue(&["a.test"]).write(&certs, "a.test");
+    let line = server.wait_line("certificate refused").expect("a line");
+    assert!(line.contains("leads nowhere"), "{line}");
+    assert_eq!(shown(&server, "a.test"), leaf(&alone.chain));
+}
+
 /// Makes a link in the place of another, in one step.
 fn turn(link: &Path, target: &str) {
     let next = link.with_file_name("next");

@@ -9,6 +9,7 @@ const RANKS: &[&str] = &[
     "config",
     "report",
     "certificate",
+    "acme",
     "ocsp",
     "handler",
     "pool",

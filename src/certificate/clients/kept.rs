@@ -47,7 +47,7 @@ impl KeptCas {
     pub(crate) fn look(
         settings: &ClientCertificates,
         old: Option<&Self>,
-        Occasion { look, now }: Occasion,
+        Occasion { look, now, .. }: Occasion<'_>,
     ) -> (Self, Option<ClientNews>) {
         let read = Content::read(settings);
         let digest = read.as_ref().ok().map(|content| content.digest);

@@ -5,23 +5,16 @@ use std::path::Path;
 use super::Finding;
 use crate::certificate::access::Reader;
 use crate::certificate::error::CertificateError;
+use crate::certificate::files::Files;
 
 /// Whether the server can read a certificate again when it is no longer root, and nobody else its key.
 ///
 /// That the group may read a key is no fault: it is how a server that is not root shares one (Debian's `ssl-cert`), and
 /// PostgreSQL takes it as well.
-pub(super) fn of(
-    binding: usize,
-    chain: &Path,
-    key: &Path,
-    reader: Option<&Reader>,
-) -> Vec<Finding> {
+pub(super) fn of(binding: usize, files: &Files, reader: Option<&Reader>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let all = if chain == key {
-        vec![key]
-    } else {
-        vec![chain, key]
-    };
+    let mut all: Vec<_> = files.all().filter(|file| file.exists()).collect();
+    all.dedup();
     for file in all {
         if let Some(reader) = reader
             && let Some(obstacle) = reader.obstacle(file)
@@ -41,13 +34,30 @@ pub(super) fn of(
             );
         }
     }
-    if Reader::anybody().obstacle(key).is_none() && key.exists() {
+    let is_exposed = |file: &Path| file.exists() && Reader::anybody().obstacle(file).is_none();
+    let key = match files.key.exists() {
+        true => &files.key,
+        false => &files.chain,
+    };
+    if is_exposed(key) {
         let key = key.display();
         let message = format!("the private key in {key} may be read by every user of this machine");
         findings.push(
             Finding::warning(binding, "certificate-key-exposed", message).with_help(format!(
                 "chmod 0640 {key}; where others have used the machine, replace the key"
             )),
+        );
+    }
+    if let Some(password) = files.passwords.iter().find(|file| file.exists())
+        && is_exposed(password)
+    {
+        let password = password.display();
+        let message =
+            format!("the password in {password} may be read by every user of this machine");
+        let help =
+            format!("chmod 0640 {password}; where others have used the machine, replace the key");
+        findings.push(
+            Finding::warning(binding, "certificate-password-exposed", message).with_help(help),
         );
     }
     findings
@@ -60,10 +70,10 @@ pub(in crate::certificate) fn of_error(error: &CertificateError) -> &Path {
         | CertificateError::NoCertificate(file)
         | CertificateError::NoKey(file)
         | CertificateError::Unreadable { file, .. }
+        | CertificateError::Broken { file, .. }
         | CertificateError::PasswordMissing { file, .. }
         | CertificateError::PasswordWrong { file, .. }
         | CertificateError::Encryption { file, .. }
-        | CertificateError::Broken { file, .. }
         | CertificateError::WeakKey { file, .. } => file,
         CertificateError::KeyMissing { chain, .. }
         | CertificateError::LeafNotFirst { chain, .. }

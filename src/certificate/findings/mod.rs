@@ -100,13 +100,21 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
         let Some(tls) = &binding.tls else { continue };
         let shown = match &tls.certificate {
             CertificateSource::Named(named) => match certificates.named(*named) {
-                Ok(_) => certificates.kinds(*named).map(|shown| &**shown).collect(),
+                Ok(_) => {
+                    let faults = certificates.faults_beside(*named);
+                    findings.extend(faults.map(|fault| warning_of(index, fault)));
+                    certificates.kinds(*named).map(|shown| &**shown).collect()
+                }
                 Err(error) => {
                     findings.push(unusable(index, error));
                     continue;
                 }
             },
             CertificateSource::Folder(path) => match certificates.folder(path) {
+                Some(folder) if tls.acme && !folder.has(&binding.hostname) => {
+                    findings.push(names::pending(index, binding, folder));
+                    continue;
+                }
                 Some(folder) => {
                     let shown = names::of_folder(index, binding, folder, &mut findings);
                     if let Some(fault) = folder.default_fault()
@@ -125,10 +133,11 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
             findings.extend(names::of_names(index, binding, certificate));
             findings.extend(leaf::staple(index, certificate, tls.ocsp_stapling));
             if looked_at.insert(certificate.file.as_path()) {
-                let key = key_file(config, &tls.certificate, certificate);
+                let of_files = (certificates.files_of(&tls.certificate, certificate))
+                    .map(|files| files::of(index, files, reader.as_ref()));
                 let found = of_certificate(index, certificate, now)
                     .into_iter()
-                    .chain(files::of(index, &certificate.file, &key, reader.as_ref()));
+                    .chain(of_files.into_iter().flatten());
                 findings.extend(found.map(|finding| finding.about(&certificate.file)));
             }
         }
@@ -142,23 +151,6 @@ fn of_certificate(binding: usize, certificate: &Certificate, now: SystemTime) ->
     let is_sound = (findings.iter()).all(|found| !leaf::SPOILS_A_PATH.contains(&found.code));
     findings.extend(chain::of(binding, certificate, is_sound, now));
     findings
-}
-
-/// Where the private key of a certificate lies.
-fn key_file(config: &Config, source: &CertificateSource, certificate: &Certificate) -> PathBuf {
-    let beside = match source {
-        CertificateSource::Named(index) => {
-            let named = &config.certificates[*index];
-            let mut files = [Some(&named.files), named.alternative.as_ref()].into_iter();
-            let own = files.find_map(|files| files.filter(|files| files.chain == certificate.file));
-            own.map_or_else(|| certificate.file.clone(), |files| files.key.clone())
-        }
-        CertificateSource::Folder(_) => certificate.file.with_extension("key"),
-    };
-    match beside.exists() {
-        true => beside,
-        false => certificate.file.clone(),
-    }
 }
 
 /// That chains cannot be looked at is said once, at the first binding that has one.

@@ -47,6 +47,8 @@ pub(super) fn of_folder<'a>(
     };
     match found {
         Some(choice) => {
+            let faults = folder.faults_beside(&binding.hostname);
+            findings.extend(faults.map(|fault| warning_of(index, fault)));
             if let HostPattern::Exact(host) = &binding.hostname {
                 findings.extend(rivals(index, host, choice, folder));
             }
@@ -107,6 +109,25 @@ fn is_of_issuer(error: &crate::certificate::CertificateError) -> bool {
         .ok()
         .and_then(|all| all.into_iter().next());
     first.is_some_and(|first| Details::of(&first).is_ok_and(|details| details.is_ca))
+}
+
+/// A certificate that is ordered is missing until it has come, and one that cannot be used is ordered anew.
+pub(super) fn pending(index: usize, binding: &Binding, folder: &Folder) -> Finding {
+    let fault = match &binding.hostname {
+        HostPattern::Exact(host) => folder.fault(host),
+        HostPattern::Wildcard(parent) => folder.wildcard_fault(parent),
+        HostPattern::Any | HostPattern::Strong => None,
+    };
+    let host = &binding.hostname;
+    let message = match fault {
+        Some(fault) => {
+            format!("the certificate for {host} that was ordered cannot be used: {fault}")
+        }
+        None => format!("the certificate for {host} is to be ordered, and has not come yet"),
+    };
+    Finding::warning(index, "certificate-acme-pending", message).with_help(
+        "`portunus run` orders it, and shows a self-signed placeholder meanwhile; its log says how that goes",
+    )
 }
 
 fn missing(index: usize, binding: &Binding, folder: &Folder) -> Finding {

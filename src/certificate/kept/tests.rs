@@ -61,7 +61,11 @@ impl Desk {
         });
         let scope = Scope::Hosts(vec![HostPattern::parse("a.test").expect("a host")]);
         let now = hour(self.hours) + Duration::from_secs(seconds);
-        let on = Occasion { look, now };
+        let on = Occasion {
+            look,
+            now,
+            arrange: &|_| {},
+        };
         let old = self.kept.take();
         let (kept, news) = Kept::look(old.as_ref(), None, &files, &self.content(), &scope, on);
         self.kept = Some(kept);
@@ -134,7 +138,7 @@ fn each_way_of_being_worse_is_refused_by_its_name() {
         (4, "it expired"),
         (5, "it is not valid before"),
         (6, "does not cover a.test"),
-        (7, "its chain is incomplete"),
+        (7, "its chain leads nowhere"),
         (8, "self-signed"),
     ] {
         let mut desk = Desk::with(0);

@@ -99,6 +99,20 @@ fn writing_every_default_out_changes_nothing() {
 }
 
 #[test]
+fn writing_every_default_of_acme_out_changes_nothing() {
+    let text = |defaults: &str| {
+        format!(
+            "[acme]\nterms_agreed = true\n{defaults}[[binding]]\nhostname = \"a.test\"\nsite = \"a\"\ncertificate = \"acme\"\n\
+             [[site]]\nname = \"a\"\n[[site.route]]\npool = \"a\"\n\
+             [[pool]]\nname = \"a\"\nhandler = {{ type = \"library\" }}\n"
+        )
+    };
+    let written = defaults("[acme]").replace("terms_agreed = false\n", "");
+    assert!(written.contains("dns_wait = \"30s\""), "{written}");
+    assert_eq!(config(&text(&written)), config(&text("")));
+}
+
+#[test]
 fn writing_every_default_of_a_handler_out_changes_nothing() {
     for (section, must) in [
         ("a respond handler", "type = \"respond\""),

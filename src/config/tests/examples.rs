@@ -29,6 +29,7 @@ fn every_example_is_without_findings() {
     assert_eq!(
         names,
         [
+            "acme.toml",
             "bindings.toml",
             "many-sites.toml",
             "production.toml",
@@ -60,6 +61,54 @@ fn the_first_example_serves_8080_and_8443() {
         config.certificate_folder,
         Path::new(env!("CARGO_MANIFEST_DIR")).join("config/../certs")
     );
+}
+
+#[test]
+fn ordered_certificates_lie_in_a_folder_of_their_ca() {
+    let config = example("acme.toml");
+    let acme = config.acme.as_ref().unwrap();
+    assert_eq!(
+        acme.directory,
+        "https://acme-v02.api.letsencrypt.org/directory"
+    );
+    assert_eq!(acme.contact, ["mailto:admin@example.com"]);
+    assert_eq!(acme.challenge, AcmeChallenge::Http01);
+    let state = config.server.state_dir.join("acme");
+    assert_eq!(
+        acme.folder,
+        state.join("acme-v02.api.letsencrypt.org_directory")
+    );
+    let tls = config.bindings[1].tls.as_ref().unwrap();
+    assert!(tls.acme);
+    assert_eq!(
+        tls.certificate,
+        CertificateSource::Folder(acme.certificates())
+    );
+    let staging = acme.to_staging().unwrap();
+    assert!(staging.directory.contains("staging"));
+    assert_ne!(staging.folder, acme.folder);
+    assert!(staging.to_staging().is_some());
+}
+
+#[test]
+fn the_challenge_is_what_fits_unless_it_is_written() {
+    use AcmeChallenge::{Dns01, Http01, TlsAlpn01};
+    let challenge = |acme: &str, port: u16| {
+        let file = format!(
+            "[acme]\nterms_agreed = true\n{acme}\n{}certificate = \"acme\"\n\
+             [[binding]]\nprotocol = \"http\"\nport = {port}\nhostname = \"*\"\nsite = \"www\"\n{SITE}{POOL}",
+            BINDING.trim_start()
+        );
+        super::config(&file).acme.unwrap().challenge
+    };
+    assert_eq!(challenge("", 80), Http01);
+    assert_eq!(challenge("", 8080), TlsAlpn01);
+    assert_eq!(challenge("dns_hook = [\"hook\"]", 80), Dns01);
+    assert_eq!(
+        challenge("dns_hook = [\"hook\"]\nchallenge = \"http-01\"", 80),
+        Http01
+    );
+    assert_eq!(challenge("challenge = \"http-01\"", 8080), Http01);
 }
 
 #[test]
@@ -117,6 +166,7 @@ fn a_binding_overrides_tls() {
     let own = BindingTls {
         client_certificates: None,
         min_version: TlsVersion::V1_2,
+        acme: false,
         certificate: CertificateSource::Folder("/etc/portunus/own".into()),
         cipher_suites: vec![
             CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -131,6 +181,7 @@ fn a_binding_overrides_tls() {
     let all = BindingTls {
         client_certificates: None,
         min_version: TlsVersion::V1_3,
+        acme: false,
         certificate: CertificateSource::Folder("/all".into()),
         groups: vec![NamedGroup::X25519],
         ticket_rotation: Duration::from_secs(3600),

@@ -165,10 +165,10 @@ impl Stage<'_> {
     fn calls(&self) -> Vec<Call> {
         let mut calls = Vec::new();
         for (binding, address) in self.config.bindings.iter().zip(&self.addresses) {
-            let (Some(tls), Some(address)) = (&binding.tls, address) else {
+            let (Some(_), Some(address)) = (&binding.tls, address) else {
                 continue;
             };
-            let Some(source) = self.certificates.source(tls) else {
+            let Some(source) = self.certificates.source(binding) else {
                 continue;
             };
             let mut names = names(&binding.hostname, &source);
@@ -267,7 +267,7 @@ fn names(hostname: &HostPattern, source: &Source) -> Vec<Option<HostName>> {
     let invented = |parent: &str| HostName::parse(&format!("{INVENTED}.{parent}")).ok();
     match (hostname, source) {
         (HostPattern::Exact(host), _) => vec![Some(host.clone())],
-        (HostPattern::Wildcard(parent), Source::Named(_)) => {
+        (HostPattern::Wildcard(parent), Source::Named(_) | Source::Ordered(..)) => {
             invented(parent.as_str()).into_iter().map(Some).collect()
         }
         (HostPattern::Wildcard(parent), Source::Folder(folder)) => {
@@ -289,7 +289,10 @@ fn names(hostname: &HostPattern, source: &Source) -> Vec<Option<HostName>> {
                 .find_map(|name| of_certificate(name));
             vec![covered]
         }
-        (HostPattern::Any | HostPattern::Strong, Source::Folder(folder)) => folder
+        (
+            HostPattern::Any | HostPattern::Strong,
+            Source::Folder(folder) | Source::Ordered(folder, _),
+        ) => folder
             .iter()
             .filter_map(|(name, _)| match name.strip_prefix("_.") {
                 Some(parent) => invented(parent).map(Some),

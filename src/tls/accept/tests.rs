@@ -58,7 +58,8 @@ async fn full_and_resumed_handshakes_are_counted_apart_and_failed_ones_not_at_al
         let answering = async {
             let (stream, client) = listener.accept().await.expect("a connection");
             let (client, local) = (ClientAddr::new(client), LocalAddr::new(address));
-            let mut handshake = Handshake::new(&table, &report, client, local);
+            let challenges = crate::acme::Challenges::default();
+            let mut handshake = Handshake::new(&table, &report, &challenges, client, local);
             let (mut stream, facts) = handshake.run(stream).await?;
             stream.shutdown().await.expect("an end");
             Some(facts.resumed)

@@ -5,6 +5,7 @@ mod authority;
 mod client;
 pub mod frames;
 mod grpc;
+pub mod pebble;
 pub mod pki;
 mod python;
 pub mod quic;
