@@ -12,8 +12,8 @@ use super::raw::{Raw, RawBinding, RawFiles, RawRoute, RawSite};
 use super::reader::{At, Reader, Table};
 use super::tls::TlsKeys;
 use super::{
-    AlpnProtocol, Binding, CertificateFiles, CertificateSource, Config, NamedCertificate, Pool,
-    Route, Site, defaults, is_pkcs12,
+    AlpnProtocol, Binding, CertificateFiles, CertificateSource, Config, Handler, NamedCertificate,
+    Pool, Route, Server, Site, defaults, is_pkcs12,
 };
 use crate::model::{HostPattern, Scheme};
 
@@ -67,14 +67,14 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         pools: raw
             .pools
             .into_iter()
-            .map(|raw| Pool {
-                name: text(&raw.name),
-                queue_length: raw.queue_length,
-                concurrency: raw.concurrency,
-                queue_timeout: raw.queue_timeout,
-                on_overflow: raw.on_overflow,
-                handler: raw.handler,
-                place: raw.table.place(),
+            .map(|pool| Pool {
+                name: text(&pool.name),
+                queue_length: pool.queue_length,
+                concurrency: pool.concurrency,
+                queue_timeout: pool.queue_timeout,
+                on_overflow: pool.on_overflow,
+                handler: settled(pool.handler, &raw.server),
+                place: pool.table.place(),
             })
             .collect(),
         certificate_folder: certificate_folder(&raw.tls, reader),
@@ -83,6 +83,17 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         limits: raw.limits,
         log: raw.log,
     }
+}
+
+/// What a handler takes from `[server]`.
+fn settled(mut handler: Handler, server: &Server) -> Handler {
+    if let Handler::Proxy(proxy) = &mut handler
+        && let Some(sticky) = &mut proxy.balance.sticky
+        && sticky.key_file.is_none()
+    {
+        sticky.key_file = Some(server.state_dir.join("sticky.key"));
+    }
+    handler
 }
 
 fn text(at: &Option<At<&str>>) -> String {

@@ -115,3 +115,66 @@ pub(super) const RESPONSE_TIMEOUT: Duration = seconds(60);
 pub(super) const BODY_TIMEOUT: Duration = seconds(60);
 /// A binding that asks for certificates does so for those behind it. The chain is seldom looked at, and long.
 pub(super) const CLIENT_CERTIFICATE_FIELDS: super::ClientFields = super::ClientFields::Leaf;
+
+/// An equal share.
+pub(super) const UPSTREAM_WEIGHT: u64 = 1;
+/// Every upstream works.
+pub(super) const UPSTREAM_BACKUP: bool = false;
+/// Caches and connections of an application that has just come back are cold; HAProxy's users mostly write 10 to 30 s.
+pub(super) const SLOW_START: Duration = seconds(10);
+/// Envoy's 50 % is for clusters of hundreds. Of two to four upstreams, one that works is better than those that do not.
+pub(super) const PANIC_BELOW: u8 = 25;
+/// HAProxy's `fall`. nginx' max_fails of 1 takes one lost packet for an outage, Envoy's 5 lets more requests fail.
+pub(super) const EJECT_AFTER: u64 = 3;
+/// Envoy's failure_percentage_threshold: an application with one bad page is still up.
+pub(super) const EJECT_ERRORS: u8 = 85;
+/// nginx' fail_timeout.
+pub(super) const EJECT_TIME: Duration = seconds(10);
+/// Envoy's max_ejection_time.
+pub(super) const EJECT_TIME_MAX: Duration = seconds(300);
+
+/// A name that says whose it is.
+pub(super) const STICKY_COOKIE: &str = "portunus";
+/// For as long as the browser runs: an application's session mostly ends then too.
+pub(super) const STICKY_MAX_AGE: Duration = seconds(0);
+/// The whole host.
+pub(super) const STICKY_PATH: &str = "/";
+/// What browsers take for a cookie that does not say.
+pub(super) const STICKY_SAME_SITE: super::SameSite = super::SameSite::Lax;
+
+/// What every web server answers.
+pub(super) const HEALTH_PATH: &str = "/";
+/// nginx' health_check.
+pub(super) const HEALTH_INTERVAL: Duration = seconds(5);
+/// So that many servers' checks do not come at once.
+pub(super) const HEALTH_JITTER: u8 = 10;
+/// HAProxy's `inter`, which bounds its checks too.
+pub(super) const HEALTH_TIMEOUT: Duration = seconds(2);
+/// HAProxy's and nginx': 2xx and 3xx.
+pub(super) const HEALTH_STATUSES: std::ops::RangeInclusive<u16> = 200..=399;
+/// HAProxy's `rise`.
+pub(super) const HEALTHY_AFTER: u64 = 2;
+/// HAProxy's `fall`.
+pub(super) const UNHEALTHY_AFTER: u64 = 3;
+
+/// Two more upstreams: what fails at three fails everywhere.
+pub(super) const RETRY_ATTEMPTS: u64 = 3;
+/// Envoy's and linkerd's retry budget.
+pub(super) const RETRY_BUDGET: u8 = 20;
+/// More would only be answered when their clients have gone.
+pub(super) const UPSTREAM_QUEUE_LENGTH: u64 = 100;
+/// As the pool's.
+pub(super) const UPSTREAM_QUEUE_TIMEOUT: Duration = seconds(30);
+/// None: content that is read first comes to the upstream later.
+pub(super) const BUFFER_BODY: u64 = 0;
+/// nginx' `keepalive` is mostly set to 16 or 32 a process; a thread with more at rest had a burst that is over.
+pub(super) const IDLE_CONNECTIONS: u64 = 64;
+/// Shorter than the least that is common among upstreams that close idle connections at a minute (nginx 75 s; gunicorn's 2 s
+/// and Node's 5 s are shorter still: those are noticed when the connection is taken).
+pub(super) const IDLE_TIMEOUT: Duration = seconds(30);
+/// nginx' keepalive_time. What stands between (a balancer, a firewall) gets to choose anew now and then.
+pub(super) const MAX_CONNECTION_AGE: Duration = seconds(3600);
+/// No limit: a connection does not wear out here, and nginx' 1000 is for memory that only nginx gathers.
+pub(super) const MAX_CONNECTION_REQUESTS: u64 = 0;
+/// Whoever answers in the upstream's place would see everything.
+pub(super) const VERIFY: bool = true;

@@ -8,9 +8,9 @@ use toml::de::DeValue;
 
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
-use super::upstream;
 use super::wrong::{self, Wrong, either};
 use super::{ClientFields, Files, Handler, Proxy, Redirect, Respond, defaults, keys};
+use super::{balance, upstream};
 
 const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
 
@@ -286,11 +286,16 @@ const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
 
 fn proxy(table: &Table<'_>) -> Proxy {
     table.require("upstreams", "[\"http://127.0.0.1:5000\"]");
+    let (upstreams, members) = upstream::read(table);
     Proxy {
-        upstreams: upstream::read(table),
+        upstreams,
+        balance: balance::read(table, members),
         connect_timeout: table.duration("connect_timeout", WAIT, defaults::CONNECT_TIMEOUT),
         response_timeout: table.duration("response_timeout", WAIT, defaults::RESPONSE_TIMEOUT),
         body_timeout: table.duration("body_timeout", WAIT, defaults::BODY_TIMEOUT),
+        keeping: upstream::keeping(table),
+        tls: upstream::tls(table),
+        resolvers: upstream::resolvers(table),
         client_certificate_fields: table
             .one_of("client_certificate_fields", &CLIENT_FIELDS)
             .map_or(defaults::CLIENT_CERTIFICATE_FIELDS, |fields| fields.value),

@@ -185,9 +185,65 @@ pub(super) static PROXY: Section = section(
         "connect_timeout",
         "response_timeout",
         "body_timeout",
+        "idle_connections",
+        "idle_timeout",
+        "max_connection_age",
+        "max_connection_requests",
+        "tls",
+        "resolvers",
+        "balance",
+        "sticky",
+        "slow_start",
+        "panic_below",
+        "eject",
+        "health",
+        "retry",
+        "queue",
+        "buffer_body",
         "client_certificate_fields",
     ],
 );
+
+pub(super) static UPSTREAM_TLS: Section = section(
+    "an upstream's tls",
+    &["ca", "server_name", "verify", "client_certificate"],
+);
+
+pub(super) static CLIENT_CERTIFICATE: Section = section("client_certificate", &["chain", "key"]);
+
+pub(super) static UPSTREAM: Section = section(
+    "an upstream",
+    &["url", "weight", "backup", "max_connections"],
+);
+
+pub(super) static BALANCE: Section = section("balance", &["policy", "by"]);
+
+pub(super) static STICKY: Section = section(
+    "sticky",
+    &["cookie", "max_age", "path", "same_site", "key_file"],
+);
+
+pub(super) static EJECT: Section = section("eject", &["after", "errors", "time", "time_max"]);
+
+pub(super) static HEALTH: Section = section(
+    "health",
+    &[
+        "path",
+        "host",
+        "interval",
+        "jitter",
+        "timeout",
+        "statuses",
+        "body",
+        "healthy_after",
+        "unhealthy_after",
+    ],
+);
+
+pub(super) static RETRY: Section =
+    section("retry", &["attempts", "on", "per_try_timeout", "budget"]);
+
+pub(super) static UPSTREAM_QUEUE: Section = section("queue", &["length", "timeout"]);
 
 pub(super) static LIBRARY: Section = section("a library handler", &["type"]);
 
@@ -212,6 +268,15 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &UPSTREAM_TLS,
+    &CLIENT_CERTIFICATE,
+    &UPSTREAM,
+    &BALANCE,
+    &STICKY,
+    &EJECT,
+    &HEALTH,
+    &RETRY,
+    &UPSTREAM_QUEUE,
     &LIBRARY,
 ];
 

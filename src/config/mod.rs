@@ -5,6 +5,7 @@
 
 mod acme;
 mod admin;
+mod balance;
 mod certificate_files;
 mod check;
 mod clients;
@@ -40,12 +41,16 @@ use rustls::{CipherSuite, NamedGroup};
 use crate::model::{HostPattern, Scheme};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
+pub use balance::{
+    Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky,
+};
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
+pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -443,41 +448,24 @@ pub struct Redirect {
 /// `type = "proxy"`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
-    /// Where requests go, in turn.
+    /// Where requests go.
     pub upstreams: Vec<Upstream>,
+    /// Which of them a request goes to.
+    pub balance: Box<Balance>,
     /// Until a connection stands.
     pub connect_timeout: Duration,
     /// Until the response's head.
     pub response_timeout: Duration,
     /// The longest gap between two pieces of the response's body.
     pub body_timeout: Duration,
+    /// How connections are kept.
+    pub keeping: Keeping,
+    /// How upstreams of `https://` are met.
+    pub tls: UpstreamTls,
+    /// The name servers that are asked for upstreams; none: as this system looks names up.
+    pub resolvers: Vec<SocketAddr>,
     /// What upstreams are told of a client's certificate.
     pub client_certificate_fields: ClientFields,
-}
-
-/// Where a proxy sends requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// `http://host:port`
-    Http {
-        /// A name or an address; an IPv6 address without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// `unix:/path.sock`
-    Unix(PathBuf),
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 /// As the configuration writes it.

@@ -1,5 +1,6 @@
 //! The promises of the configuration.
 
+mod balance;
 mod clients;
 mod documented;
 mod examples;
@@ -185,7 +186,7 @@ fn unknown_keys_suggest_the_nearest() {
 fn what_later_versions_bring_is_refused_by_name() {
     insta::assert_snapshot!(rendered_handlers(&[
         "{ type = \"process\", command = [\"python3\", \"app.py\"] }",
-        "{ type = \"proxy\", upstreams = [\"https://127.0.0.1:5000\", \"h2c://127.0.0.1:5000\"] }",
+        "{ type = \"proxy\", upstreams = [\"srv+http://_http._tcp.app.test\"] }",
     ]));
 }
 

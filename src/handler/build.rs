@@ -11,6 +11,12 @@ pub enum BuildError {
     /// The folder of a `files` handler cannot be opened.
     #[error("{0}")]
     Files(#[from] std::io::Error),
+    /// The files of TLS to a proxy's upstreams cannot be used.
+    #[error("TLS to upstreams: {0}")]
+    ProxyTls(#[from] super::proxy::TlsFilesError),
+    /// The key that signs the cookies by which clients stay with an upstream cannot be had.
+    #[error("{0}")]
+    Sticky(std::io::Error),
     /// `library` stands for a handler that the program itself brings.
     #[error("the handler type \"library\" is for programs that bring their own handler")]
     Library,
@@ -24,7 +30,7 @@ pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handl
         }
         config::Handler::Redirect(settings) => Arc::new(super::redirect::Redirect::new(settings)),
         config::Handler::Files(settings) => Arc::new(super::files::Files::new(settings)?),
-        config::Handler::Proxy(settings) => Arc::new(super::proxy::Proxy::new(settings, threads)),
+        config::Handler::Proxy(settings) => Arc::new(super::proxy::Proxy::new(settings, threads)?),
         config::Handler::Library => return Err(BuildError::Library),
     })
 }

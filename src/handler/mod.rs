@@ -42,7 +42,16 @@ pub trait Handler: Send + Sync {
     fn is_outdated(&self) -> bool {
         false
     }
+
+    /// What is to run beside the requests for as long as the handler is there, off the data threads; handed out once. It ends
+    /// by itself when the handler is gone.
+    fn upkeep(&self) -> Option<Upkeep> {
+        None
+    }
 }
+
+/// Work that a handler has beside its requests.
+pub type Upkeep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a handler gives back: its answer, or the future of it.
 pub enum Reply<'a> {

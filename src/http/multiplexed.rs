@@ -12,7 +12,7 @@ use http_body::Body as _;
 use super::date::date;
 use super::serve::{self, Serving, refuse_unread};
 use super::{InFlight, ThreadEdge};
-use crate::model::{Body, BodyError, Connection, Protocol, Reason, Refusal};
+use crate::model::{Body, BodyError, Connection, Interim, Protocol, Reason, Refusal};
 
 /// What their crates let pass, and an HTTP/1.1 reader behind us might read otherwise: fields that speak of an HTTP/1.1
 /// connection (RFC 9113 section 8.2.2, RFC 9114 section 4.2), whitespace around a value (RFC 9113 section 8.2.1), a
@@ -41,6 +41,17 @@ pub(super) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
 
 fn has_no_path(uri: &Uri) -> bool {
     (uri.path_and_query()).is_some_and(|target| target.as_str().starts_with('?'))
+}
+
+/// What may be sent before a request's response, where its client makes something of it: a browser that asks for a page (RFC
+/// 8297 section 3 warns of the others).
+pub(super) fn interim<B>(request: &mut Request<B>) -> Option<Interim> {
+    if request.headers().get("sec-fetch-mode")? != "navigate" {
+        return None;
+    }
+    let interim = Interim::default();
+    request.extensions_mut().insert(interim.clone());
+    Some(interim)
 }
 
 /// Serves a request, if its head is no longer than it may be. Their crates let a somewhat longer one through, so that the

@@ -6,6 +6,7 @@ mod body;
 mod client;
 mod facts;
 mod host;
+mod interim;
 mod name_map;
 mod path;
 mod refusal;
@@ -18,6 +19,7 @@ pub use client::{
 };
 pub use facts::{BindingKey, Connection, Facts, Protocol, Scheme, TlsFacts};
 pub use host::{HostError, HostName, HostPattern, certificate_name_covers, split_authority};
+pub use interim::Interim;
 pub use name_map::NameMap;
 pub use path::{PathError, RoutePath};
 pub use refusal::{Reason, Refusal};

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{self, AlpnProtocol, Config};
-use crate::handler::{self, Handler, Unforged};
+use crate::handler::{self, Handler, Unforged, Upkeep};
 use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
@@ -65,9 +65,20 @@ pub(super) struct Built {
     /// What serves requests.
     pub edge: Arc<Edge>,
     kept: Vec<(Arc<Pool>, config::Pool)>,
+    /// Pools whose handlers are new.
+    new: Vec<Arc<Pool>>,
 }
 
 impl Built {
+    /// What the new handlers have to do beside their requests, to be run once they serve. Asked for only then, as the user that
+    /// serves: handlers may make files of their own.
+    pub(super) fn take_upkeep(&mut self) -> Vec<Upkeep> {
+        let new = std::mem::take(&mut self.new);
+        new.iter()
+            .filter_map(|pool| pool.handler().upkeep())
+            .collect()
+    }
+
     /// Gives the pools that live on their new limits.
     pub(super) fn settle(&self) {
         for (pool, config) in &self.kept {
@@ -106,9 +117,12 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
     };
+    let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, pool));
+    let new = edge.pools.iter().filter(is_new).cloned().collect();
     Ok(Built {
         edge: Arc::new(edge),
         kept,
+        new,
     })
 }
 

@@ -11,6 +11,7 @@ mod prepare;
 mod privileges;
 mod probe;
 mod rehearsal;
+mod upkeep;
 mod watch;
 
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
 use rehearsal::{Rehearsals, Stage};
+use upkeep::UpkeepThread;
 
 /// A server that runs.
 pub struct Server {
@@ -56,6 +58,7 @@ pub struct Server {
     stapler: Arc<Stapler>,
     threads: Vec<DataThread>,
     library: LibraryHandlers,
+    upkeep: UpkeepThread,
     rehearsals: Rehearsals,
 }
 
@@ -78,7 +81,7 @@ pub enum ServerError {
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
     /// The system refused a thread.
-    #[error("a data thread cannot be started: {0}")]
+    #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -148,9 +151,8 @@ impl Server {
             answers: ports.answers(&config, &opened),
             running: None,
         };
-        let edge = build::edge(&settled, &context)
-            .map_err(ServerError::Build)?
-            .edge;
+        let mut built = build::edge(&settled, &context).map_err(ServerError::Build)?;
+        let edge = Arc::clone(&built.edge);
         let stapler = Arc::new(Stapler::default());
         // As the user that keeps them.
         let staples = stapler.prepare(&config, &certificates);
@@ -178,8 +180,10 @@ impl Server {
             stapler,
             threads: Vec::new(),
             library,
+            upkeep: UpkeepThread::default(),
             rehearsals: Rehearsals::default(),
         };
+        server.upkeep.run(built.take_upkeep())?;
         server.start_threads(threads)?;
         server.stapler.take(staples);
         server.listen(opened);
@@ -291,7 +295,7 @@ impl Server {
             answers: self.ports.answers(&config, &opened),
             running: Some((&self.config, &self.edge)),
         };
-        let built = build::edge(&settled, &context).map_err(ServerError::Build)?;
+        let mut built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let keys = build::keys(&built.edge);
         let staples = self.stapler.prepare(&config, &certificates);
         let tls_table = Arc::new(TlsTable::build(
@@ -301,6 +305,7 @@ impl Server {
             Some(&self.tls_table),
         )?);
         self.report.reopen(&config.log)?;
+        self.upkeep.run(built.take_upkeep())?;
 
         // Nothing fails from here on.
         built.settle();

@@ -337,18 +337,69 @@ fn a_redirect_keeps_its_placeholders() {
 
 #[test]
 fn upstreams_are_hosts_and_sockets() {
-    let text = "{ type = \"proxy\", upstreams = [\"http://app.test\", \"http://[::1]:5000/\", \"unix:/run/app.sock\", \"unix:app.sock\"] }";
+    let text = "{ type = \"proxy\", upstreams = [\"http://app.test\", \"https://app.test\", \"h2c://app.test\", \
+                \"http://[::1]:5000/\", \"unix:/run/app.sock\", \"unix:app.sock\"] }";
     let Handler::Proxy(proxy) = handler(text) else {
         panic!("no proxy");
     };
-    let http = |host: &str, port| Upstream::Http {
+    let net = |scheme, host: &str, port| Upstream::Net {
+        scheme,
         host: host.to_owned(),
         port,
     };
     let unix = |path: &str| Upstream::Unix(PathBuf::from(path));
-    let mut expected = vec![http("app.test", 80), http("::1", 5000)];
-    expected.extend([unix("/run/app.sock"), unix("/etc/portunus/app.sock")]);
+    let expected = [
+        net(UpstreamScheme::Http, "app.test", 80),
+        net(UpstreamScheme::Https, "app.test", 443),
+        net(UpstreamScheme::H2c, "app.test", 80),
+        net(UpstreamScheme::Http, "::1", 5000),
+        unix("/run/app.sock"),
+        unix("/etc/portunus/app.sock"),
+    ];
     assert_eq!(proxy.upstreams, expected);
+}
+
+#[test]
+fn what_no_certificate_can_be_for_is_no_https_upstream() {
+    for host in [
+        "app-.test",
+        "-app.test",
+        "a..test",
+        "*.app.test",
+        "app.test.",
+    ] {
+        let text = format!("{{ type = \"proxy\", upstreams = [\"https://{host}\"] }}");
+        let pool = format!("[[pool]]\nname = \"app\"\nhandler = {text}\n");
+        // Either it is refused, or a handshake can be made with it.
+        if let Some(config) = super::read(&format!("{BINDING}{SITE}{pool}")).config
+            && let Handler::Proxy(proxy) = &config.pools[0].handler
+            && let Upstream::Net { host, .. } = &proxy.upstreams[0]
+        {
+            assert!(rustls::pki_types::ServerName::try_from(host.as_str()).is_ok());
+        }
+    }
+}
+
+#[test]
+fn tls_to_upstreams_is_verified_unless_it_is_spelled_out() {
+    let tls = |keys: &str| {
+        let text = format!("{{ type = \"proxy\", upstreams = [\"https://a.test\"], {keys} }}");
+        match handler(&text) {
+            Handler::Proxy(proxy) => proxy.tls,
+            _ => panic!("no proxy"),
+        }
+    };
+    assert!(tls("").verify);
+    assert!(tls("tls = { server_name = \"b.test\" }").verify);
+    assert!(!tls("tls = { verify = false }").verify);
+    let all =
+        "tls = { ca = \"ca.pem\", client_certificate = { chain = \"c.pem\", key = \"k.pem\" } }";
+    let pair = ClientCertificate {
+        chain: "/etc/portunus/c.pem".into(),
+        key: "/etc/portunus/k.pem".into(),
+    };
+    assert_eq!(tls(all).client_certificate, Some(pair));
+    assert_eq!(tls(all).ca, Some("/etc/portunus/ca.pem".into()));
 }
 
 #[test]

@@ -289,9 +289,16 @@ impl Write for Line {
 /// What is wrong with the framing of a response, which hyper reads more leniently than a gateway may: whoever stands behind us
 /// might read it otherwise (RFC 9112 section 6.3).
 pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    // hyper takes lengths that agree for one.
+    let is_one = lengths.next().is_none();
+    if !is_one || length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return Some("its response says how long it is in more than one way");
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
-    if headers.contains_key(CONTENT_LENGTH) {
+    if length.is_some() {
         return Some("its response has both Content-Length and Transfer-Encoding");
     }
     // To the letter: hyper reads what ends in another coding, an empty one among them, until the connection closes.
@@ -304,17 +311,20 @@ pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
 /// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be
 /// measured: the response is to HEAD, or says 304.
 pub(super) fn to_client(headers: &mut HeaderMap, has_length: bool) {
-    let keeps_length = has_length && has_one_length(headers);
+    let keeps_length = has_length && one_length(headers).is_some();
     strip(headers, |name| {
         stays_with_upstream(name) || (name == "content-length" && !keeps_length)
     });
 }
 
-fn has_one_length(headers: &HeaderMap) -> bool {
+/// The length that a head says its content has, if it says one alone.
+pub(super) fn one_length(headers: &HeaderMap) -> Option<u64> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    lengths.next().is_some_and(|length| {
-        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
-    }) && lengths.next().is_none()
+    let length = lengths.next()?.to_str().ok()?;
+    let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    (plain && lengths.next().is_none())
+        .then(|| length.parse().ok())
+        .flatten()
 }
 
 /// `for="[…]";host="…:65535";proto=https`: an address of 39 bytes, a host of 253, and what stands between.

@@ -1,17 +1,21 @@
 //! A request on its way to an upstream.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderValue, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri, Version};
-use http_body::Body as _;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use http_body::{Body as _, Frame};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::fields;
-use super::upload::{Progress, Upload};
+use super::upload::{Progress, Resumed, Upload};
 use crate::config::ClientFields;
-use crate::model::{Body, Facts, Protocol, Reason, Refusal};
+use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
 pub(super) struct Outbound {
@@ -22,8 +26,22 @@ pub(super) struct Outbound {
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
     pub(super) repeatable: bool,
     pub(super) method: Method,
+    /// Where early hints go, if the client makes something of them.
+    pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
     pub(super) upgrade: Option<HeaderValue>,
+    /// How long this try may take until the response's head, where that is less than otherwise.
+    pub(super) patience: Option<Duration>,
+    /// A copy to send again, where one was asked for.
+    copy: Option<Box<Copy>>,
+}
+
+/// What a request is made of again.
+struct Copy {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    content: Bytes,
 }
 
 impl Outbound {
@@ -41,6 +59,7 @@ impl Outbound {
             _ => None,
         };
         *request.uri_mut() = target(request.uri(), facts)?;
+        let interim = request.extensions_mut().remove();
         // What our side of the connection left there is none of the upstream's.
         request.extensions_mut().clear();
         fields::to_upstream(
@@ -63,7 +82,34 @@ impl Outbound {
             progress,
             method,
             upgrade,
+            interim,
+            patience: None,
+            copy: None,
         })
+    }
+
+    /// A request of our own, without content: not that of a client.
+    pub(super) fn ours(request: Request<Body>) -> Self {
+        Self {
+            method: request.method().clone(),
+            request: Some(request),
+            repeatable: false,
+            progress: None,
+            interim: None,
+            upgrade: None,
+            patience: None,
+            copy: None,
+        }
+    }
+
+    /// Passes an interim response on, if it is one of early hints and the client makes something of them. 100 (Continue) is
+    /// between us and the upstream; the client is told when its content is wanted.
+    pub(super) fn hint(interim: &Interim, status: StatusCode, headers: &HeaderMap) {
+        if status == StatusCode::EARLY_HINTS {
+            let mut headers = headers.clone();
+            fields::to_client(&mut headers, false);
+            interim.say(headers);
+        }
     }
 
     /// The request, to be sent.
@@ -77,6 +123,91 @@ impl Outbound {
     /// The request, to be sent once more.
     pub(super) fn put_back(&mut self, request: Request<Body>) {
         self.request = Some(request);
+        if let Some(copy) = &self.copy
+            && let Some(request) = &mut self.request
+            && !copy.content.is_empty()
+        {
+            // A head that was read back from the socket has lost its content.
+            *request.body_mut() = Body::full(copy.content.clone());
+        }
+    }
+
+    /// How long this try may take, of the time that all may take.
+    pub(super) fn patience_of(&self, whole: Duration) -> Duration {
+        self.patience.map_or(whole, |patience| patience.min(whole))
+    }
+
+    /// Whether the request is here and can be sent.
+    pub(super) fn is_ready(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// Keeps a copy, if the request may be repeated: an answer may call for it.
+    pub(super) fn keep_copy(&mut self, content: Bytes) {
+        if let Some(request) = &self.request
+            && self.repeatable
+        {
+            self.copy = Some(Box::new(Copy {
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                headers: request.headers().clone(),
+                content,
+            }));
+        }
+    }
+
+    /// Makes the request ready to be sent again, from its copy if it has gone; whether it is.
+    pub(super) fn restore(&mut self) -> bool {
+        if self.request.is_none()
+            && let Some(copy) = &self.copy
+        {
+            let mut request = Request::new(Body::full(copy.content.clone()));
+            *request.method_mut() = copy.method.clone();
+            *request.uri_mut() = copy.uri.clone();
+            *request.headers_mut() = copy.headers.clone();
+            self.request = Some(request);
+        }
+        self.is_ready()
+    }
+
+    /// Reads content of up to `limit` bytes into memory, so that it can be sent again. Content that is longer, or has trailers,
+    /// goes on as it came.
+    pub(super) async fn buffer(&mut self, limit: usize) -> Result<(), Refusal> {
+        let (Some(request), Some(progress)) = (&mut self.request, &self.progress) else {
+            return Ok(());
+        };
+        let known = request.body().size_hint().exact();
+        if known.is_some_and(|length| length > limit as u64) {
+            return Ok(());
+        }
+        let mut content = std::mem::take(request.body_mut());
+        let mut read = BytesMut::new();
+        let rest = loop {
+            let frame = poll_fn(|cx| Pin::new(&mut content).poll_frame(cx)).await;
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                None => break None,
+                Some(Ok(Ok(data))) if read.len() + data.len() <= limit => {
+                    read.extend_from_slice(&data);
+                }
+                Some(Ok(Ok(data))) => break Some(Ok(Frame::data(data))),
+                Some(Ok(Err(trailers))) => break Some(Ok(trailers)),
+                Some(Err(error)) => {
+                    return Err(progress.take_broke().unwrap_or_else(|| error.into()));
+                }
+            }
+        };
+        let read = read.freeze();
+        if let Some(next) = rest {
+            *request.body_mut() = Body::stream(Resumed::new(read, next, content));
+            return Ok(());
+        }
+        self.progress = None;
+        request.headers_mut().remove(TRANSFER_ENCODING);
+        *request.body_mut() = Body::full(read.clone());
+        say_length(request);
+        self.repeatable = self.upgrade.is_none() && is_idempotent(&self.method);
+        self.keep_copy(read);
+        Ok(())
     }
 }
 

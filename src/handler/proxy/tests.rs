@@ -1,10 +1,22 @@
 //! The proxy against upstreams that do as they are told, byte by byte.
 
+#[path = "../../../tests/server/support/authority.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the tests of the whole process, which need more of it"
+)]
+mod authority;
 mod bodies;
 mod failures;
 mod heads;
+mod hints;
 mod keeping;
+mod multiplexed;
+mod names;
 mod scripted;
+mod strictness;
+mod tls;
 mod upgrades;
 
 use std::pin::Pin;
@@ -18,7 +30,7 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
-use super::Proxy;
+use super::{Proxy, TlsClients};
 use crate::config;
 use crate::handler::{Handler as _, Outcome};
 use crate::model::{
@@ -31,14 +43,44 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(40);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn proxy(upstreams: impl IntoIterator<Item = config::Upstream>) -> Proxy {
-    let config = config::Proxy {
+    proxy_with(upstreams, |_| {})
+}
+
+/// A proxy whose settings are those of most tests, but for what `change` does to them.
+fn proxy_with(
+    upstreams: impl IntoIterator<Item = config::Upstream>,
+    change: impl FnOnce(&mut config::Proxy),
+) -> Proxy {
+    let upstreams: Vec<_> = upstreams.into_iter().collect();
+    let mut config = config::Proxy {
+        balance: Box::new(config::Balance::plain(upstreams.len())),
+        upstreams,
         client_certificate_fields: config::ClientFields::Leaf,
-        upstreams: upstreams.into_iter().collect(),
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
         body_timeout: BODY_TIMEOUT,
+        keeping: config::Keeping {
+            idle_connections: 64,
+            idle_timeout: Duration::from_secs(30),
+            max_age: None,
+            max_requests: None,
+        },
+        tls: config::UpstreamTls {
+            ca: None,
+            server_name: None,
+            verify: true,
+            client_certificate: None,
+        },
+        resolvers: Vec::new(),
     };
-    Proxy::new(&config, 1)
+    change(&mut config);
+    Proxy::new(&config, 1).expect("a proxy")
+}
+
+/// The upstream that listens on a port of this machine.
+fn local(scheme: config::UpstreamScheme, port: u16) -> config::Upstream {
+    let host = "127.0.0.1".to_owned();
+    config::Upstream::Net { scheme, host, port }
 }
 
 /// What is known of a request for `authority` from a client at `client`.

@@ -106,3 +106,56 @@ impl Drop for Upload {
         self.progress.state().done = true;
     }
 }
+
+/// Content of which some was read beforehand.
+pub(super) struct Resumed {
+    read: Option<Bytes>,
+    next: Option<Result<Frame<Bytes>, BodyError>>,
+    rest: Body,
+}
+
+impl Resumed {
+    /// Gives `read`, then `next`, and then what `rest` gives.
+    pub(super) fn new(read: Bytes, next: Result<Frame<Bytes>, BodyError>, rest: Body) -> Self {
+        Self {
+            read: Some(read).filter(|read| !read.is_empty()),
+            next: Some(next),
+            rest,
+        }
+    }
+}
+
+impl http_body::Body for Resumed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(read) = self.read.take() {
+            return Poll::Ready(Some(Ok(Frame::data(read))));
+        }
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(Some(next));
+        }
+        Pin::new(&mut self.rest).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_none() && self.next.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let next = self.next.as_ref().and_then(|next| next.as_ref().ok());
+        let next = next.and_then(Frame::data_ref).map_or(0, Bytes::len);
+        let before = (self.read.as_ref().map_or(0, Bytes::len) + next) as u64;
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + before);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + before);
+        }
+        hint
+    }
+}

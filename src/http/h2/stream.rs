@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{FlowControl, Reason as Code, RecvStream, SendStream};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::content::Content;
@@ -16,7 +16,7 @@ use super::{Shared, Streaming};
 use crate::http::serve::{Answer, Serving, Work};
 use crate::http::stall::SendStall;
 use crate::http::{ThreadEdge, multiplexed};
-use crate::model::{Body, Protocol, Refusal};
+use crate::model::{Body, Interim, Protocol, Refusal};
 
 /// Begins to serve a stream. What is left to do is given back; for a request whose response is known at once, and fits the
 /// client's windows, that is nothing.
@@ -40,6 +40,7 @@ pub(super) fn begin(
         .then(|| multiplexed::content_length(&request))
         .flatten();
     let unread = has_content.then(|| request.body_mut().flow_control().clone());
+    let interim = multiplexed::interim(&mut request);
     let request = request.map(|stream| {
         let stream = has_content.then_some(stream);
         Content::new(stream, length, wanted.clone(), fields_max)
@@ -51,8 +52,35 @@ pub(super) fn begin(
             Some(Box::pin(send_rest(Arc::clone(shared), stream, body)))
         }
         Serving::Later(work) => {
-            let run = run(Arc::clone(shared), work, respond, wanted, unread);
+            let before = Before { wanted, interim };
+            let run = run(Arc::clone(shared), work, respond, before, unread);
             Some(Box::pin(run))
+        }
+    }
+}
+
+/// What may go before the answer.
+struct Before {
+    /// Set when the handler asks for content that the client sends when it is told to.
+    wanted: Option<Arc<AtomicBool>>,
+    interim: Option<Interim>,
+}
+
+impl Before {
+    fn send(&self, shared: &Shared, respond: &mut SendResponse<Bytes>) {
+        if self
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.swap(false, Relaxed))
+        {
+            send_interim(shared, respond, StatusCode::CONTINUE, HeaderMap::new());
+        }
+        self.hint(shared, respond);
+    }
+
+    fn hint(&self, shared: &Shared, respond: &mut SendResponse<Bytes>) {
+        for head in self.interim.iter().flat_map(Interim::take) {
+            send_interim(shared, respond, StatusCode::EARLY_HINTS, head);
         }
     }
 }
@@ -62,19 +90,15 @@ async fn run(
     shared: Arc<Shared>,
     mut work: Work,
     mut respond: SendResponse<Bytes>,
-    wanted: Option<Arc<AtomicBool>>,
+    before: Before,
     unread: Option<FlowControl>,
 ) {
     let answer = poll_fn(|cx| {
         if let Poll::Ready(answer) = work.as_mut().poll(cx) {
+            before.hint(&shared, &mut respond);
             return Poll::Ready(Some(answer));
         }
-        if wanted
-            .as_ref()
-            .is_some_and(|wanted| wanted.swap(false, Relaxed))
-        {
-            send_continue(&shared, &mut respond);
-        }
+        before.send(&shared, &mut respond);
         // The client's reset ends the work, wherever it stands.
         respond.poll_reset(cx).map(|_| None)
     })
@@ -86,9 +110,15 @@ async fn run(
     }
 }
 
-fn send_continue(shared: &Shared, respond: &mut SendResponse<Bytes>) {
+fn send_interim(
+    shared: &Shared,
+    respond: &mut SendResponse<Bytes>,
+    status: StatusCode,
+    fields: HeaderMap,
+) {
     let mut head = Response::new(());
-    *head.status_mut() = StatusCode::CONTINUE;
+    *head.status_mut() = status;
+    *head.headers_mut() = fields;
     // A client that is gone by now is told nothing.
     if respond.send_informational(head).is_ok() {
         shared.gauge.headers_due();

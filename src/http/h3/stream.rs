@@ -22,7 +22,7 @@ use crate::clock::LazyTimer;
 use crate::http::multiplexed;
 use crate::http::serve::{Answer, Serving, Work};
 use crate::http::stall::SendStall;
-use crate::model::{Body, Protocol, Reason, Refusal};
+use crate::model::{Body, Interim, Protocol, Reason, Refusal};
 
 /// Serves a stream to its end.
 ///
@@ -43,7 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>, resolver: Box<Resolver>, accepted: 
     let half = Box::new(half);
     let rest = Arc::<Rest>::default();
     let sent = match stream.begin(request, half, &rest) {
-        Some((serving, expects)) => stream.answer(serving, expects, &rest).await,
+        Some((serving, before)) => stream.answer(serving, before, &rest).await,
         None => false,
     };
     if sent {
@@ -77,6 +77,34 @@ async fn finish_reading(mut unread: Half) {
     };
     if !matches!(tokio::time::timeout(LINGER, drained).await, Ok(true)) {
         unread.stop_sending(Code::H3_NO_ERROR);
+    }
+}
+
+/// What may go before an answer.
+struct Before {
+    /// The client waits for 100 (Continue).
+    expects: Option<Arc<Rest>>,
+    interim: Option<Interim>,
+}
+
+impl Before {
+    /// Puts what there is to be sent; whether there was any.
+    fn put(&self, sending: &mut Sending) -> bool {
+        let mut any = self.hint(sending);
+        if self.expects.as_ref().is_some_and(|rest| rest.take_wanted()) {
+            sending.put_head(StatusCode::CONTINUE, &http::HeaderMap::new());
+            any = true;
+        }
+        any
+    }
+
+    fn hint(&self, sending: &mut Sending) -> bool {
+        let mut any = false;
+        for head in self.interim.iter().flat_map(Interim::take) {
+            sending.put_head(StatusCode::EARLY_HINTS, &head);
+            any = true;
+        }
+        any
     }
 }
 
@@ -163,14 +191,14 @@ impl Stream {
         }
     }
 
-    /// Has a request answered, as far as that needs no waiting; and whether its client waits for 100 (Continue). None where
-    /// it is refused as malformed.
+    /// Has a request answered, as far as that needs no waiting; and what may go before the answer. None where it
+    /// is refused as malformed.
     fn begin(
         &mut self,
         mut request: Request<()>,
         half: Half,
         rest: &Arc<Rest>,
-    ) -> Option<(Serving, bool)> {
+    ) -> Option<(Serving, Before)> {
         let edge = self.shared.thread.edge();
         if let Some(fault) = multiplexed::fault(&request) {
             rest.leave(half);
@@ -189,19 +217,22 @@ impl Stream {
             self.refuse_malformed();
             return None;
         }
-        let expects = multiplexed::expects_continue(&request);
+        let before = Before {
+            expects: multiplexed::expects_continue(&request).then(|| Arc::clone(rest)),
+            interim: multiplexed::interim(&mut request),
+        };
         let in_flight = self.shared.in_flight.enter();
         let connection = &self.shared.connection;
         let request = request.map(|()| content);
         let serving = multiplexed::serve(&edge, connection, Protocol::Http3, request, in_flight);
-        Some((serving, expects))
+        Some((serving, before))
     }
 
     /// Sends what a request is answered with; whether a whole response was sent.
-    async fn answer(&mut self, serving: Serving, expects: bool, rest: &Arc<Rest>) -> bool {
+    async fn answer(&mut self, serving: Serving, before: Before, rest: &Arc<Rest>) -> bool {
         let answer = match serving {
             Serving::Now(answer) => answer,
-            Serving::Later(work) => match self.wait(work, expects.then_some(rest)).await {
+            Serving::Later(work) => match self.wait(work, before).await {
                 Some(answer) => answer,
                 None => {
                     self.shared.gauge.reset();
@@ -225,13 +256,14 @@ impl Stream {
     }
 
     /// Waits for the answer; none where the client wants it no more.
-    async fn wait(&mut self, mut work: Work, expecting: Option<&Arc<Rest>>) -> Option<Answer> {
+    async fn wait(&mut self, mut work: Work, before: Before) -> Option<Answer> {
         loop {
             let answer = poll_fn(|cx| {
                 if let Poll::Ready(answer) = work.as_mut().poll(cx) {
+                    before.hint(&mut self.sending);
                     return Poll::Ready(Some(Some(answer)));
                 }
-                if expecting.is_some_and(|rest| rest.take_wanted()) {
+                if before.put(&mut self.sending) {
                     return Poll::Ready(None);
                 }
                 // The client's reset ends the work, wherever it stands.
@@ -241,8 +273,6 @@ impl Stream {
             if let Some(answer) = answer {
                 return answer;
             }
-            let none = http::HeaderMap::new();
-            self.sending.put_head(StatusCode::CONTINUE, &none);
             // A client that is gone by now is told nothing.
             let _ = poll_fn(|cx| self.sending.poll_written(cx)).await;
         }

@@ -1,10 +1,8 @@
 //! The second HTTP/3 client, which shares no code with the server: aioquic, by the scenarios of `aioquic_client.py`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-
 use serde_json::Value;
 
+use super::python::library;
 use super::{Server, Tool};
 
 /// Plays a scenario against a server; what came of it.
@@ -24,7 +22,7 @@ pub fn aioquic_trusting(
         "/tests/server/support/aioquic_client.py"
     );
     let mut tool = Tool::new("python3")
-        .env("PYTHONPATH", library())
+        .env("PYTHONPATH", library("aioquic"))
         .arg(script)
         .arg(server.https.to_string())
         .arg(ca)
@@ -40,14 +38,4 @@ pub fn aioquic_trusting(
     );
     assert!(output.status.success(), "{scenario}: {stderr}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{scenario}: {error}"))
-}
-
-/// Where `.ci/setup` puts it.
-fn library() -> OsString {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .filter(|folder| !folder.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let cache = cache.expect("HOME is set, below which .ci/setup installs aioquic");
-    cache.join("portunus/aioquic").into_os_string()
 }

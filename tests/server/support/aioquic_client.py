@@ -155,6 +155,20 @@ async def ask(method, path, content=None, fields="[]", trailers="null"):
     return await client.ask(method, path, json.loads(fields), content=content, trailers=trailers)
 
 
+async def grpc(path, message, timeout="60S"):
+    """A call of gRPC with one message."""
+    client = await connect()
+    fields = [["content-type", "application/grpc"], ["te", "trailers"], ["grpc-timeout", timeout]]
+    message = message.encode()
+    told = await client.ask("POST", path, fields, content=bytes(1) + len(message).to_bytes(4, "big") + message)
+    content, told["messages"] = told.pop("content").encode("latin-1"), []
+    while content:
+        end = 5 + int.from_bytes(content[1:5], "big")
+        told["messages"].append(content[5:end].decode())
+        content = content[end:]
+    return told
+
+
 async def early(length):
     """A request with much content, to somebody who does not read it."""
     client = await connect()
@@ -290,7 +304,9 @@ async def misspoken(*messages):
     return answered
 
 
-SCENARIOS = [ask, early, together, retried, negotiated, renewed, moving, resumed, greased, malformed, impossible, misspoken]
+SCENARIOS = [
+    ask, grpc, early, together, retried, negotiated, renewed, moving, resumed, greased, malformed, impossible, misspoken
+]
 
 
 async def main():

@@ -54,6 +54,11 @@ impl Upstream {
             .expect("a request reaches the upstream")
     }
 
+    /// How many requests came, beside those that were looked at.
+    pub fn heads_so_far(&self) -> usize {
+        self.heads.try_iter().count()
+    }
+
     /// The handler that proxies to it.
     pub fn handler(&self) -> String {
         format!(

@@ -61,9 +61,9 @@ async fn an_upstream_that_does_not_take_the_connection_is_504_after_connect_time
         })
         .collect();
     let port = address.as_socket().expect("an address").port();
-    let host = "127.0.0.1".to_owned();
+    let upstream = local(config::UpstreamScheme::Http, port);
     let begun = Instant::now();
-    let refusal = refused(ask(&proxy([config::Upstream::Http { host, port }]), get("/")).await);
+    let refusal = refused(ask(&proxy([upstream]), get("/")).await);
     assert_eq!(refusal.reason, Reason::UpstreamTimeout);
     assert_eq!(refusal.status().map(|status| status.as_u16()), Some(504));
     assert_eq!(begun.elapsed().as_secs(), CONNECT_TIMEOUT.as_secs());

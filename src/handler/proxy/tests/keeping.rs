@@ -314,3 +314,70 @@ async fn a_client_that_goes_takes_the_upstream_s_connection_along() {
     assert_eq!(peer.closed().await, b"");
     assert!(!upstream.is_called().await);
 }
+
+#[tokio::test]
+async fn a_connection_ends_after_so_many_requests() {
+    let upstream = Upstream::start().await;
+    let proxy = proxy_with([upstream.config()], |proxy| {
+        proxy.keeping.max_requests = Some(2);
+    });
+    let (outcome, (mut peer, _)) = tokio::join!(ask(&proxy, get("/")), upstream.answer(OK));
+    outcome.expect("a response");
+    assert_eq!(again(&proxy, &mut peer, OK).await, "ok");
+    peer.closed().await;
+    let (outcome, _) = tokio::join!(ask(&proxy, get("/")), upstream.answer(OK));
+    outcome.expect("a response");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_at_its_age_though_it_is_busy() {
+    let upstream = Upstream::start().await;
+    let proxy = proxy_with([upstream.config()], |proxy| {
+        proxy.keeping.max_age = Some(Duration::from_secs(50));
+    });
+    let (outcome, (mut peer, _)) = tokio::join!(ask(&proxy, get("/")), upstream.answer(OK));
+    outcome.expect("a response");
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        again(&proxy, &mut peer, OK).await;
+    }
+    peer.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_in_time_though_no_request_comes() {
+    let upstream = Upstream::start().await;
+    let (_proxy, mut peer) = used(&upstream).await;
+    let begun = tokio::time::Instant::now();
+    peer.closed().await;
+    assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+#[tokio::test]
+async fn no_more_connections_are_kept_than_may_be_idle() {
+    let upstream = Upstream::start().await;
+    let proxy = proxy_with([upstream.config()], |proxy| {
+        proxy.keeping.idle_connections = 1;
+    });
+    let (first, second, mut one, mut two) = {
+        let serve = async {
+            let mut one = upstream.accept().await;
+            let mut two = upstream.accept().await;
+            one.head().await;
+            two.head().await;
+            one.say(OK).await;
+            two.say(OK).await;
+            (one, two)
+        };
+        let (first, second, (one, two)) =
+            tokio::join!(ask(&proxy, get("/1")), ask(&proxy, get("/2")), serve);
+        (first, second, one, two)
+    };
+    first.expect("a response");
+    second.expect("a response");
+    tokio::select! {
+        _ = one.closed() => {}
+        _ = two.closed() => {}
+    }
+    assert_eq!(proxy.upstreams[0].idle(), 1);
+}

@@ -25,10 +25,7 @@ impl Upstream {
     }
 
     pub(super) fn config(&self) -> config::Upstream {
-        config::Upstream::Http {
-            host: "127.0.0.1".into(),
-            port: self.port(),
-        }
+        super::local(config::UpstreamScheme::Http, self.port())
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -73,7 +70,7 @@ impl UnixUpstream {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
-    fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
             read: Vec::new(),

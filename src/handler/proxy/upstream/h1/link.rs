@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -12,8 +11,9 @@ use tokio::time::Instant;
 
 use super::socket::Socket;
 use crate::clock::LazyTimer;
-use crate::config::Upstream;
-use crate::model::{Body, Reason, Refusal};
+use crate::handler::proxy::upstream::names::Origin;
+use crate::handler::proxy::upstream::stream::Stream;
+use crate::model::Body;
 
 /// A connection to an upstream.
 ///
@@ -22,12 +22,16 @@ use crate::model::{Body, Reason, Refusal};
 /// content gets one (see [`Apart`]).
 ///
 /// It is large, handed from one to the other, and so always boxed. Dropping it closes the connection.
-pub(super) struct Link {
+pub(in crate::handler::proxy::upstream) struct Link {
     pub(super) sender: SendRequest<Body>,
     pub(super) conn: Connection<TokioIo<Socket>, Body>,
     /// Whether hyper's half has said that the connection is over; it must not be asked again.
     pub(super) over: bool,
+    pub(super) origin: Origin,
+    pub(super) born: Instant,
     pub(super) idle_since: Instant,
+    /// How many responses it has carried whole.
+    pub(super) carried: u64,
     pub(super) timer: LazyTimer,
 }
 
@@ -40,36 +44,23 @@ pub(super) struct Link {
 pub(super) struct Apart(JoinHandle<()>);
 
 impl Link {
-    /// Connects to an upstream.
-    pub(super) async fn connect(
-        upstream: &Upstream,
-        timeout: Duration,
-    ) -> Result<Box<Self>, Refusal> {
-        let connected = tokio::time::timeout(timeout, Socket::connect(upstream)).await;
-        let socket = match connected {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => {
-                let detail = format!("{upstream} cannot be connected to: {error}");
-                return Err(Refusal::new(Reason::UpstreamConnect, detail));
-            }
-            Err(_) => {
-                let detail = format!("{upstream} could not be connected to within connect_timeout");
-                return Err(Refusal::new(Reason::UpstreamTimeout, detail));
-            }
-        };
+    /// Speaks HTTP/1.1 on a stream.
+    pub(super) async fn new(stream: Stream) -> hyper::Result<Box<Self>> {
+        let origin = stream.origin.clone();
         let (sender, conn) = Builder::new()
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(socket))
-            .await
-            .map_err(|error| {
-                Refusal::new(Reason::UpstreamConnect, format!("{upstream}: {error}"))
-            })?;
+            .handshake(TokioIo::new(Socket::new(stream)))
+            .await?;
+        let now = Instant::now();
         Ok(Box::new(Self {
             sender,
             conn,
             over: false,
-            idle_since: Instant::now(),
+            origin,
+            born: now,
+            idle_since: now,
+            carried: 0,
             timer: LazyTimer::default(),
         }))
     }
@@ -87,7 +78,7 @@ impl Link {
 
     /// Whether the connection stands and is free for a request.
     pub(super) fn is_free(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll(cx).is_pending() && self.sender.is_ready()
+        self.poll(cx).is_pending() && self.sender.is_ready() && self.origin.stands()
     }
 
     /// The socket, and what hyper has read of it and not understood as HTTP.

@@ -10,8 +10,10 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::outbound::Outbound;
 use crate::config::Upstream;
+use crate::handler::proxy::outbound::Outbound;
+use crate::handler::proxy::upstream::failure::told;
+use crate::handler::proxy::upstream::tls;
 use crate::model::{Body, Reason, Refusal};
 
 /// Why there is no response.
@@ -28,10 +30,16 @@ pub(super) async fn exchange(
     upstream: &Upstream,
     timeout: Duration,
 ) -> Result<Response<Incoming>, Failure> {
-    let request = outbound.take().map_err(|refusal| Failure {
+    let timeout = outbound.patience_of(timeout);
+    let mut request = outbound.take().map_err(|refusal| Failure {
         refusal,
         unsent: None,
     })?;
+    if let Some(interim) = outbound.interim.clone() {
+        hyper::ext::on_informational(&mut request, move |response| {
+            Outbound::hint(&interim, response.status(), response.headers());
+        });
+    }
     let mut answer = pin!(link.sender.try_send_request(request));
     let progress = outbound.progress.as_ref();
     link.timer.moved();
@@ -62,7 +70,7 @@ pub(super) async fn exchange(
             Err(Failure { refusal, unsent })
         }
         None => {
-            let detail = format!("{upstream} did not begin its response within response_timeout");
+            let detail = format!("{upstream} did not begin its response in time");
             Err(Failure {
                 refusal: Refusal::new(Reason::UpstreamTimeout, detail),
                 unsent: None,
@@ -72,13 +80,17 @@ pub(super) async fn exchange(
 }
 
 fn refusal(upstream: &Upstream, error: &hyper::Error) -> Refusal {
+    let told = told(error);
     if error.is_parse() {
-        return Refusal::new(
-            Reason::UpstreamProtocol,
-            format!("what {upstream} answered is not HTTP: {error}"),
-        );
+        let detail = format!("what {upstream} answered is not HTTP: {told}");
+        return Refusal::new(Reason::UpstreamProtocol, detail);
+    }
+    if let Some(alert) = tls::alert(error) {
+        // In TLS 1.3 the handshake is over for us before the upstream has looked at our certificate.
+        let detail = format!("{upstream} refused the handshake with the alert {alert:?}");
+        return Refusal::new(Reason::UpstreamConnect, detail);
     }
     let detail =
-        format!("{upstream} closed the connection before its response's head was whole: {error}");
+        format!("{upstream} closed the connection before its response's head was whole: {told}");
     Refusal::new(Reason::UpstreamReset, detail)
 }

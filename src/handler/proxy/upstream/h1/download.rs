@@ -12,11 +12,11 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::fields;
 use super::idle::Shelf;
 use super::link::{Apart, Link};
-use super::upload::Progress;
 use crate::clock::LazyTimer;
+use crate::handler::proxy::fields;
+use crate::handler::proxy::upload::Progress;
 use crate::model::{Body, BodyError, Reason};
 
 /// Content, and the connection that it comes by.
