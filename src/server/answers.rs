@@ -59,7 +59,10 @@ impl Answers {
         if text.is_empty() {
             text = "no certificates: nothing is served over https\n".to_owned();
         }
-        for staple in &staples {
+        // A certificate without a responder is as its CA meant it.
+        for staple in
+            (staples.iter()).filter(|staple| staple.responder.is_some() || staple.requires_staple)
+        {
             // Writing to memory does not fail.
             let _ = writeln!(text, "{}", staple_line(staple));
         }
