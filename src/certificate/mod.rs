@@ -20,6 +20,7 @@ mod pem;
 mod pkcs12;
 mod placeholder;
 mod set;
+mod source;
 mod staple;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use folder::Folder;
 pub use inventory::{Entry, Fault, Inventory, Shown};
 pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
 pub use pair::{Certificate, ChainFault};
-pub use set::{Certificates, Looked, Source};
+pub use set::{Certificates, Looked};
+pub use source::Source;
 pub use ticket_key::{TicketKey, TicketKeyError, TicketKeys};
 pub use trust::{Trust, TrustFault, Verdict};

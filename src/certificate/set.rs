@@ -16,10 +16,11 @@ use super::folder::Folder;
 use super::kept::{Kept, Look, News, Occasion, Scope};
 use super::pair::Certificate;
 use super::placeholder;
+use super::source::Source;
 use super::ticket_key::{TicketKey, TicketKeys};
 use super::trust::Trust;
 use crate::config::{Binding, BindingTls, CertificateSource, ClientCertificates, Config};
-use crate::model::{HostName, HostPattern};
+use crate::model::HostPattern;
 
 /// The certificates of a configuration, each read once, and what is to be said of them.
 #[derive(Clone)]
@@ -41,17 +42,6 @@ struct Named {
     kept: Vec<Kept>,
     shown: Option<Choice>,
     scope: Scope,
-}
-
-/// Where a binding's certificate comes from.
-#[derive(Clone)]
-pub enum Source {
-    /// Always this one.
-    Named(Choice),
-    /// By name.
-    Folder(Arc<Folder>),
-    /// By name, else this placeholder: it is still being ordered.
-    Ordered(Arc<Folder>, Choice),
 }
 
 /// What came of a look at every file.
@@ -462,19 +452,4 @@ fn scope(config: &Config, index: usize) -> Scope {
         .map(|binding| binding.hostname.clone())
         .collect();
     Scope::Hosts(hosts)
-}
-
-impl Source {
-    /// The certificates for a client that asked for `name`, or for none and arrived at that address.
-    pub fn find(&self, name: &HostName, named: bool) -> Option<&Choice> {
-        match self {
-            Self::Named(choice) => Some(choice),
-            Self::Folder(folder) => folder
-                .choice(name)
-                .or_else(|| if named { None } else { folder.default_choice() }),
-            Self::Ordered(folder, placeholder) => {
-                folder.choice(name).or_else(|| named.then_some(placeholder))
-            }
-        }
-    }
 }

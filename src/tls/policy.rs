@@ -134,6 +134,11 @@ impl Policy {
         self.clients.as_ref()
     }
 
+    /// Where its certificate comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Whether the binding speaks HTTP/1.1, which a client without ALPN does.
     pub fn speaks_http1(&self) -> bool {
         self.protocols.contains(&AlpnProtocol::Http1)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::clients::Clients;
 use super::policy::{Handshakes, Policy};
@@ -39,13 +40,16 @@ impl TlsTable {
         for policy in old.iter().flat_map(|old| old.policies.iter().flatten()) {
             before.insert(&policy.key, policy);
         }
+        let now = SystemTime::now();
         let mut policies = Vec::with_capacity(config.bindings.len());
         for (binding, key) in config.bindings.iter().zip(keys) {
             let old = before.get(&**key).map(|policy| &***policy);
             // A binding whose certificates, or whose clients' CAs, cannot be used is not served at all.
             let source = binding.tls.as_ref().and_then(|tls| {
                 let clients = clients_of(tls, certificates, old)?;
-                Some((tls, certificates.source(binding)?, clients))
+                let source = certificates.source(binding)?;
+                let source = source.beside(old.map(Policy::source), &binding.hostname, now);
+                Some((tls, source, clients))
             });
             policies.push(match source {
                 None => None,

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::{ISSUED, REFUSED, SHOWN, Shop, body, wait_issued, wait_said};
 use crate::support::pebble::{Pebble, free_ports};
+use crate::support::{Authority, Server, Tool};
 
 #[test]
 fn a_failed_validation_is_quoted_whole_and_the_budget_holds_over_restarts() {
@@ -133,4 +134,35 @@ fn of_two_servers_with_one_folder_one_orders_and_the_other_takes_over() {
     // b.test cannot be validated, as Pebble looks at the first server's port; that it is tried is what matters.
     wait_said(&mut second, "ordering a certificate");
     assert!(!second.log().contains(SHOWN));
+}
+
+#[test]
+fn a_binding_that_is_turned_to_acme_shows_what_it_had_until_a_certificate_is_there() {
+    let folder = crate::support::folder();
+    let ca = Authority::new("test CA");
+    ca.write(&folder.path().join("ca.pem"));
+    ca.issue(&["www.a.test"])
+        .write(&folder.path().join("certs"), "www.a.test");
+    let text = |head: &str, keys: &str| {
+        format!(
+            "{head}[[binding]]\nip = \"127.0.0.1\"\nport = 0\nhostname = \"www.a.test\"\nsite = \"a\"\n{keys}\n\
+             [[site]]\nname = \"a\"\n[[site.route]]\npool = \"a\"\n\
+             [[pool]]\nname = \"a\"\nhandler = {{ type = \"respond\", body = \"hello\" }}\n"
+        )
+    };
+    let mut server = Server::start_in(folder, &text("", ""), |_| {});
+    // Nobody is there: nothing will come of the order.
+    let head = "[acme]\nterms_agreed = true\ndirectory = \"https://127.0.0.1:9/directory\"\n";
+    for _ in 0..2 {
+        let said = server.reload(&text(head, "certificate = \"acme\""));
+        assert!(said.contains("reloaded"), "{said}");
+        let page = Tool::new("curl")
+            .args(["-sS", "--cacert"])
+            .arg(server.path().join("ca.pem"))
+            .arg("--resolve")
+            .arg(format!("www.a.test:{}:127.0.0.1", server.https))
+            .arg(format!("https://www.a.test:{}/", server.https))
+            .stdout();
+        assert_eq!(page, "hello");
+    }
 }
