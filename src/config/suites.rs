@@ -43,16 +43,18 @@ const V1_2: &[TlsVersion] = &[TlsVersion::V1_2];
 const V1_3: &[TlsVersion] = &[TlsVersion::V1_3];
 const BOTH: &[TlsVersion] = &[TlsVersion::V1_2, TlsVersion::V1_3];
 
-/// All of them have forward secrecy and authenticated encryption; rustls has no others.
+/// All of them have forward secrecy and authenticated encryption; rustls has no others. AES-128 first, as Mozilla's
+/// recommendation has it and browsers ask for it: SHA-384 made a handshake a fifth dearer on a machine whose processor has
+/// instructions for SHA-256 alone, and nobody breaks AES-128.
 pub(super) static SUITES: &[Known<CipherSuite>] = &[
-    known(
-        "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_AES_256_GCM_SHA384,
-        V1_3,
-    ),
     known(
         "TLS_AES_128_GCM_SHA256",
         CipherSuite::TLS13_AES_128_GCM_SHA256,
+        V1_3,
+    ),
+    known(
+        "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
         V1_3,
     ),
     known(
@@ -61,13 +63,13 @@ pub(super) static SUITES: &[Known<CipherSuite>] = &[
         V1_3,
     ),
     known(
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
         V1_2,
     ),
     known(
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
         V1_2,
     ),
     known(
@@ -76,13 +78,13 @@ pub(super) static SUITES: &[Known<CipherSuite>] = &[
         V1_2,
     ),
     known(
-        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         V1_2,
     ),
     known(
-        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         V1_2,
     ),
     known(

@@ -227,12 +227,12 @@ fn the_access_log_tells_what_the_handshake_agreed_on() {
     assert_eq!(lines[0]["sni"], "a.test");
     assert_eq!(lines[0]["alpn"], "http/1.1");
     assert_eq!(lines[0]["tls_version"], "TLSv1.3");
-    assert_eq!(lines[0]["cipher"], "TLS_AES_256_GCM_SHA384");
+    assert_eq!(lines[0]["cipher"], "TLS_AES_128_GCM_SHA256");
     assert_eq!(lines[0]["tls_resumed"], false);
     assert_eq!(lines[1].get("alpn"), None);
     assert_eq!(lines[1]["tls_version"], "TLSv1.2");
     assert_eq!(
         lines[1]["cipher"],
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
     );
 }
