@@ -14,6 +14,7 @@ pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod draft;
 pub mod handler;
 pub mod http;
 pub mod listener;

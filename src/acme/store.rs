@@ -12,7 +12,7 @@
 //! Folders are 0700, files 0600. A file is written beside its place, brought to the disk, and moved there.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -21,6 +21,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::ledger::{Ledger, Validity};
 use crate::certificate::{Certificate, CertificateError, Files};
+use crate::draft;
 use crate::model::HostName;
 
 /// The files of one CA.
@@ -151,7 +152,7 @@ impl Store {
         let file = self.certificate_file(name);
         let beside = beside(&file);
         let failed = |error: io::Error| format!("{} cannot be written: {error}", file.display());
-        write_beside(&file, chain_and_key).map_err(failed)?;
+        draft::write(&beside, chain_and_key).map_err(failed)?;
         let checked = load(beside.clone()).map_err(|error| error.to_string());
         let sound = checked.and_then(|certificate| {
             if !covers(&certificate, name) {
@@ -222,13 +223,13 @@ pub(super) fn read(file: &Path) -> io::Result<Option<String>> {
 
 /// Writes a file so that whoever reads it sees all of it or what was there before, over a loss of power too.
 pub(super) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
-    write_beside(file, content)?;
+    draft::write(&beside(file), content)?;
     settle(file)
 }
 
 /// The same for a file that holds no secret, and that the server's user is to read though somebody else wrote it.
 pub(super) fn write_for_others(file: &Path, content: &[u8]) -> io::Result<()> {
-    write_beside(file, content)?;
+    draft::write(&beside(file), content)?;
     fs::set_permissions(beside(file), fs::Permissions::from_mode(0o644))?;
     settle(file)
 }
@@ -237,22 +238,6 @@ fn beside(file: &Path) -> PathBuf {
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     beside.into()
-}
-
-fn write_beside(file: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = beside(file);
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    let mut open = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    open.write_all(content)?;
-    open.sync_all()
 }
 
 /// Moves what was written beside a file to its place.

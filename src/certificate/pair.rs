@@ -12,7 +12,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::Arranged;
-use super::details::Details;
+use super::details::{self, Details};
 use super::error::CertificateError;
 use super::files::{Content, Files};
 use super::keys::private_key;
@@ -141,8 +141,7 @@ impl Certificate {
     /// The SHA-256 of the leaf, in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let leaf = self.key.cert.first().map_or(&[][..], |leaf| leaf);
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
-        digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+        details::fingerprint(leaf)
     }
 }
 

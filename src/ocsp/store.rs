@@ -1,7 +1,7 @@
 //! Responses on disk: a restart shows them at once. `state_dir/ocsp/FINGERPRINT.der`, for their owner alone.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,6 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::fetch::RESPONSE_BYTES_MAX;
 use super::subject::Fingerprint;
+use crate::draft;
 
 /// A folder of responses.
 #[derive(Clone, Debug, Default)]
@@ -49,18 +50,7 @@ impl Store {
             .mode(0o700)
             .create(&self.folder)?;
         let beside = self.folder.join(format!("{fingerprint}.new"));
-        // What an interrupted run has left may be a link to somewhere else.
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(response)?;
-        file.sync_all()?;
+        draft::write(&beside, response)?;
         fs::rename(&beside, self.file(fingerprint))
     }
 

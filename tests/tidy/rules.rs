@@ -6,6 +6,7 @@ use crate::source::{Source, close_of, head_end, is_word, words};
 const RANKS: &[&str] = &[
     "model",
     "clock",
+    "draft",
     "config",
     "report",
     "certificate",

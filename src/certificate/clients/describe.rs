@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::distinguished;
+use crate::certificate::details::fingerprint;
 use crate::certificate::pair::time;
 use crate::model::{AlternativeName, ClientCertificate, ClientCertificateParts};
 
@@ -17,7 +17,7 @@ pub fn describe(der: &[u8]) -> Option<ClientCertificateParts> {
         subject: distinguished::text(parsed.subject()),
         issuer: distinguished::text(parsed.issuer()),
         serial: serial(parsed.raw_serial()),
-        fingerprint: hex(digest::digest(&digest::SHA256, der).as_ref(), false),
+        fingerprint: fingerprint(der),
         names: names(&parsed),
         not_before: time(parsed.validity().not_before.timestamp()),
         not_after: time(parsed.validity().not_after.timestamp()),
@@ -35,18 +35,9 @@ pub fn describe_chain<T: AsRef<[u8]>>(chain: &[T]) -> Option<ClientCertificate> 
 fn serial(raw: &[u8]) -> String {
     let zeros = raw.iter().take_while(|byte| **byte == 0).count();
     let kept = zeros.min(raw.len().saturating_sub(1));
-    hex(&raw[kept..], true)
-}
-
-fn hex(bytes: &[u8], upper: bool) -> String {
-    let digits: &[u8; 16] = match upper {
-        true => b"0123456789ABCDEF",
-        false => b"0123456789abcdef",
-    };
-    let digit = |value: u8| char::from(digits[usize::from(value)]);
-    bytes
+    raw[kept..]
         .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .map(|byte| format!("{byte:02X}"))
         .collect()
 }
 

@@ -16,6 +16,15 @@ async fn asked(said: &[u8]) -> Outcome {
     outcome
 }
 
+async fn assert_breaks_the_protocol(said: &str) {
+    let refusal = refused(asked(said.as_bytes()).await);
+    assert_eq!(
+        refusal.reason,
+        Reason::UpstreamProtocol,
+        "{said:?}: {refusal}"
+    );
+}
+
 #[tokio::test]
 async fn a_head_that_breaks_rfc_9112_is_502_and_the_end_of_its_connection() {
     for said in [
@@ -50,12 +59,7 @@ async fn a_head_that_breaks_rfc_9112_is_502_and_the_end_of_its_connection() {
         "Content-Length: 2\r\nX: a\x7fb\r\n\r\nok",
     ] {
         let said = format!("HTTP/1.1 200 OK\r\n{said}");
-        let refusal = refused(asked(said.as_bytes()).await);
-        assert_eq!(
-            refusal.reason,
-            Reason::UpstreamProtocol,
-            "{said:?}: {refusal}"
-        );
+        assert_breaks_the_protocol(&said).await;
     }
 }
 
@@ -74,12 +78,7 @@ async fn a_status_line_that_breaks_rfc_9112_is_502_and_the_end_of_its_connection
         "ICY 200 OK",
     ] {
         let said = format!("{line}\r\nContent-Length: 2\r\n\r\nok");
-        let refusal = refused(asked(said.as_bytes()).await);
-        assert_eq!(
-            refusal.reason,
-            Reason::UpstreamProtocol,
-            "{said:?}: {refusal}"
-        );
+        assert_breaks_the_protocol(&said).await;
     }
 }
 
