@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::fields;
 use super::upload::{Progress, Resumed, Upload};
-use crate::config::ClientFields;
+use crate::config::Telling;
 use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
@@ -48,7 +48,7 @@ impl Outbound {
     pub(super) fn new(
         mut request: Request<Body>,
         facts: &Facts,
-        told: ClientFields,
+        telling: &Telling,
     ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
@@ -67,7 +67,7 @@ impl Outbound {
             version,
             upgrade.as_ref(),
             facts,
-            told,
+            telling,
         );
         say_length(&mut request);
         let progress = (!empty).then(Arc::<Progress>::default);
