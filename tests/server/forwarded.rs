@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Nginx, Server, Site, Tool, Upstream, raw, wait_for};
+use crate::support::{Nginx, Server, Site, Tool, Upstream, free_port, raw, wait_for};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -264,4 +264,74 @@ fn a_request_has_one_id_for_client_upstream_and_logs() {
     assert_eq!(field(&head, "traceparent"), Some(given));
     assert_eq!(field(&head, "tracestate"), Some("a=b"));
     assert_eq!(line(&server, "access.log", 2)["trace_id"], given[3..35]);
+}
+
+#[test]
+fn nginx_takes_its_clients_from_the_proxy_protocol() {
+    for version in ["v1", "v2"] {
+        let port = free_port();
+        let nginx = Nginx::start(&format!(
+            "listen 127.0.0.1:{port} proxy_protocol;\n\
+             location / {{ return 200 \"$proxy_protocol_addr $proxy_protocol_port $remote_addr\"; }}"
+        ));
+        let server = Site {
+            head: format!("[server]\n{TRUSTED}\n"),
+            handler: format!(
+                "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{port}\"]\nproxy_protocol = \"{version}\""
+            ),
+            ..Site::default()
+        }
+        .start();
+        for client in ["203.0.113.7", "203.0.113.8"] {
+            let fields = format!("X-Forwarded-For: {client}:4711\r\n");
+            let response = ask(&server, &fields);
+            assert!(
+                response.ends_with(&format!("{client} 4711 127.0.0.1")),
+                "{response}"
+            );
+        }
+        drop(nginx);
+    }
+}
+
+#[test]
+fn haproxy_and_an_edge_of_our_own_take_their_clients_from_the_proxy_protocol() {
+    let inner = Site {
+        head: LOGS.into(),
+        http: "proxy_protocol = { from = [\"127.0.0.1\"] }".into(),
+        ..Site::default()
+    }
+    .start();
+    let port = free_port();
+    let config = inner.path().join("haproxy.cfg");
+    let text = format!(
+        "defaults\n mode http\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n\
+         frontend f\n bind 127.0.0.1:{port} accept-proxy\n http-request return status 200 content-type text/plain lf-string %[src]\n"
+    );
+    std::fs::write(&config, text).expect("haproxy's configuration");
+    let mut haproxy = std::process::Command::new("/usr/sbin/haproxy")
+        .arg("-f")
+        .arg(&config)
+        .arg("-db")
+        .spawn()
+        .expect("haproxy");
+    wait_for("haproxy", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    let asked = [port, inner.http].map(|port| {
+        let server = Site {
+            head: format!("[server]\n{TRUSTED}\n"),
+            handler: format!(
+                "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{port}\"]\nproxy_protocol = \"v2\""
+            ),
+            ..Site::default()
+        }
+        .start();
+        ask(&server, "X-Forwarded-For: 2001:db8::7\r\n")
+    });
+    haproxy.kill().expect("haproxy runs");
+    haproxy.wait().expect("haproxy ends");
+    assert!(asked[0].ends_with("2001:db8::7"), "{}", asked[0]);
+    assert_eq!(raw::status(&asked[1]), 200, "{}", asked[1]);
+    assert_eq!(line(&inner, "access.log", 1)["client"], "2001:db8::7");
 }

@@ -1,5 +1,6 @@
 //! The proxy against upstreams that do as they are told, byte by byte.
 
+mod announced;
 #[path = "../../../tests/server/support/authority.rs"]
 #[expect(
     dead_code,
