@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::quic::{Http3, block_on};
 use crate::support::{Nginx, Server, Site, Tool, Upstream, free_port, raw, wait_for};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -208,6 +209,17 @@ fn over_http2_and_http3_hops_are_believed_as_well() {
     assert_eq!(
         (&access["client"], &access["protocol"]),
         (&"203.0.113.7".into(), &"h2".into())
+    );
+    block_on(async {
+        let mut http3 = Http3::connect(&server, "localhost").await;
+        let request = http::Request::get(&url).header("x-forwarded-for", "203.0.113.8");
+        let answer = http3.ask(request.body(()).expect("a request"), &[]).await;
+        assert_eq!(answer.expect("a response").head.status(), 200);
+    });
+    let head = upstream.head();
+    assert_eq!(
+        field(&head, "x-forwarded-for"),
+        Some("203.0.113.8, 127.0.0.1")
     );
 }
 
