@@ -6,6 +6,7 @@ mod documented;
 mod examples;
 mod policies;
 mod properties;
+mod telling;
 
 use std::path::Path;
 
@@ -186,7 +187,6 @@ fn unknown_keys_suggest_the_nearest() {
 fn what_later_versions_bring_is_refused_by_name() {
     insta::assert_snapshot!(rendered_handlers(&[
         "{ type = \"process\", command = [\"python3\", \"app.py\"] }",
-        "{ type = \"proxy\", upstreams = [\"srv+http://_http._tcp.app.test\"] }",
     ]));
 }
 

@@ -205,7 +205,10 @@ pub(super) fn one_of<T: Copy>(
     value: &DeValue<'_>,
     words: &[(&'static str, T)],
 ) -> Result<T, Wrong> {
-    let text = string(key, value)?;
+    let Some(text) = value.as_str() else {
+        let words = either(words.iter().map(|(word, _)| *word));
+        return Err(kind(key, "a string", value).help(format!("write {words}")));
+    };
     if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*meant);
     }

@@ -30,7 +30,6 @@ enum Place {
     Address(SocketAddr),
     Name {
         names: Arc<Names>,
-        port: u16,
         /// Which of its addresses is next: connections are spread over them.
         turn: AtomicUsize,
     },
@@ -49,20 +48,26 @@ impl Connector {
         proxy: &config::Proxy,
         clients: Option<&TlsClients>,
     ) -> Self {
+        let tls = |scheme, host: &String| match (scheme, clients) {
+            (config::UpstreamScheme::Https, Some(clients)) => {
+                let server = proxy.tls.server_name.as_ref().unwrap_or(host);
+                Some(Tls {
+                    clients: clients.clone(),
+                    server: tls::server_name(server),
+                })
+            }
+            _ => None,
+        };
         let (place, tls) = match name {
             config::Upstream::Unix(path) => (Place::Unix(path.clone()), None),
             config::Upstream::Net { scheme, host, port } => {
-                let tls = match (scheme, clients) {
-                    (config::UpstreamScheme::Https, Some(clients)) => {
-                        let server = proxy.tls.server_name.as_ref().unwrap_or(host);
-                        Some(Tls {
-                            clients: clients.clone(),
-                            server: tls::server_name(server),
-                        })
-                    }
-                    _ => None,
-                };
-                (Place::new(host, *port, &proxy.resolvers), tls)
+                let place = Place::new(host, *port, &proxy.resolvers);
+                (place, tls(*scheme, host))
+            }
+            // The names of its targets come from whoever answers for the domain: certificates are for that (RFC 6125, 6.2.1).
+            config::Upstream::Service { scheme, name } => {
+                let place = Place::by_name(name.as_str(), None, &proxy.resolvers);
+                (place, tls(*scheme, &name.domain().to_owned()))
             }
         };
         Self {
@@ -99,12 +104,12 @@ impl Connector {
                 let stream = TcpStream::connect(address).await.map_err(refused)?;
                 (stream, Origin::fixed())
             }
-            Place::Name { names, port, turn } => {
-                let addresses = names.addresses().await;
-                let addresses = addresses
-                    .map_err(|why| cannot(format!("its name cannot be looked up: {why}")))?;
+            Place::Name { names, turn } => {
+                let spots = names.spots().await;
+                let spots =
+                    spots.map_err(|why| cannot(format!("its name cannot be looked up: {why}")))?;
                 let turn = turn.fetch_add(1, Relaxed);
-                let stream = dial(&addresses, turn, *port).await.map_err(refused)?;
+                let stream = dial(&spots, turn).await.map_err(refused)?;
                 let address = stream.peer_addr().map_err(refused)?;
                 (stream, names.origin(address))
             }
@@ -141,13 +146,16 @@ impl Place {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Self::Address(SocketAddr::new(ip, port));
         }
+        Self::by_name(host, Some(port), resolvers)
+    }
+
+    fn by_name(name: &str, port: Option<u16>, resolvers: &[SocketAddr]) -> Self {
         let lookup = match resolvers {
             [] => Lookup::System,
             servers => Lookup::Servers(servers.to_vec()),
         };
         Self::Name {
-            names: Names::new(host.to_owned(), lookup),
-            port,
+            names: Names::new(name.to_owned(), port, lookup),
             turn: AtomicUsize::new(0),
         }
     }
