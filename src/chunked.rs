@@ -38,6 +38,13 @@ enum State {
     Done,
 }
 
+/// So many bytes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Framing(usize),
+    Data(usize),
+}
+
 impl Chunked {
     /// At the start of a body.
     pub(crate) fn new() -> Self {
@@ -54,27 +61,47 @@ impl Chunked {
         self.state == State::Done
     }
 
+    /// Whether what comes next are trailer fields, or the line that ends them.
+    pub(crate) fn is_in_trailers(&self) -> bool {
+        use State::{EndLf, Trailer, TrailerLf, TrailerName, TrailerStart};
+        matches!(
+            self.state,
+            TrailerStart | TrailerName | Trailer | TrailerLf | EndLf
+        )
+    }
+
     /// Follows `bytes` and says how many of them belong to the body; fewer than all only at the body's end.
     pub(crate) fn follow(&mut self, bytes: &[u8], fields_max: usize) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
-            if let State::Data { left } = self.state {
-                let step = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len() - at);
-                at += step;
-                let left = left - step as u64;
-                self.state = if left == 0 {
-                    State::DataCr
-                } else {
-                    State::Data { left }
-                };
-                continue;
-            }
-            self.state = self.step(bytes[at], fields_max)?;
-            at += 1;
+            let (Part::Framing(step) | Part::Data(step)) = self.part(&bytes[at..], fields_max)?;
+            at += step;
         }
         Ok(at)
+    }
+
+    /// What the first of `bytes` are: data, or framing up to the next data, a trailer field or the end.
+    pub(crate) fn part(&mut self, bytes: &[u8], fields_max: usize) -> Result<Part, Refusal> {
+        if let State::Data { left } = self.state {
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            self.state = match left - step as u64 {
+                0 => State::DataCr,
+                left => State::Data { left },
+            };
+            return Ok(Part::Data(step));
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            self.state = self.step(bytes[at], fields_max)?;
+            at += 1;
+            if matches!(
+                self.state,
+                State::Data { .. } | State::TrailerStart | State::Done
+            ) {
+                break;
+            }
+        }
+        Ok(Part::Framing(at))
     }
 
     fn step(&mut self, byte: u8, fields_max: usize) -> Result<State, Refusal> {

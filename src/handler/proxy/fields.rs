@@ -4,8 +4,7 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA,
 };
 use http::{HeaderMap, Version};
 
@@ -100,7 +99,7 @@ fn stays_with_us(name: &str) -> bool {
 }
 
 /// What is not passed on to a client.
-fn stays_with_upstream(name: &str) -> bool {
+pub(super) fn stays_with_upstream(name: &str) -> bool {
     is_hop_by_hop(name) || matches!(name, "proxy-authenticate" | "proxy-authentication-info")
 }
 
@@ -284,28 +283,6 @@ impl Write for Line {
         self.length = end;
         Ok(())
     }
-}
-
-/// What is wrong with the framing of a response, which hyper reads more leniently than a gateway may: whoever stands behind us
-/// might read it otherwise (RFC 9112 section 6.3).
-pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    // hyper takes lengths that agree for one.
-    let is_one = lengths.next().is_none();
-    if !is_one || length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
-        return Some("its response says how long it is in more than one way");
-    }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next()?;
-    if length.is_some() {
-        return Some("its response has both Content-Length and Transfer-Encoding");
-    }
-    // To the letter: hyper reads what ends in another coding, an empty one among them, until the connection closes.
-    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-        return Some("its response has a transfer coding other than chunked");
-    }
-    None
 }
 
 /// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be

@@ -28,7 +28,7 @@ use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
 pub use self::balance::{Said, Sticky, UpstreamState};
-pub use self::upstream::{TlsFilesError, dns};
+pub use self::upstream::{TlsFilesError, dns, response};
 
 /// A reverse proxy.
 pub struct Proxy {

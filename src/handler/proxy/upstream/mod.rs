@@ -27,6 +27,7 @@ use super::outbound::Outbound;
 use crate::config::{self, UpstreamScheme};
 use crate::model::{Body, PerThread, Reason, Refusal};
 
+pub use self::h1::head as response;
 pub use self::names::message as dns;
 pub use self::tls::TlsFilesError;
 

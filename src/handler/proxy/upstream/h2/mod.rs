@@ -43,13 +43,13 @@ impl Upstream {
                     if self.scheme == Some(UpstreamScheme::Https)
                         && let Some(head) = self.over_kept(outbound).await?
                     {
-                        return self.answer(head, outbound).await;
+                        return self.answer(head, outbound);
                     }
                     match self.within_connect_timeout(self.join()).await? {
                         Joined::Session(place) => place,
                         Joined::Stream(stream) => {
                             let head = self.over_new(stream, outbound).await?;
-                            return self.answer(head, outbound).await;
+                            return self.answer(head, outbound);
                         }
                     }
                 }
