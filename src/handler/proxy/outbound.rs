@@ -14,7 +14,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::fields;
 use super::upload::{Progress, Resumed, Upload};
-use crate::config::ClientFields;
+use super::upstream::Ends;
+use crate::config::Telling;
 use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
@@ -30,6 +31,8 @@ pub(super) struct Outbound {
     pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
     pub(super) upgrade: Option<HeaderValue>,
+    /// Whose request it is, where upstreams are told by the PROXY protocol.
+    pub(super) ends: Option<Ends>,
     /// How long this try may take until the response's head, where that is less than otherwise.
     pub(super) patience: Option<Duration>,
     /// A copy to send again, where one was asked for.
@@ -48,7 +51,7 @@ impl Outbound {
     pub(super) fn new(
         mut request: Request<Body>,
         facts: &Facts,
-        told: ClientFields,
+        telling: &Telling,
     ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
@@ -67,7 +70,7 @@ impl Outbound {
             version,
             upgrade.as_ref(),
             facts,
-            told,
+            telling,
         );
         say_length(&mut request);
         let progress = (!empty).then(Arc::<Progress>::default);
@@ -83,6 +86,10 @@ impl Outbound {
             method,
             upgrade,
             interim,
+            ends: telling.proxy_protocol.map(|_| Ends {
+                client: facts.client(),
+                local: facts.connection.local,
+            }),
             patience: None,
             copy: None,
         })
@@ -96,6 +103,7 @@ impl Outbound {
             repeatable: false,
             progress: None,
             interim: None,
+            ends: None,
             upgrade: None,
             patience: None,
             copy: None,
