@@ -178,3 +178,12 @@ pub(super) const MAX_CONNECTION_AGE: Duration = seconds(3600);
 pub(super) const MAX_CONNECTION_REQUESTS: u64 = 0;
 /// Whoever answers in the upstream's place would see everything.
 pub(super) const VERIFY: bool = true;
+
+/// PHP's.
+pub(super) const FASTCGI_INDEX: &str = "index.php";
+/// PHP's.
+pub(super) const FASTCGI_SPLIT: &str = ".php";
+/// None, as nginx (fastcgi_keep_conn): a process of PHP that has a connection waits for its next request, and serves nobody else.
+pub(super) const FASTCGI_IDLE_CONNECTIONS: u64 = 0;
+/// Clients that send no length send little: forms and uploads of browsers have one.
+pub(super) const FASTCGI_BUFFER_BODY: u64 = 1024 * 1024;

@@ -204,6 +204,25 @@ pub(super) static PROXY: Section = section(
     ],
 );
 
+pub(super) static FASTCGI: Section = section(
+    "a fastcgi handler",
+    &[
+        "type",
+        "address",
+        "root",
+        "index",
+        "script",
+        "split",
+        "params",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+        "idle_connections",
+        "idle_timeout",
+        "buffer_body",
+    ],
+);
+
 pub(super) static UPSTREAM_TLS: Section = section(
     "an upstream's tls",
     &["ca", "server_name", "verify", "client_certificate"],
@@ -268,6 +287,7 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &FASTCGI,
     &UPSTREAM_TLS,
     &CLIENT_CERTIFICATE,
     &UPSTREAM,

@@ -12,6 +12,7 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod fastcgi;
 mod handlers;
 mod hostname;
 mod keys;
@@ -47,6 +48,9 @@ pub use balance::{
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+#[cfg(test)]
+pub(crate) use fastcgi::OURS;
+pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
@@ -404,6 +408,8 @@ pub enum Handler {
     Redirect(Redirect),
     /// A reverse proxy.
     Proxy(Proxy),
+    /// An application that speaks FastCGI.
+    FastCgi(FastCgi),
     /// The program that Portunus is a library of brings the handler itself.
     Library,
 }
