@@ -62,33 +62,66 @@ pub(super) fn read(table: &Table<'_>) -> FastCgi {
         Some(address) => address,
         None => Upstream::Unix(PathBuf::new()),
     };
-    FastCgi {
-        address,
-        terms: terms(table),
+    let source = table.reader.source;
+    let mut terms = told(table, |root| source.resolve(root), waits(table));
+    terms.idle_connections = table.count(
+        "idle_connections",
+        0..=65_536,
+        defaults::FASTCGI_IDLE_CONNECTIONS,
+    );
+    terms.idle_timeout = table.duration("idle_timeout", WAIT, defaults::IDLE_TIMEOUT);
+    FastCgi { address, terms }
+}
+
+/// For how long an application is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Waits {
+    connect: Duration,
+    response: Duration,
+    body: Duration,
+}
+
+pub(super) fn waits(table: &Table<'_>) -> Waits {
+    Waits {
+        connect: table.duration("connect_timeout", WAIT, defaults::CONNECT_TIMEOUT),
+        response: table.duration("response_timeout", WAIT, defaults::RESPONSE_TIMEOUT),
+        body: table.duration("body_timeout", WAIT, defaults::BODY_TIMEOUT),
     }
 }
 
-/// The keys that do not say where the application listens.
-pub(super) fn terms(table: &Table<'_>) -> FastCgiTerms {
+/// The keys that say what an application is told, wherever it listens. `resolve`: what `root` is relative to.
+pub(super) fn told(
+    table: &Table<'_>,
+    resolve: impl Fn(&str) -> PathBuf,
+    waits: Waits,
+) -> FastCgiTerms {
     FastCgiTerms {
-        scripts: scripts(table),
+        scripts: scripts(table, resolve),
         params: params(table),
-        connect_timeout: table.duration("connect_timeout", WAIT, defaults::CONNECT_TIMEOUT),
-        response_timeout: table.duration("response_timeout", WAIT, defaults::RESPONSE_TIMEOUT),
-        body_timeout: table.duration("body_timeout", WAIT, defaults::BODY_TIMEOUT),
-        idle_connections: table.count(
-            "idle_connections",
-            0..=65_536,
-            defaults::FASTCGI_IDLE_CONNECTIONS,
-        ),
-        idle_timeout: table.duration("idle_timeout", WAIT, defaults::IDLE_TIMEOUT),
         buffer_body: table
             .size("buffer_body", 0..=BUFFER_BODY_MAX)
             .map_or(defaults::FASTCGI_BUFFER_BODY, |size| size.value) as usize,
+        ..FastCgiTerms::plain(waits)
     }
 }
 
-fn scripts(table: &Table<'_>) -> Option<Scripts> {
+impl FastCgiTerms {
+    /// Of an application that has all paths, and over connections that are not kept.
+    pub(super) fn plain(waits: Waits) -> Self {
+        Self {
+            scripts: None,
+            params: Vec::new(),
+            connect_timeout: waits.connect,
+            response_timeout: waits.response,
+            body_timeout: waits.body,
+            idle_connections: 0,
+            idle_timeout: defaults::IDLE_TIMEOUT,
+            buffer_body: defaults::FASTCGI_BUFFER_BODY as usize,
+        }
+    }
+}
+
+fn scripts(table: &Table<'_>, resolve: impl Fn(&str) -> PathBuf) -> Option<Scripts> {
     let root = table.text("root");
     let index = table.read("index", |value| path_beneath("index", value));
     let script = table.read("script", |value| path_beneath("script", value));
@@ -107,7 +140,7 @@ fn scripts(table: &Table<'_>) -> Option<Scripts> {
         return None;
     };
     Some(Scripts {
-        root: table.reader.source.resolve(root.value),
+        root: resolve(root.value),
         index: index.map_or_else(|| defaults::FASTCGI_INDEX.to_owned(), |at| at.value),
         script: script.map(|at| at.value),
         split: split.map_or_else(|| defaults::FASTCGI_SPLIT.to_owned(), |at| at.value),

@@ -18,6 +18,7 @@ mod hostname;
 mod keys;
 mod load;
 mod networks;
+mod process;
 mod raw;
 mod reader;
 mod render;
@@ -52,6 +53,10 @@ pub use diagnostic::{Diagnostic, Related, Severity};
 pub(crate) use fastcgi::OURS;
 pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
 pub use load::{Loaded, load, parse};
+pub use process::{
+    AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
+    WorkerListen, WorkerProtocol,
+};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
@@ -410,6 +415,8 @@ pub enum Handler {
     Proxy(Proxy),
     /// An application that speaks FastCGI.
     FastCgi(FastCgi),
+    /// An application that Portunus starts itself.
+    Process(Box<Process>),
     /// The program that Portunus is a library of brings the handler itself.
     Library,
 }

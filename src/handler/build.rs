@@ -20,6 +20,9 @@ pub enum BuildError {
     /// The key that signs the cookies by which clients stay with an upstream cannot be had.
     #[error("{0}")]
     Sticky(std::io::Error),
+    /// A process is started by whoever supervises it.
+    #[error("the handler type \"process\" cannot be started yet")]
+    Process,
     /// `library` stands for a handler that the program itself brings.
     #[error("the handler type \"library\" is for programs that bring their own handler")]
     Library,
@@ -38,6 +41,7 @@ pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handl
             let made = super::fastcgi::FastCgi::new(settings, threads);
             Arc::new(made.map_err(BuildError::Scripts)?)
         }
+        config::Handler::Process(_) => return Err(BuildError::Process),
         config::Handler::Library => return Err(BuildError::Library),
     })
 }

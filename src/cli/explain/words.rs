@@ -54,6 +54,7 @@ pub(super) fn handler(pool: &Pool) -> String {
                 .join(", ")
         ),
         Handler::FastCgi(fastcgi) => format!("fastcgi: {}", fastcgi.address),
+        Handler::Process(process) => format!("process: {}", process.command.join(" ")),
         Handler::Library => "library".to_owned(),
     }
 }
