@@ -1,8 +1,6 @@
 //! What is passed on of a head, and what is not.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
 use http::{HeaderMap, Version};
 
 use super::telling;
@@ -107,7 +105,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// What is not passed on to a client.
-fn stays_with_upstream(name: &str) -> bool {
+pub(super) fn stays_with_upstream(name: &str) -> bool {
     is_hop_by_hop(name) || matches!(name, "proxy-authenticate" | "proxy-authentication-info")
 }
 
@@ -152,7 +150,12 @@ pub(super) fn to_upstream(
 /// Takes out of a request's trailers what would be taken out of its head. Some upstreams merge the two (RFC 9110 section
 /// 6.5.1), and would believe a client there.
 pub(super) fn trailers_to_upstream(trailers: &mut HeaderMap) {
-    strip(trailers, stays_with_us);
+    strip_for_upstream(trailers);
+}
+
+/// Takes out what no upstream gets to see, and adds nothing.
+pub(in crate::handler) fn strip_for_upstream(headers: &mut HeaderMap) {
+    strip(headers, stays_with_us);
 }
 
 /// The same of a response's trailers.
@@ -160,31 +163,9 @@ pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
     strip(trailers, stays_with_upstream);
 }
 
-/// What is wrong with the framing of a response, which hyper reads more leniently than a gateway may: whoever stands behind us
-/// might read it otherwise (RFC 9112 section 6.3).
-pub(super) fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    // hyper takes lengths that agree for one.
-    let is_one = lengths.next().is_none();
-    if !is_one || length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
-        return Some("its response says how long it is in more than one way");
-    }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next()?;
-    if length.is_some() {
-        return Some("its response has both Content-Length and Transfer-Encoding");
-    }
-    // To the letter: hyper reads what ends in another coding, an empty one among them, until the connection closes.
-    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-        return Some("its response has a transfer coding other than chunked");
-    }
-    None
-}
-
 /// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be
 /// measured: the response is to HEAD, or says 304.
-pub(super) fn to_client(headers: &mut HeaderMap, has_length: bool) {
+pub(in crate::handler) fn to_client(headers: &mut HeaderMap, has_length: bool) {
     let keeps_length = has_length && one_length(headers).is_some();
     strip(headers, |name| {
         stays_with_upstream(name) || (name == "content-length" && !keeps_length)
@@ -192,7 +173,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, has_length: bool) {
 }
 
 /// The length that a head says its content has, if it says one alone.
-pub(super) fn one_length(headers: &HeaderMap) -> Option<u64> {
+pub(in crate::handler) fn one_length(headers: &HeaderMap) -> Option<u64> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next()?.to_str().ok()?;
     let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());

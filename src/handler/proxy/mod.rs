@@ -29,7 +29,12 @@ use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
 pub use self::balance::{Said, Sticky, UpstreamState};
-pub use self::upstream::{TlsFilesError, dns};
+pub(in crate::handler) use self::fields::{one_length, strip_for_upstream, to_client};
+pub(in crate::handler) use self::outbound::{is_idempotent, target};
+pub(in crate::handler) use self::telling::name_for_upstream;
+pub(in crate::handler) use self::upload::{Progress, Upload};
+pub(in crate::handler) use self::upstream::{Attempt, Connector, Origin, Stream};
+pub use self::upstream::{TlsFilesError, dns, response};
 
 /// A reverse proxy.
 pub struct Proxy {

@@ -43,7 +43,7 @@ impl Upstream {
                     if self.scheme == Some(UpstreamScheme::Https)
                         && let Some(head) = self.over_kept(outbound).await?
                     {
-                        return self.answer(head, outbound).await;
+                        return self.answer(head, outbound);
                     }
                     match self
                         .within_connect_timeout(self.join(outbound.ends))
@@ -52,7 +52,7 @@ impl Upstream {
                         Joined::Session(place) => place,
                         Joined::Stream(stream) => {
                             let head = self.over_new(stream, outbound).await?;
-                            return self.answer(head, outbound).await;
+                            return self.answer(head, outbound);
                         }
                     }
                 }
