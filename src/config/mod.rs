@@ -326,15 +326,6 @@ pub enum TlsVersion {
     V1_3,
 }
 
-impl std::fmt::Display for TlsVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V1_2 => "1.2",
-            Self::V1_3 => "1.3",
-        })
-    }
-}
-
 /// What a binding speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlpnProtocol {
@@ -493,15 +484,4 @@ pub struct Proxy {
     pub resolvers: Vec<SocketAddr>,
     /// What upstreams are told of clients.
     pub telling: Telling,
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Loopback(address) => address.fmt(f),
-        }
-    }
 }

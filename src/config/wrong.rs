@@ -32,18 +32,6 @@ impl Wrong {
         self.help = Some(help.into());
         self
     }
-
-    /// A value that a later version brings.
-    #[allow(
-        dead_code,
-        reason = "for what is named before it is there; at times there is nothing of that kind"
-    )]
-    pub(super) fn not_yet(what: &str) -> Self {
-        Self::new(
-            "not-yet",
-            format!("{what} is not in this version of Portunus yet"),
-        )
-    }
 }
 
 /// The value is of another kind than its key asks for.

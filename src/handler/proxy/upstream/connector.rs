@@ -48,9 +48,9 @@ impl Connector {
         proxy: &config::Proxy,
         clients: Option<&TlsClients>,
     ) -> Self {
-        let tls = |scheme, host: &String| match (scheme, clients) {
+        let tls = |scheme, host: &str| match (scheme, clients) {
             (config::UpstreamScheme::Https, Some(clients)) => {
-                let server = proxy.tls.server_name.as_ref().unwrap_or(host);
+                let server = proxy.tls.server_name.as_deref().unwrap_or(host);
                 Some(Tls {
                     clients: clients.clone(),
                     server: tls::server_name(server),
@@ -58,20 +58,14 @@ impl Connector {
             }
             _ => None,
         };
-        let (place, tls) = match name {
-            config::Upstream::Unix(path) => (Place::Unix(path.clone()), None),
-            config::Upstream::Net { scheme, host, port } => {
-                let place = Place::new(host, *port, &proxy.resolvers);
-                (place, tls(*scheme, host))
-            }
+        let tls = match name {
+            config::Upstream::Unix(_) => None,
+            config::Upstream::Net { scheme, host, .. } => tls(*scheme, host),
             // The names of its targets come from whoever answers for the domain: certificates are for that (RFC 6125, 6.2.1).
-            config::Upstream::Service { scheme, name } => {
-                let place = Place::by_name(name.as_str(), None, &proxy.resolvers);
-                (place, tls(*scheme, &name.domain().to_owned()))
-            }
+            config::Upstream::Service { scheme, name } => tls(*scheme, name.domain()),
         };
         Self {
-            place,
+            place: Place::of(name, &proxy.resolvers),
             tls,
             announced: proxy.telling.proxy_protocol,
         }
@@ -84,13 +78,8 @@ impl Connector {
 
     /// Without TLS, and with names looked up as this system does.
     pub(in crate::handler) fn plain(name: &config::Upstream) -> Self {
-        let place = match name {
-            config::Upstream::Unix(path) => Place::Unix(path.clone()),
-            config::Upstream::Net { host, port, .. } => Place::new(host, *port, &[]),
-            config::Upstream::Service { name, .. } => Place::by_name(name.as_str(), None, &[]),
-        };
         Self {
-            place,
+            place: Place::of(name, &[]),
             tls: None,
             announced: None,
         }
@@ -148,9 +137,7 @@ impl Connector {
             Err(error) => Err(tls::refusal(name, &tls.server, &error)),
         }
     }
-}
 
-impl Connector {
     async fn announce(
         &self,
         stream: &mut (impl AsyncWrite + Unpin),
@@ -164,11 +151,15 @@ impl Connector {
 }
 
 impl Place {
-    fn new(host: &str, port: u16, resolvers: &[SocketAddr]) -> Self {
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Self::Address(SocketAddr::new(ip, port));
+    fn of(upstream: &config::Upstream, resolvers: &[SocketAddr]) -> Self {
+        match upstream {
+            config::Upstream::Unix(path) => Self::Unix(path.clone()),
+            config::Upstream::Net { host, port, .. } => match host.parse::<IpAddr>() {
+                Ok(ip) => Self::Address(SocketAddr::new(ip, *port)),
+                Err(_) => Self::by_name(host, Some(*port), resolvers),
+            },
+            config::Upstream::Service { name, .. } => Self::by_name(name.as_str(), None, resolvers),
         }
-        Self::by_name(host, Some(port), resolvers)
     }
 
     fn by_name(name: &str, port: Option<u16>, resolvers: &[SocketAddr]) -> Self {
