@@ -10,7 +10,7 @@ use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
 use super::{ClientFields, Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, upstream};
+use super::{balance, upgrades, upstream};
 
 const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
 
@@ -299,5 +299,6 @@ fn proxy(table: &Table<'_>) -> Proxy {
         client_certificate_fields: table
             .one_of("client_certificate_fields", &CLIENT_FIELDS)
             .map_or(defaults::CLIENT_CERTIFICATE_FIELDS, |fields| fields.value),
+        upgrade: upgrades::read(table),
     }
 }

@@ -201,6 +201,7 @@ pub(super) static PROXY: Section = section(
         "queue",
         "buffer_body",
         "client_certificate_fields",
+        "upgrade",
     ],
 );
 

@@ -26,6 +26,7 @@ mod suites;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upgrades;
 mod upstream;
 mod values;
 mod wrong;
@@ -50,6 +51,7 @@ pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
+pub use upgrades::Upgrades;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
@@ -466,6 +468,8 @@ pub struct Proxy {
     pub resolvers: Vec<SocketAddr>,
     /// What upstreams are told of a client's certificate.
     pub client_certificate_fields: ClientFields,
+    /// What clients may leave HTTP for.
+    pub upgrade: Upgrades,
 }
 
 /// As the configuration writes it.

@@ -9,6 +9,7 @@ mod balance;
 mod checks;
 mod fields;
 mod forward;
+mod leaving;
 mod outbound;
 mod upload;
 mod upstream;
@@ -38,6 +39,7 @@ pub struct Proxy {
     balancer: Arc<Balancer>,
     response_timeout: Duration,
     client_fields: config::ClientFields,
+    upgrades: config::Upgrades,
     /// Taken by whoever runs them.
     checks: Mutex<Option<Checks>>,
     /// Dropped with the proxy, which ends them.
@@ -68,6 +70,7 @@ impl Proxy {
             balancer,
             response_timeout: config.response_timeout,
             client_fields: config.client_certificate_fields,
+            upgrades: config.upgrade.clone(),
         })
     }
 
@@ -87,7 +90,7 @@ impl Handler for Proxy {
             return Reply::Now(last_recipient(request.method()));
         }
         let mut wish = self.balancer.wish(request.headers(), facts);
-        match Outbound::new(request, facts, self.client_fields) {
+        match Outbound::new(request, facts, self.client_fields, &self.upgrades) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
                 Reply::later(self.forward(Box::new(outbound), wish))

@@ -56,6 +56,7 @@ fn proxy_with(
         balance: Box::new(config::Balance::plain(upstreams.len())),
         upstreams,
         client_certificate_fields: config::ClientFields::Leaf,
+        upgrade: config::Upgrades::websocket_alone(),
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
         body_timeout: BODY_TIMEOUT,

@@ -25,8 +25,9 @@ use self::link::Link;
 use super::failure::told;
 use super::{Attempt, Stream, Upstream};
 use crate::handler::proxy::fields;
+use crate::handler::proxy::leaving::{self, Asked};
 use crate::handler::proxy::outbound::Outbound;
-use crate::handler::upgrade::{Rewound, Tunnel};
+use crate::handler::upgrade::{Rewound, Tunnel, join};
 use crate::model::{Body, Reason, Refusal};
 
 /// A response's head, and the connection that its content comes by.
@@ -125,10 +126,10 @@ impl Upstream {
         &self,
         mut link: Box<Link>,
         response: Response<Incoming>,
-        asked: Option<HeaderValue>,
+        asked: Option<Asked>,
     ) -> Result<Response<Body>, Refusal> {
-        if !asked.is_some_and(|asked| fields::is_asked(&asked, response.headers())) {
-            return Err(self.protocol_broken("it switches to a protocol that nobody asked for"));
+        if let Some(fault) = leaving::fault(asked.as_ref(), response.headers()) {
+            return Err(self.protocol_broken(fault));
         }
         let (mut parts, _) = response.into_parts();
         let protocol = parts.headers.get(UPGRADE).cloned();
@@ -149,12 +150,16 @@ impl Upstream {
         }
         let (socket, read) = link.into_socket();
         socket.keep_alive();
+        let linger = asked.and_then(|asked| asked.linger());
         let mut theirs = Rewound::new(read, socket);
         parts
             .extensions
             .insert(Tunnel::new(move |mut ours| async move {
-                // Either side may go at any time; that is how these connections end.
-                let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
+                // Either side may go at any time; that is how these connections end. What broke on one side breaks on the
+                // other, and does not look like its end there.
+                if join(&mut ours, &mut theirs, linger).await.is_err() {
+                    theirs.get_ref().reset_on_close();
+                }
             }));
         Ok(Response::from_parts(parts, Body::empty()))
     }

@@ -34,6 +34,11 @@ impl Socket {
         self.stream.keep_alive();
     }
 
+    /// See [`Stream::reset_on_close`].
+    pub(super) fn reset_on_close(&self) {
+        self.stream.reset_on_close();
+    }
+
     /// The request without content that was written last, if the upstream has said nothing since.
     pub(super) fn unanswered(&self) -> Option<Request<Body>> {
         if self.heard {
