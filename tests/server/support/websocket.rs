@@ -104,6 +104,13 @@ impl WebSocket {
         writeln!(self.0.stdin, "{what}").expect("the client lives");
     }
 
+    /// Has it stand still, as one that takes nothing.
+    pub fn stop(&self) {
+        let id = self.0.child.id().to_string();
+        let stopped = Command::new("kill").args(["-STOP", &id]).status();
+        assert!(stopped.expect("kill").success());
+    }
+
     /// What came of what was begun.
     pub fn answer(&mut self) -> Value {
         let line = self.0.line();
@@ -112,6 +119,6 @@ impl WebSocket {
 }
 
 /// What says that a tunnel is open.
-pub fn status(version: &str) -> &'static str {
+fn status(version: &str) -> &'static str {
     if version == "h1" { "101" } else { "200" }
 }
