@@ -14,6 +14,12 @@ impl Upgrades {
         Self(vec!["websocket".to_owned()])
     }
 
+    /// These, which are in small letters.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(protocols: [&str; N]) -> Self {
+        Self(protocols.map(str::to_owned).into())
+    }
+
     /// Whether `protocol` may be asked for. One that has its version behind it is meant with each of its versions.
     pub fn allow(&self, protocol: &str) -> bool {
         let name = protocol.split('/').next().unwrap_or_default();

@@ -80,7 +80,7 @@ fn the_handshake_with_the_upstream_is_that_of_http_1_1_and_has_what_the_client_a
     let upstream = WebSocketServer::start();
     let server = proxy(upstream.port);
     for version in ["h2", "h3"] {
-        let mut client = WebSocket::new(&server, version);
+        let mut client = WebSocket::new(version);
         let fields = json!([
             ["sec-websocket-version", "13"],
             ["sec-websocket-protocol", "chat"],
@@ -88,7 +88,7 @@ fn the_handshake_with_the_upstream_is_that_of_http_1_1_and_has_what_the_client_a
             // Ours alone counts.
             ["sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="],
         ]);
-        let head = client.open("/head", fields);
+        let head = client.open(&server, "/head", fields);
         assert_eq!(head[":status"], "200", "{head}");
         assert_eq!(head["allowed"], 1, "{head}");
         assert_eq!(head["sec-websocket-protocol"], "chat", "{head}");
@@ -135,6 +135,7 @@ fn what_opens_no_websocket_is_refused_with_its_reason() {
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
         );
     });
+    let mut clients = ["h2", "h3"].map(|version| (version, WebSocket::new(version)));
     let respond = "type = \"respond\"".to_owned();
     let h2c = "type = \"proxy\"\nupstreams = [\"h2c://127.0.0.1:9\"]".to_owned();
     for (handler, status, reason, why) in [
@@ -148,8 +149,8 @@ fn what_opens_no_websocket_is_refused_with_its_reason() {
         (h2c, "501", "N/I", "does not speak"),
     ] {
         let server = site(handler.clone()).start();
-        for (number, version) in ["h2", "h3"].into_iter().enumerate() {
-            let head = WebSocket::new(&server, version).open("/", json!([]));
+        for (number, (version, client)) in clients.iter_mut().enumerate() {
+            let head = client.open(&server, "/", json!([]));
             assert_eq!(head[":status"], status, "{version} {handler}: {head}");
             let line = server.wait_errors(reason, number + 1).remove(number);
             let detail = line["detail"].as_str().expect("a detail");
@@ -160,8 +161,8 @@ fn what_opens_no_websocket_is_refused_with_its_reason() {
     // Nobody is told that he may ask: who asks all the same has broken a rule.
     for handler in [respond, format!("{}\nupgrade = []", to(declining.port))] {
         let server = site(handler).start();
-        for version in ["h2", "h3"] {
-            let head = WebSocket::new(&server, version).open("/", json!([]));
+        for (version, client) in &mut clients {
+            let head = client.open(&server, "/", json!([]));
             assert_eq!(head[":status"], Value::Null, "{version}: {head}");
         }
     }
@@ -173,7 +174,7 @@ fn an_upstreams_own_refusal_reaches_the_client() {
     let server = proxy(upstream.port);
     for version in VERSIONS {
         let fields = json!([["sec-websocket-version", "13"]]);
-        let head = WebSocket::new(&server, version).open("/forbidden", fields);
+        let head = WebSocket::new(version).open(&server, "/forbidden", fields);
         assert_eq!(head[":status"], "403", "{version}: {head}");
     }
     assert_eq!(server.errors(), [] as [Value; 0]);
@@ -184,9 +185,9 @@ fn connect_leads_to_websockets_and_nowhere_else() {
     let upstream = WebSocketServer::start();
     let server = proxy(upstream.port);
     for (number, version) in ["h2", "h3"].into_iter().enumerate() {
+        let mut client = WebSocket::new(version);
         for protocol in ["connect-udp", "websockets", "WebSocket/13"] {
-            let open = json!(["open", "/", [], protocol]);
-            let head = WebSocket::new(&server, version).does(open);
+            let head = client.open_for(protocol, &server, "/", json!([]));
             assert_eq!(head[":status"], "501", "{version} {protocol}: {head}");
         }
         let lines = server.wait_errors("N/I", 3 * (number + 1));
@@ -197,7 +198,7 @@ fn connect_leads_to_websockets_and_nowhere_else() {
         );
         // A length makes no sense there, and a tunnel to elsewhere is not made.
         let fields = json!([["content-length", "5"]]);
-        let head = WebSocket::new(&server, version).open("/", fields);
+        let head = client.open(&server, "/", fields);
         assert_eq!(head[":status"], Value::Null, "{version}: {head}");
     }
 }
@@ -254,7 +255,8 @@ fn an_end_is_an_end_and_a_break_is_a_break_on_both_sides() {
     });
     let server = proxy(upstream.port);
     for (version, reset) in [("h2", "reset 8"), ("h3", "reset 0x10c")] {
-        let mut client = WebSocket::opened(&server, version, "/");
+        let mut client = WebSocket::new(version);
+        client.reopen(&server, "/");
         upstream.head();
         client.does(json!(["say", "end?"]));
         assert_eq!(client.does(json!(["hear", 3])), "bye");
@@ -263,13 +265,13 @@ fn an_end_is_an_end_and_a_break_is_a_break_on_both_sides() {
         client.does(json!(["end"]));
         assert_eq!(upstream.head(), "more, then the end", "{version}");
 
-        let mut client = WebSocket::opened(&server, version, "/");
+        client.reopen(&server, "/");
         upstream.head();
         client.does(json!(["say", "rst?"]));
         assert_eq!(client.does(json!(["ended"])), reset, "{version}");
 
         for (act, seen) in [("end", ", then the end"), ("reset", ", then a reset")] {
-            let mut client = WebSocket::opened(&server, version, "/");
+            client.reopen(&server, "/");
             upstream.head();
             client.does(json!(["say", "mine"]));
             assert_eq!(client.does(json!(["hear", 4])), "yes!");

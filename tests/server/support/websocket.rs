@@ -74,22 +74,46 @@ pub struct WebSocket(Peer);
 
 impl WebSocket {
     /// A client that speaks `version`, and has said nothing yet.
-    pub fn new(server: &Server, version: &str) -> Self {
-        let (port, ca) = (server.https.to_string(), server.ca());
-        let ca = ca.to_str().expect("a path in UTF-8");
-        Self(Peer::start(&["call", &port, ca, version]))
+    pub fn new(version: &str) -> Self {
+        Self(Peer::start(&["call", version]))
     }
 
-    /// Asks for a tunnel; the response's head, and what settings allow.
-    pub fn open(&mut self, path: &str, fields: Value) -> Value {
-        self.does(json!(["open", path, fields, "websocket"]))
+    /// Asks for a tunnel on a new connection; the response's head, and what settings allow.
+    pub fn open(&mut self, server: &Server, path: &str, fields: Value) -> Value {
+        self.open_for("websocket", server, path, fields)
+    }
+
+    /// The same for another protocol than WebSocket.
+    pub fn open_for(
+        &mut self,
+        protocol: &str,
+        server: &Server,
+        path: &str,
+        fields: Value,
+    ) -> Value {
+        self.does(json!([
+            "open",
+            server.https,
+            server.ca(),
+            path,
+            fields,
+            protocol
+        ]))
+    }
+
+    /// Opens a WebSocket on a new connection.
+    pub fn reopen(&mut self, server: &Server, path: &str) {
+        let head = self.open(server, path, json!([["sec-websocket-version", "13"]]));
+        assert!(
+            head[":status"] == "101" || head[":status"] == "200",
+            "{head}"
+        );
     }
 
     /// A client whose WebSocket is open.
     pub fn opened(server: &Server, version: &str, path: &str) -> Self {
-        let mut client = Self::new(server, version);
-        let head = client.open(path, json!([["sec-websocket-version", "13"]]));
-        assert_eq!(head[":status"], status(version), "{version}: {head}");
+        let mut client = Self::new(version);
+        client.reopen(server, path);
         client
     }
 
@@ -116,9 +140,4 @@ impl WebSocket {
         let line = self.0.line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
-}
-
-/// What says that a tunnel is open.
-fn status(version: &str) -> &'static str {
-    if version == "h1" { "101" } else { "200" }
 }

@@ -5,10 +5,10 @@
 echoes what it is told, on a port of its own choice, whose number is its first line. On /head it says first what the request's head
 was; on /forbidden it refuses.
 
-    websocket_peer.py call PORT CA VERSION
+    websocket_peer.py call VERSION
 
-is a client of `localhost` at 127.0.0.1:PORT that trusts CA and speaks VERSION (h1, h2, h3). It does what lines of JSON say, and
-answers each with a line of JSON.
+is a client that speaks VERSION (h1, h2, h3). It does what lines of JSON say, and answers each with a line of JSON; "open" makes a connection
+to `localhost` at 127.0.0.1 and a port, trusting a CA, and all that follows is about what came of that.
 """
 
 import asyncio
@@ -64,10 +64,15 @@ class Line:
         self.incoming.put_nowait(how)
 
 
+async def connect_tls(port, ca, protocol):
+    tls = ssl.create_default_context(cafile=ca)
+    tls.set_alpn_protocols([protocol])
+    return await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+
+
 class H1(Line):
-    async def open(self, port, tls, path, fields, protocol):
-        tls.set_alpn_protocols(["http/1.1"])
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+    async def open(self, port, ca, path, fields, protocol):
+        self.reader, self.writer = await connect_tls(port, ca, "http/1.1")
         lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: Upgrade", f"Upgrade: {protocol}"]
         lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="] + [f"{name}: {value}" for name, value in fields]
         self.writer.write("\r\n".join(lines + ["", ""]).encode())
@@ -98,14 +103,13 @@ class H1(Line):
 
 
 class H2(Line):
-    async def open(self, port, tls, path, fields, protocol):
+    async def open(self, port, ca, path, fields, protocol):
         from h2.config import H2Configuration
         from h2.connection import H2Connection
         from h2.settings import SettingCodes
         from hyperframe.frame import GoAwayFrame
 
-        tls.set_alpn_protocols(["h2"])
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+        self.reader, self.writer = await connect_tls(port, ca, "h2")
         self.http, self.moved = H2Connection(H2Configuration(validate_outbound_headers=False)), asyncio.Event()
         # After GOAWAY the library takes the whole connection for closed, streams under way and all.
         self.http._frame_dispatch_table[GoAwayFrame] = lambda frame: ([], [])
@@ -165,7 +169,7 @@ class H2(Line):
 
 
 class H3(Line):
-    async def open(self, port, tls, path, fields, protocol):
+    async def open(self, port, ca, path, fields, protocol):
         from aioquic.asyncio.protocol import QuicConnectionProtocol
         from aioquic.h3 import events
         from aioquic.h3.connection import H3Connection
@@ -190,7 +194,7 @@ class H3(Line):
                     self.settled.set()
 
         configuration = QuicConfiguration(is_client=True, alpn_protocols=["h3"], server_name="localhost")
-        configuration.load_verify_locations(sys.argv[3])
+        configuration.load_verify_locations(ca)
         self.quic, self.settled, self.stream = QuicConnection(configuration=configuration), asyncio.Event(), None
         self.http = H3Connection(self.quic)
         self.client = Client(self.quic)
@@ -331,13 +335,14 @@ async def do(line, peer, what, *arguments):
     return await getattr(peer, what)(*arguments)
 
 
-async def call(port, ca, version):
-    line = {"h1": H1, "h2": H2, "h3": H3}[version]()
-    peer, loop = Peer(line), asyncio.get_running_loop()
+async def call(version):
+    kind, line, peer, loop = {"h1": H1, "h2": H2, "h3": H3}[version], None, None, asyncio.get_running_loop()
     while command := await loop.run_in_executor(None, sys.stdin.readline):
         what, *arguments = json.loads(command)
         if what == "open":
-            answer = await line.open(int(port), ssl.create_default_context(cafile=ca), *arguments)
+            line = kind()
+            peer = Peer(line)
+            answer = await line.open(*arguments)
         else:
             answer = await do(line, peer, what, *arguments)
         print(json.dumps(answer), flush=True)
