@@ -55,6 +55,11 @@ impl Upstream {
             .expect("a request reaches the upstream")
     }
 
+    /// What is told next, if anything is yet.
+    pub fn told(&self) -> Option<String> {
+        self.heads.try_recv().ok()
+    }
+
     /// How many requests came, beside those that were looked at.
     pub fn heads_so_far(&self) -> usize {
         self.heads.try_iter().count()
