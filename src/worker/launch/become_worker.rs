@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chdir, close, dup, dup2_stdin, setgid, setgroups, setsid, setuid};
 
@@ -69,6 +69,9 @@ fn prepare(order: &Order, keeper: i32) -> Done<Command> {
         fs::write(join, "0").map_err(|error| of_io(Step::Group, join.display(), &error))?;
     }
     be_expendable();
+    // The keeper's, which is inherited: a worker could not be asked to end.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .map_err(failed(Step::Session, "sigprocmask"))?;
     for (limit, value) in &order.limits {
         set_limit(*limit, *value)?;
     }

@@ -76,7 +76,7 @@ impl Keeper {
         ] {
             mask.add(signal);
         }
-        // What is executed starts with an empty mask again: the library sees to that.
+        // The worker-to-be inherits it, and empties it.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let (worker, status) = start(order, socket)?;
