@@ -111,7 +111,11 @@ fn give(folder: &Path, uid: u32) -> io::Result<()> {
     }
     // What is made in it gets the folder's group. First, as long as it is ours.
     fs::set_permissions(folder, Permissions::from_mode(0o2770))?;
-    Ok(chown(folder, Some(Uid::from_raw(uid)), Some(Gid::effective()))?)
+    Ok(chown(
+        folder,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::effective()),
+    )?)
 }
 
 fn listen(path: &Path) -> io::Result<OwnedFd> {
