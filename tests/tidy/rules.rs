@@ -12,6 +12,7 @@ const RANKS: &[&str] = &[
     "certificate",
     "acme",
     "ocsp",
+    "worker",
     "handler",
     "pool",
     "site",
