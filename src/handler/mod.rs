@@ -13,8 +13,10 @@ pub mod upgrade;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use http::{Request, Response};
+use tokio::sync::Notify;
 
 use crate::model::{Body, Facts, Refusal};
 
@@ -48,6 +50,32 @@ pub trait Handler: Send + Sync {
     fn upkeep(&self) -> Option<Upkeep> {
         None
     }
+
+    /// The handler's pool is there, and this is its gate, open. Told before any request comes.
+    fn attach(&self, gate: Arc<dyn Gate>) {
+        let _ = gate;
+    }
+}
+
+/// The gate of a handler's pool, for a handler that is not always ready to work.
+pub trait Gate: Send + Sync {
+    /// Requests come in.
+    fn open(&self);
+
+    /// Requests wait in the pool's queue, by its bounds.
+    fn hold(&self);
+
+    /// Requests are refused, and those that wait let go: the pool is stopped.
+    fn stop(&self);
+
+    /// Requests are refused, and those that wait let go: the application keeps failing, and why.
+    fn offline(&self, why: String);
+
+    /// Those that wait are let go, and why; those that come wait again.
+    fn let_go(&self, why: String);
+
+    /// Told when a request comes that has to wait for [`Gate::open`].
+    fn wanted(&self) -> Arc<Notify>;
 }
 
 /// Work that a handler has beside its requests.
