@@ -10,9 +10,11 @@ use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
 use super::{ClientFields, Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, upstream};
+use super::{balance, process, upstream};
 
-const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
+const TYPES: [&str; 6] = [
+    "respond", "files", "proxy", "redirect", "process", "library",
+];
 
 /// Reads a pool's handler. Where it is wrong, that is reported, and what comes back is never used.
 pub(super) fn read(pool: &Table<'_>) -> Handler {
@@ -36,8 +38,9 @@ pub(super) fn read(pool: &Table<'_>) -> Handler {
             open(&keys::LIBRARY);
             return Handler::Library;
         }
-        Ok("process") => Wrong::not_yet("the handler type \"process\"")
-            .help("start the program yourself, and let a \"proxy\" handler name its address"),
+        Ok("process") => {
+            return Handler::Process(Box::new(process::read(&open(&keys::PROCESS))));
+        }
         Ok(other) => {
             let near = keys::nearest(&other.to_ascii_lowercase(), TYPES);
             let wrong = Wrong::new("unknown-value", format!("there is no handler {other:?}"));
@@ -278,7 +281,7 @@ fn target(text: &str) -> Result<String, Wrong> {
         .help("write a whole address, as in \"https://www.example.com{uri}\", or a path, as in \"/new\""))
 }
 
-const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
+pub(super) const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
     ("none", ClientFields::None),
     ("leaf", ClientFields::Leaf),
     ("chain", ClientFields::Chain),

@@ -245,6 +245,56 @@ pub(super) static RETRY: Section =
 
 pub(super) static UPSTREAM_QUEUE: Section = section("queue", &["length", "timeout"]);
 
+pub(super) static PROCESS: Section = section(
+    "a process handler",
+    &[
+        "type",
+        "command",
+        "cwd",
+        "env",
+        "user",
+        "group",
+        "workers",
+        "start_mode",
+        "listen",
+        "protocol",
+        "startup_timeout",
+        "ready_path",
+        "warm_up",
+        "splash",
+        "ping_interval",
+        "ping_timeout",
+        "ping_path",
+        "rapid_fail",
+        "recycle",
+        "shutdown_timeout",
+        "idle_timeout",
+        "idle_action",
+        "offline_file",
+        "limits",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+        "client_certificate_fields",
+        "fastcgi",
+    ],
+);
+
+pub(super) static FASTCGI: Section =
+    section("fastcgi", &["root", "index", "script", "split", "params"]);
+
+pub(super) static RAPID_FAIL: Section = section("rapid_fail", &["failures", "within", "probation"]);
+
+pub(super) static RECYCLE: Section = section(
+    "recycle",
+    &["requests", "time", "schedule", "memory", "files"],
+);
+
+pub(super) static WORKER_LIMITS: Section = section(
+    "a worker's limits",
+    &["memory", "cpu", "processes", "files", "on_memory", "on_cpu"],
+);
+
 pub(super) static LIBRARY: Section = section("a library handler", &["type"]);
 
 /// Every kind of table but the file itself.
@@ -277,6 +327,11 @@ pub(super) static ALL: &[&Section] = &[
     &HEALTH,
     &RETRY,
     &UPSTREAM_QUEUE,
+    &PROCESS,
+    &RAPID_FAIL,
+    &RECYCLE,
+    &WORKER_LIMITS,
+    &FASTCGI,
     &LIBRARY,
 ];
 

@@ -17,6 +17,7 @@ mod hostname;
 mod keys;
 mod load;
 mod networks;
+mod process;
 mod raw;
 mod reader;
 mod render;
@@ -48,6 +49,10 @@ pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
+pub use process::{
+    AtLimit, FastCgi, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay,
+    WorkerLimits, WorkerListen, WorkerProtocol,
+};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
@@ -404,6 +409,8 @@ pub enum Handler {
     Redirect(Redirect),
     /// A reverse proxy.
     Proxy(Proxy),
+    /// An application that Portunus starts itself.
+    Process(Box<Process>),
     /// The program that Portunus is a library of brings the handler itself.
     Library,
 }

@@ -2,4 +2,7 @@
 //!
 //! What is to be done is decided by a pure state machine with injected time ([`machine`]).
 
+pub mod death;
+pub mod launch;
 pub mod machine;
+pub mod output;
