@@ -5,6 +5,7 @@
 mod build;
 pub mod files;
 mod own_fields;
+pub mod process;
 pub mod proxy;
 pub mod redirect;
 pub mod respond;
@@ -18,7 +19,9 @@ use std::sync::Arc;
 use http::{Request, Response};
 use tokio::sync::Notify;
 
+use crate::config;
 use crate::model::{Body, Facts, Refusal};
+use crate::worker::Desk;
 
 pub use build::{BuildError, build};
 pub use own_fields::Unforged;
@@ -54,6 +57,22 @@ pub trait Handler: Send + Sync {
     /// The handler's pool is there, and this is its gate, open. Told before any request comes.
     fn attach(&self, gate: Arc<dyn Gate>) {
         let _ = gate;
+    }
+
+    /// Who looks after the processes that do the work, where there are any.
+    fn desk(&self) -> Option<&Desk> {
+        None
+    }
+
+    /// Whether it can go on by other settings, which are handed to [`Handler::reconfigure`] then: what it has under way lives on.
+    fn goes_on_with(&self, settings: &config::Handler) -> bool {
+        let _ = settings;
+        false
+    }
+
+    /// Goes on by other settings.
+    fn reconfigure(&self, settings: &config::Handler) {
+        let _ = settings;
     }
 }
 

@@ -312,6 +312,27 @@ impl Machine {
             .min()
     }
 
+    /// What a worker does: `starting`, `ready`, `draining` or `ending`.
+    pub fn phase(&self, id: WorkerId) -> &'static str {
+        let workers = self.generations().flat_map(|it| &it.workers);
+        match workers.filter(|it| it.id == id).map(|it| it.phase).next() {
+            Some(Phase::Starting { .. }) => "starting",
+            Some(Phase::Ready { .. }) => "ready",
+            Some(Phase::Draining { .. }) => "draining",
+            Some(Phase::Terminating { .. } | Phase::Killed) | None => "ending",
+        }
+    }
+
+    /// Whether a worker belongs to those that take new requests, or will.
+    pub fn is_current(&self, id: WorkerId) -> bool {
+        (self.current.as_ref()).is_some_and(|current| current.number == id.generation)
+    }
+
+    /// Whether a worker was told to end, or will be.
+    pub fn is_leaving(&self, id: WorkerId) -> bool {
+        matches!(self.phase(id), "draining" | "ending")
+    }
+
     fn generations(&self) -> impl Iterator<Item = &Generation> {
         self.current.iter().chain(&self.next).chain(&self.leaving)
     }

@@ -30,6 +30,8 @@ pub enum Why {
         /// What it may have.
         limit: u64,
     },
+    /// A worker has used more than so many percent of a core.
+    Cpu(u32),
     /// A watched file has changed.
     File(PathBuf),
 }
@@ -56,6 +58,7 @@ impl fmt::Display for Why {
                     "a worker has {memory} bytes of memory, and may have {limit}"
                 )
             }
+            Why::Cpu(percent) => write!(f, "a worker uses more than {percent}% of a core"),
             Why::File(file) => write!(f, "{} has changed", file.display()),
         }
     }
@@ -72,7 +75,7 @@ pub enum Note {
     Recycles(u64, Why),
     /// A generation that was to follow another did not come up.
     Kept(u64, String),
-    /// A worker failed.
+    /// A worker failed, as the sentence says.
     Failed(WorkerId, String),
     /// A worker that failed is replaced after a while.
     Again(Duration),
@@ -119,7 +122,7 @@ impl fmt::Display for Note {
                 f,
                 "generation {number} did not come up, and the one before it stays: {why}"
             ),
-            Note::Failed(id, why) => write!(f, "worker {} failed: {why}", id.number),
+            Note::Failed(_, why) => f.write_str(why),
             Note::Again(after) => write!(f, "a worker is started again after {}", time(after)),
             Note::Disabled(failures, within) => write!(
                 f,

@@ -142,12 +142,13 @@ impl Machine {
         }
         for id in late {
             let timeout = humantime::format_duration(timeout);
-            let why = format!("it was not ready within startup_timeout ({timeout})");
+            let number = id.number;
+            let why = format!("worker {number} was not ready within startup_timeout ({timeout})");
             effects.push(Effect::Kill(id));
             self.failed(id, why.clone(), now, effects);
             let serves = (self.current.as_ref()).is_some_and(|it| it.ready().next().is_some());
             if !serves && self.traffic == Traffic::Hold {
-                effects.push(Effect::LetGo(format!("worker {}: {why}", id.number)));
+                effects.push(Effect::LetGo(why));
             }
         }
     }

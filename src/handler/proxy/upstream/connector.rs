@@ -64,6 +64,15 @@ impl Connector {
         Self { place, tls }
     }
 
+    /// Without TLS, and with names looked up as this system does.
+    pub(in crate::handler) fn plain(name: &config::Upstream) -> Self {
+        let place = match name {
+            config::Upstream::Unix(path) => Place::Unix(path.clone()),
+            config::Upstream::Net { host, port, .. } => Place::new(host, *port, &[]),
+        };
+        Self { place, tls: None }
+    }
+
     /// A connection: to the first of its addresses that takes one, and with a handshake where there has to be one.
     pub(super) async fn connect(
         &self,
