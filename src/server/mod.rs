@@ -6,6 +6,7 @@ mod answers;
 mod build;
 mod control;
 mod life;
+mod pools;
 mod ports;
 mod prepare;
 mod privileges;
