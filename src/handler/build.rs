@@ -11,6 +11,9 @@ pub enum BuildError {
     /// The folder of a `files` handler cannot be opened.
     #[error("{0}")]
     Files(#[from] std::io::Error),
+    /// The folder of a FastCGI application's scripts cannot be opened.
+    #[error("{0}")]
+    Scripts(std::io::Error),
     /// The files of TLS to a proxy's upstreams cannot be used.
     #[error("TLS to upstreams: {0}")]
     ProxyTls(#[from] super::proxy::TlsFilesError),
@@ -36,7 +39,12 @@ pub fn build(
         config::Handler::Files(settings) => Arc::new(super::files::Files::new(settings)?),
         config::Handler::Proxy(settings) => Arc::new(super::proxy::Proxy::new(settings, threads)?),
         config::Handler::Process(settings) => {
-            Arc::new(super::process::Process::new(pool, settings, threads))
+            let made = super::process::Process::new(pool, settings, threads);
+            Arc::new(made.map_err(BuildError::Scripts)?)
+        }
+        config::Handler::FastCgi(settings) => {
+            let made = super::fastcgi::FastCgi::new(settings, threads);
+            Arc::new(made.map_err(BuildError::Scripts)?)
         }
         config::Handler::Library => return Err(BuildError::Library),
     })

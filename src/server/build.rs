@@ -94,7 +94,7 @@ impl Built {
 struct Kept {
     pool: Arc<Pool>,
     config: config::Pool,
-    /// Whether its handler's settings are as they were.
+    /// Whether its handler goes on as it is.
     same: bool,
 }
 
@@ -186,9 +186,8 @@ fn build_pool(
     {
         let old = &old_edge.pools[index];
         let same = old_config.pools[index].handler == pool.handler;
-        if (same && !old.handler().is_outdated())
-            || (!same && old.handler().goes_on_with(&pool.handler))
-        {
+        let same = same && !old.handler().is_outdated();
+        if same || old.handler().goes_on_with(&pool.handler) {
             kept.push(Kept {
                 pool: Arc::clone(old),
                 config: pool.clone(),

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::page::Page;
-use super::peer::Peer;
+use super::peer::{Peer, Settings};
 use crate::config;
 use crate::handler::Gate;
 use crate::model::{Body, PerThread, Reason, Refusal};
@@ -21,7 +21,7 @@ use crate::worker::{Asking, Direction, Front, Member, Work};
 
 /// Where new requests go.
 pub(super) struct Doorway {
-    settings: ArcSwap<config::Process>,
+    settings: ArcSwap<Settings>,
     threads: usize,
     route: ArcSwap<Route>,
     /// Told when the route is another.
@@ -62,9 +62,9 @@ pub(super) struct Seated {
 }
 
 impl Doorway {
-    pub(super) fn new(settings: &config::Process, threads: usize) -> Self {
+    pub(super) fn new(settings: Settings, threads: usize) -> Self {
         Self {
-            settings: ArcSwap::from_pointee(settings.clone()),
+            settings: ArcSwap::from_pointee(settings),
             threads,
             route: ArcSwap::from_pointee(Route::Hold),
             changed: Notify::new(),
@@ -76,12 +76,17 @@ impl Doorway {
     }
 
     /// The settings as they are now.
-    pub(super) fn settings(&self) -> Guard<Arc<config::Process>> {
+    pub(super) fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
     }
 
     pub(super) fn reconfigure(&self, settings: &config::Process) {
-        self.settings.store(Arc::new(settings.clone()));
+        match Settings::new(settings) {
+            Ok(settings) => self.settings.store(Arc::new(settings)),
+            Err(error) => {
+                tracing::error!(%error, "new settings of a pool are not taken; requests go on by the old ones");
+            }
+        }
     }
 
     /// Until the supervisor says otherwise, requests wait.
@@ -119,7 +124,7 @@ impl Doorway {
     }
 
     async fn wait(&self, method: &Method, path: &str, but: &[WorkerId]) -> Result<Seated, Refusal> {
-        let within = self.settings().startup_timeout;
+        let within = self.settings().process.startup_timeout;
         let until = Instant::now() + within;
         loop {
             let changed = self.changed.notified();
@@ -221,7 +226,7 @@ impl Doorway {
     }
 
     fn splash(&self) -> Option<Page> {
-        let file = self.settings().splash.clone()?;
+        let file = self.settings().process.splash.clone()?;
         match Page::read(&file) {
             Ok(page) => Some(page),
             Err(error) => {
@@ -232,7 +237,8 @@ impl Doorway {
     }
 
     fn offline_page(&self) -> Page {
-        let read = self.settings().offline_file.as_deref().map(Page::read);
+        let settings = self.settings();
+        let read = settings.process.offline_file.as_deref().map(Page::read);
         match read {
             Some(Ok(page)) => page,
             _ => Page::none(),

@@ -1,8 +1,9 @@
 //! One request, until a worker has answered it or none will.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Response};
+use http::{Method, Request, Response};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::doorway::{Doorway, Seated};
@@ -16,10 +17,17 @@ use crate::worker::machine::WorkerId;
 
 impl Doorway {
     /// Sends a request to a worker, and to another where that cannot have done anything twice.
-    pub(super) async fn forward(&self, mut errand: Errand, facts: &Facts) -> Outcome {
-        let method = errand.method().clone();
+    pub(super) async fn forward(&self, request: Request<Body>, facts: &Facts) -> Outcome {
+        let method = request.method().clone();
         let path = facts.path.as_str();
         let seated = self.find(&method, path, &[]).await?;
+        // The settings are let go before anything is waited for.
+        let settings = Arc::clone(&self.settings());
+        let errand = seated.seat.peer.errand(request, facts, &settings.process);
+        let mut errand = match errand.await? {
+            Ok(errand) => errand,
+            Err(answer) => return Ok(answer),
+        };
         match seated.seat.peer.exchange(&mut errand).await {
             Ok(response) => Ok(deliver(response, seated.work)),
             Err(attempt) => {
@@ -57,7 +65,7 @@ impl Again<'_> {
                 Attempt::Elsewhere(refusal) if is_connecting(&refusal) => {
                     // It is about to die, or has more connections waiting than its socket's queue takes.
                     let since = *self.failing_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.doorway.settings().connect_timeout {
+                    if since.elapsed() >= self.doorway.settings().process.connect_timeout {
                         return Err(refusal);
                     }
                     drop(seated);

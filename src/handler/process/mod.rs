@@ -13,12 +13,13 @@ mod forward;
 mod page;
 mod peer;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Request;
 
 use self::doorway::Doorway;
-use self::peer::Errand;
+use self::peer::Settings;
 use super::{Gate, Handler, Reply, Upkeep};
 use crate::config;
 use crate::handler::proxy::goes_no_further;
@@ -35,15 +36,16 @@ pub struct Process {
 
 impl Process {
     /// The application of the pool `pool`, for `threads` data threads. Nothing is started before its upkeep is run.
-    pub fn new(pool: &str, settings: &config::Process, threads: usize) -> Self {
-        let doorway = Arc::new(Doorway::new(settings, threads));
+    /// An error names the folder of FastCGI scripts.
+    pub fn new(pool: &str, settings: &config::Process, threads: usize) -> io::Result<Self> {
+        let doorway = Arc::new(Doorway::new(Settings::new(settings)?, threads));
         let front = Arc::clone(&doorway) as Arc<dyn Front>;
         let (supervisor, desk) = Supervisor::new(pool, settings.clone(), threads, front);
-        Self {
+        Ok(Self {
             doorway,
             desk,
             supervisor: Mutex::new(Some(supervisor)),
-        }
+        })
     }
 }
 
@@ -55,16 +57,17 @@ impl Handler for Process {
         if let Some(page) = self.doorway.page() {
             return Reply::Now(Ok(page));
         }
-        match Errand::new(request, facts, &self.doorway.settings()) {
-            Ok(errand) => Reply::later(self.doorway.forward(errand, facts)),
-            Err(refusal) => Reply::Now(Err(refusal)),
-        }
+        Reply::later(self.doorway.forward(request, facts))
     }
 
     fn upkeep(&self) -> Option<Upkeep> {
         let mut supervisor = (self.supervisor.lock()).unwrap_or_else(PoisonError::into_inner);
         let supervisor = supervisor.take()?;
         Some(Box::pin(supervisor.run()))
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.doorway.settings().is_outdated()
     }
 
     fn attach(&self, gate: Arc<dyn Gate>) {

@@ -24,12 +24,15 @@ use self::checks::Checks;
 pub(in crate::handler) use self::outbound::Outbound;
 use self::outbound::ends_here;
 use self::upstream::TlsClients;
-pub(in crate::handler) use self::upstream::{Attempt, Upstream, Waits};
 use super::{BuildError, Handler, Outcome, Reply, Upkeep};
 use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
 pub use self::balance::{Said, Sticky, UpstreamState};
+pub(in crate::handler) use self::fields::{one_length, strip_for_upstream, to_client};
+pub(in crate::handler) use self::outbound::{is_idempotent, target};
+pub(in crate::handler) use self::upload::{Progress, Upload};
+pub(in crate::handler) use self::upstream::{Attempt, Connector, Origin, Stream, Upstream, Waits};
 pub use self::upstream::{TlsFilesError, dns};
 
 /// A reverse proxy.

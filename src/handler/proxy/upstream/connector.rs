@@ -17,7 +17,7 @@ use crate::config;
 use crate::model::{Reason, Refusal};
 
 /// Makes connections to an upstream.
-pub(super) struct Connector {
+pub(in crate::handler) struct Connector {
     place: Place,
     tls: Option<Tls>,
 }
@@ -71,6 +71,14 @@ impl Connector {
             config::Upstream::Net { host, port, .. } => Place::new(host, *port, &[]),
         };
         Self { place, tls: None }
+    }
+
+    /// A connection without TLS.
+    pub(in crate::handler) async fn connect_plain(
+        &self,
+        name: &config::Upstream,
+    ) -> Result<Stream, Refusal> {
+        self.connect(name, Offer::Http1).await
     }
 
     /// A connection: to the first of its addresses that takes one, and with a handshake where there has to be one.

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use http::Response;
 
-use self::connector::Connector;
+pub(in crate::handler) use self::connector::Connector;
 use self::h1::Shelf;
 use self::h2::Sessions;
-use self::stream::Stream;
+pub(in crate::handler) use self::names::Origin;
+pub(in crate::handler) use self::stream::Stream;
 use self::tls::Offer;
 pub(super) use self::tls::TlsClients;
 use super::outbound::Outbound;
