@@ -7,6 +7,7 @@
 pub mod death;
 mod front;
 pub mod launch;
+pub mod limits;
 pub mod machine;
 mod member;
 pub mod output;
