@@ -223,6 +223,13 @@ impl Drop for Work {
     }
 }
 
+impl Serving {
+    /// Whether it is nothing.
+    pub fn is_nothing(&self) -> bool {
+        self.count == 0
+    }
+}
+
 impl fmt::Display for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.count == 0 {

@@ -345,7 +345,8 @@ impl Machine {
 
     /// When workers that are not used are idle.
     fn idle_at(&self) -> Option<Instant> {
-        let timeout = (self.rules.idle_timeout).filter(|_| !self.rules.always && !self.frozen)?;
+        let may = !self.frozen && (!self.rules.always || self.rules.suspends);
+        let timeout = self.rules.idle_timeout.filter(|_| may)?;
         let serves = matches!(self.traffic, Traffic::To(_)) && self.next.is_none();
         serves.then(|| self.used + timeout)
     }

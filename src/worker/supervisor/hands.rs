@@ -131,7 +131,10 @@ impl Hands {
         };
         let member = &running.member;
         let serving = member.serving();
-        let what = format!("{name} {death}; {serving}");
+        let what = match serving.is_nothing() {
+            true => format!("{name} {death}"),
+            false => format!("{name} {death}; {serving}"),
+        };
         member.died(&what);
         what
     }
