@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::worker::launch as worker;
+
 /// The HTTPS edge server that never refuses in silence.
 #[derive(Debug, Parser)]
 #[command(
@@ -62,6 +64,12 @@ enum Command {
     Cert(cert::Command),
     /// Write the completions of a shell to stdout
     Completions(completions::Arguments),
+    /// (for Portunus itself) Stand between Portunus and one worker process
+    #[command(hide = true)]
+    KeepWorker,
+    /// (for Portunus itself) Become a worker process
+    #[command(hide = true)]
+    BecomeWorker,
     #[command(flatten)]
     Later(Later),
 }
@@ -99,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
         Command::Completions(arguments) => completions::main(&arguments),
+        Command::KeepWorker => worker::keep(),
+        Command::BecomeWorker => worker::become_worker(),
         Command::Later(later) => refuse_later(&later),
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod death;
 pub mod launch;
+pub mod limits;
 pub mod output;

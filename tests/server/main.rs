@@ -40,3 +40,4 @@ mod sites;
 mod support;
 mod tls;
 mod upstreams;
+mod worker_launch;
