@@ -404,9 +404,9 @@ fn a_frozen_worker_stands_still_and_still_ends_when_it_is_asked_to() {
 #[test]
 fn a_gigabyte_of_output_fills_nothing_and_slows_nobody() {
     let place = Place::new();
-    let (said, death) =
-        say(&place
-            .shell("head -c 1000000000 /dev/zero; yes | head -c 5000000; echo; echo the end"));
+    let (said, death) = say(
+        &place.shell("head -c 1000000000 /dev/zero; yes | head -c 5000000; echo; echo the end")
+    );
     assert_eq!(death.cause, Cause::Exited(0));
     assert_eq!(said.len(), 64 << 10);
     assert_eq!(death.last_line.as_deref(), Some("the end"));
