@@ -19,6 +19,7 @@ mod certificates;
 mod client_certificates;
 mod commands;
 mod fastcgi;
+mod forwarded;
 mod grpc;
 mod hostile_http1;
 mod hostile_http2;

@@ -12,11 +12,10 @@ use super::{
     WorkerListen, WorkerProtocol,
 };
 use crate::config::fastcgi::{self, Waits};
-use crate::config::handlers::CLIENT_FIELDS;
 use crate::config::reader::{At, Table};
 use crate::config::settings::WAIT;
 use crate::config::wrong::{self, Wrong};
-use crate::config::{FastCgiTerms, defaults, keys};
+use crate::config::{FastCgiTerms, defaults, keys, telling};
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const WEEK_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=WEEK;
@@ -82,9 +81,7 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
         connect_timeout: wait("connect_timeout", defaults::CONNECT_TIMEOUT),
         response_timeout: wait("response_timeout", defaults::RESPONSE_TIMEOUT),
         body_timeout: wait("body_timeout", defaults::BODY_TIMEOUT),
-        client_certificate_fields: table
-            .one_of("client_certificate_fields", &CLIENT_FIELDS)
-            .map_or(defaults::CLIENT_CERTIFICATE_FIELDS, |fields| fields.value),
+        client_certificate_fields: telling::client_certificate(table),
         fastcgi: fastcgi(table, protocol, &cwd, fastcgi::waits(table)),
         socket_folder: PathBuf::new(),
         cwd,

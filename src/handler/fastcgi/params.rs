@@ -54,7 +54,7 @@ pub(super) fn write<B>(
     if facts.scheme() == Scheme::Https {
         say("HTTPS", b"on");
     }
-    let (client, local) = (facts.connection.client, facts.connection.local);
+    let (client, local) = (facts.client(), facts.connection.local);
     // Writing to a String cannot fail.
     let _ = write!(text, "{}", client.ip());
     say("REMOTE_ADDR", text.as_bytes());

@@ -18,7 +18,7 @@ use self::peer::Listener;
 pub(super) use self::peer::pairs;
 use super::*;
 use crate::model::{
-    BodyError, ClientAddr, Connection, LocalAddr, Protocol, RoutePath, split_authority,
+    BodyError, ClientAddr, Connection, LocalAddr, Protocol, Provenance, RoutePath, split_authority,
 };
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,6 +57,7 @@ pub(super) fn facts(uri: &Uri) -> Facts {
         host,
         host_port,
         path: RoutePath::parse(uri.path_and_query().expect("a path")).expect("a good path"),
+        provenance: Provenance::default(),
     }
 }
 
