@@ -143,7 +143,7 @@ impl Server {
         for address in inherited.unused(&opened.keys()) {
             tracing::warn!(%address, "a socket was passed that no binding is for");
         }
-        privileges::drop(&config.server, &log_files(&config))?;
+        privileges::drop(&config, &log_files(&config))?;
         let settled = ports.settle(&config, &opened);
         let challenges = Arc::default();
         let context = Context {

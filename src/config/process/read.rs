@@ -81,7 +81,7 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
         connect_timeout: wait("connect_timeout", defaults::CONNECT_TIMEOUT),
         response_timeout: wait("response_timeout", defaults::RESPONSE_TIMEOUT),
         body_timeout: wait("body_timeout", defaults::BODY_TIMEOUT),
-        client_certificate_fields: telling::client_certificate(table),
+        telling: telling::fields(table),
         fastcgi: fastcgi(table, protocol, &cwd, fastcgi::waits(table)),
         socket_folder: PathBuf::new(),
         cwd,

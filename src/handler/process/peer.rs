@@ -14,7 +14,8 @@ use crate::config::{self, Keeping, UpstreamScheme, WorkerProtocol};
 use crate::handler::fastcgi::{self, Application, Terms};
 use crate::handler::proxy::{Attempt, Outbound, Upstream, Waits};
 use crate::model::{
-    Body, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Reason, Refusal, RoutePath,
+    Body, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, Reason,
+    Refusal, RoutePath,
 };
 use crate::worker::launch::WorkerAddress;
 
@@ -93,8 +94,7 @@ impl Peer {
     ) -> Result<Result<Errand, Response<Body>>, Refusal> {
         match self {
             Self::Http(_) => {
-                let told = settings.client_certificate_fields;
-                let outbound = Outbound::new(request, facts, told)?;
+                let outbound = Outbound::new(request, facts, &settings.telling)?;
                 Ok(Ok(Errand::Http(Box::new(outbound))))
             }
             Self::FastCgi(_, terms) => {
@@ -177,6 +177,7 @@ fn facts(request: &Request<Body>) -> Result<Facts, String> {
         host: HostName::parse("localhost").map_err(|error| error.to_string())?,
         host_port: None,
         path: RoutePath::parse(target).map_err(|error| error.to_string())?,
+        provenance: Provenance::default(),
     })
 }
 

@@ -43,6 +43,7 @@ use super::output::Tail;
 use crate::config::{self, WorkerLimits, WorkerListen, WorkerProtocol};
 use orders::Letter;
 pub(super) use orders::Limit;
+pub(crate) use spawn::keep_privileges;
 
 /// What is to be started.
 #[derive(Clone, Debug)]

@@ -109,9 +109,13 @@ fn give(folder: &Path, uid: u32) -> io::Result<()> {
     if uid == Uid::effective().as_raw() {
         return Ok(());
     }
-    chown(folder, Some(Uid::from_raw(uid)), Some(Gid::effective()))?;
-    // What is made in it gets the folder's group.
-    fs::set_permissions(folder, Permissions::from_mode(0o2770))
+    // What is made in it gets the folder's group. First, as long as it is ours.
+    fs::set_permissions(folder, Permissions::from_mode(0o2770))?;
+    Ok(chown(
+        folder,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::effective()),
+    )?)
 }
 
 fn listen(path: &Path) -> io::Result<OwnedFd> {
