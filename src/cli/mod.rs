@@ -59,6 +59,9 @@ enum Command {
     Reload(running::At),
     /// Have the running server stop, and wait until it is gone
     Stop(running::Stop),
+    /// Recycle, stop or start a pool of the running server
+    #[command(subcommand)]
+    Pool(running::Pool),
     /// Make certificates
     #[command(subcommand)]
     Cert(cert::Command),
@@ -80,9 +83,6 @@ enum Later {
     /// (not in this version) Show the running server's state, live
     #[command(hide = true)]
     Top(Rest),
-    /// (not in this version) Recycle, stop or start a pool
-    #[command(hide = true)]
-    Pool(Rest),
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
         Command::Show(show) => running::show(&config, &show),
+        Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
         Command::Completions(arguments) => completions::main(&arguments),
@@ -139,10 +140,6 @@ fn refuse_later(later: &Later) -> ExitCode {
         Later::Top(_) => (
             "top",
             "the logs tell what is refused, and `portunus explain` why",
-        ),
-        Later::Pool(_) => (
-            "pool",
-            "change the pool in the bindings file and send SIGHUP",
         ),
     };
     fail(&format!(

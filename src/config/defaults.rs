@@ -195,6 +195,10 @@ pub(super) const MAX_CONNECTION_REQUESTS: u64 = 0;
 /// Whoever answers in the upstream's place would see everything.
 pub(super) const VERIFY: bool = true;
 
+/// None, as nginx (fastcgi_keep_conn): a process of PHP that has a connection waits for its next request, and serves nobody else.
+pub(super) const FASTCGI_IDLE_CONNECTIONS: u64 = 0;
+/// Clients that send no length send little: forms and uploads of browsers have one.
+pub(super) const FASTCGI_BUFFER_BODY: u64 = 1024 * 1024;
 /// The folder of the file, as every relative path.
 pub(super) const WORKER_CWD: &str = ".";
 /// As the server: an identity of its own must be made by the machine's owner.

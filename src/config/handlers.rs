@@ -10,10 +10,10 @@ use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
 use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, process, telling, upstream};
+use super::{balance, fastcgi, process, telling, upstream};
 
-const TYPES: [&str; 6] = [
-    "respond", "files", "proxy", "redirect", "process", "library",
+const TYPES: [&str; 7] = [
+    "respond", "files", "proxy", "redirect", "fastcgi", "process", "library",
 ];
 
 /// Reads a pool's handler. Where it is wrong, that is reported, and what comes back is never used.
@@ -34,6 +34,7 @@ pub(super) fn read(pool: &Table<'_>) -> Handler {
         Ok("files") => return Handler::Files(files(&open(&keys::FILES))),
         Ok("redirect") => return Handler::Redirect(redirect(&open(&keys::REDIRECT))),
         Ok("proxy") => return Handler::Proxy(proxy(&open(&keys::PROXY))),
+        Ok("fastcgi") => return Handler::FastCgi(fastcgi::read(&open(&keys::FASTCGI_HANDLER))),
         Ok("library") => {
             open(&keys::LIBRARY);
             return Handler::Library;

@@ -213,6 +213,25 @@ pub(super) static PROXY: Section = section(
     ],
 );
 
+pub(super) static FASTCGI_HANDLER: Section = section(
+    "a fastcgi handler",
+    &[
+        "type",
+        "address",
+        "root",
+        "index",
+        "script",
+        "split",
+        "params",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+        "idle_connections",
+        "idle_timeout",
+        "buffer_body",
+    ],
+);
+
 pub(super) static UPSTREAM_TLS: Section = section(
     "an upstream's tls",
     &["ca", "server_name", "verify", "client_certificate"],
@@ -291,8 +310,10 @@ pub(super) static PROCESS: Section = section(
     ],
 );
 
-pub(super) static FASTCGI: Section =
-    section("fastcgi", &["root", "index", "script", "split", "params"]);
+pub(super) static FASTCGI: Section = section(
+    "fastcgi",
+    &["root", "index", "script", "split", "params", "buffer_body"],
+);
 
 pub(super) static RAPID_FAIL: Section = section("rapid_fail", &["failures", "within", "probation"]);
 
@@ -330,6 +351,7 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &FASTCGI_HANDLER,
     &UPSTREAM_TLS,
     &CLIENT_CERTIFICATE,
     &UPSTREAM,

@@ -12,6 +12,7 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod fastcgi;
 mod handlers;
 mod hostname;
 mod keys;
@@ -50,10 +51,13 @@ pub use balance::{
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+#[cfg(test)]
+pub(crate) use fastcgi::OURS;
+pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
 pub use load::{Loaded, load, parse};
 pub use process::{
-    AtLimit, FastCgi, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay,
-    WorkerLimits, WorkerListen, WorkerProtocol,
+    AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
+    WorkerListen, WorkerProtocol,
 };
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
@@ -421,6 +425,8 @@ pub enum Handler {
     Redirect(Redirect),
     /// A reverse proxy.
     Proxy(Proxy),
+    /// An application that speaks FastCGI.
+    FastCgi(FastCgi),
     /// An application that Portunus starts itself.
     Process(Box<Process>),
     /// The program that Portunus is a library of brings the handler itself.

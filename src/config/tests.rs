@@ -4,6 +4,7 @@ mod balance;
 mod clients;
 mod documented;
 mod examples;
+mod fastcgi;
 mod policies;
 mod process;
 mod properties;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Telling;
+use super::{FastCgiTerms, Telling};
 pub(super) use read::read;
 
 /// `type = "process"`
@@ -64,8 +64,8 @@ pub struct Process {
     pub body_timeout: Duration,
     /// What it is told of clients.
     pub telling: Telling,
-    /// Which script answers, for FastCGI.
-    pub fastcgi: FastCgi,
+    /// How FastCGI is spoken to it, where it is.
+    pub fastcgi: FastCgiTerms,
     /// Where the private folders of its sockets are made.
     pub socket_folder: PathBuf,
 }
@@ -97,21 +97,6 @@ pub enum WorkerProtocol {
     Http,
     /// FastCGI
     FastCgi,
-}
-
-/// Which script answers a request, and what it is told beside (RFC 3875).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FastCgi {
-    /// The folder of the scripts: DOCUMENT_ROOT.
-    pub root: PathBuf,
-    /// The script that answers for a folder.
-    pub index: String,
-    /// The script that answers every request; none: the one that the path names.
-    pub script: Option<String>,
-    /// How the name of a script ends: what follows in the path is PATH_INFO.
-    pub split: Vec<String>,
-    /// Further parameters of every request.
-    pub params: BTreeMap<String, String>,
 }
 
 /// Asking a worker whether it still lives.

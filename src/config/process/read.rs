@@ -8,13 +8,14 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{
-    AtLimit, FastCgi, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay,
-    WorkerLimits, WorkerListen, WorkerProtocol,
+    AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
+    WorkerListen, WorkerProtocol,
 };
+use crate::config::fastcgi::{self, Waits};
 use crate::config::reader::{At, Table};
 use crate::config::settings::WAIT;
 use crate::config::wrong::{self, Wrong};
-use crate::config::{defaults, keys, telling};
+use crate::config::{FastCgiTerms, defaults, keys, telling};
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const WEEK_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=WEEK;
@@ -81,7 +82,7 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
         response_timeout: wait("response_timeout", defaults::RESPONSE_TIMEOUT),
         body_timeout: wait("body_timeout", defaults::BODY_TIMEOUT),
         telling: telling::fields(table),
-        fastcgi: fastcgi(table, protocol, &cwd),
+        fastcgi: fastcgi(table, protocol, &cwd, fastcgi::waits(table)),
         socket_folder: PathBuf::new(),
         cwd,
     }
@@ -188,32 +189,21 @@ fn variables(table: &Table<'_>, of: &str) -> BTreeMap<String, String> {
     variables
 }
 
-fn fastcgi(handler: &Table<'_>, protocol: WorkerProtocol, cwd: &Path) -> FastCgi {
-    let mut fastcgi = FastCgi {
-        root: cwd.to_path_buf(),
-        index: defaults::FASTCGI_INDEX.to_owned(),
-        script: None,
-        split: vec![defaults::FASTCGI_SPLIT.to_owned()],
-        params: BTreeMap::new(),
-    };
+fn fastcgi(
+    handler: &Table<'_>,
+    protocol: WorkerProtocol,
+    cwd: &Path,
+    waits: Waits,
+) -> FastCgiTerms {
     let Some(table) = handler.table("fastcgi", &keys::FASTCGI) else {
-        return fastcgi;
+        return FastCgiTerms::plain(waits);
     };
     if protocol != WorkerProtocol::FastCgi {
         let wrong = Wrong::new("useless-key", "`fastcgi` is for workers that speak it");
         let help = "write protocol = \"fastcgi\", or remove `fastcgi`";
         table.reader.wrong(&table.span, wrong.help(help));
     }
-    if let Some(root) = table.text("root") {
-        fastcgi.root = cwd.join(root.value);
-    }
-    fastcgi.index = word(&table, "index", defaults::FASTCGI_INDEX);
-    fastcgi.script = table.text("script").map(|at| at.value.to_owned());
-    if let Some(split) = table.strings("split") {
-        fastcgi.split = split.value.iter().map(|at| at.value.to_owned()).collect();
-    }
-    fastcgi.params = variables(&table, "params");
-    fastcgi
+    fastcgi::told(&table, |root| cwd.join(root), waits)
 }
 
 /// A name that may be empty.

@@ -123,6 +123,10 @@ fn writing_every_default_of_a_handler_out_changes_nothing() {
             "type = \"proxy\", upstreams = [\"http://a.test\"]",
         ),
         (
+            "a fastcgi handler",
+            "type = \"fastcgi\", root = \"www\", address = \"unix:/a.sock\"",
+        ),
+        (
             "a process handler",
             "type = \"process\", command = [\"app\"]",
         ),
@@ -148,15 +152,19 @@ fn writing_every_default_of_a_workers_tables_out_changes_nothing() {
             "{{ type = \"process\", command = [\"app\"], protocol = \"fastcgi\"{rest} }}"
         ))
     };
-    for (key, section) in [
-        ("rapid_fail", "rapid_fail"),
-        ("recycle", "recycle"),
-        ("fastcgi", "fastcgi"),
-    ] {
+    for section in ["rapid_fail", "recycle"] {
         let defaults = defaults(section).trim().replace('\n', ", ");
         assert!(!defaults.is_empty());
-        assert_eq!(with(&format!(", {key} = {{ {defaults} }}")), with(""));
+        assert_eq!(with(&format!(", {section} = {{ {defaults} }}")), with(""));
     }
+    let root = "root = \"www\"";
+    let written = defaults("fastcgi").trim().replace('\n', ", ");
+    assert!(written.contains("index = "));
+    assert_eq!(
+        with(&format!(", fastcgi = {{ {root}, {written} }}")),
+        with(&format!(", fastcgi = {{ {root} }}"))
+    );
+    assert_eq!(with(", fastcgi = {}"), with(""));
     let limits = "memory = \"1GiB\", cpu = \"50%\"";
     let rest: Vec<_> = document()["a worker's limits"]
         .iter()

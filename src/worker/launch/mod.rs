@@ -87,7 +87,9 @@ impl LaunchSpec {
             group: settings.group.clone(),
             listen: settings.listen,
             protocol: settings.protocol,
-            socket_folder: settings.socket_folder.clone(),
+            // It is told to a program that works in another folder.
+            socket_folder: std::path::absolute(&settings.socket_folder)
+                .unwrap_or_else(|_| settings.socket_folder.clone()),
             limits: settings.limits,
             keeper: PathBuf::from("/proc/self/exe"),
         }

@@ -19,7 +19,7 @@ use crate::config::{self, ProxyProtocol};
 use crate::model::{Reason, Refusal};
 
 /// Makes connections to an upstream.
-pub(super) struct Connector {
+pub(in crate::handler) struct Connector {
     place: Place,
     tls: Option<Tls>,
     /// How a connection begins by saying who its client is.
@@ -75,6 +75,27 @@ impl Connector {
     /// Whether each connection is one client's.
     pub(super) fn announces(&self) -> bool {
         self.announced.is_some()
+    }
+
+    /// Without TLS, and with names looked up as this system does.
+    pub(in crate::handler) fn plain(name: &config::Upstream) -> Self {
+        let place = match name {
+            config::Upstream::Unix(path) => Place::Unix(path.clone()),
+            config::Upstream::Net { host, port, .. } => Place::new(host, *port, &[]),
+        };
+        Self {
+            place,
+            tls: None,
+            announced: None,
+        }
+    }
+
+    /// A connection without TLS.
+    pub(in crate::handler) async fn connect_plain(
+        &self,
+        name: &config::Upstream,
+    ) -> Result<Stream, Refusal> {
+        self.connect(name, Offer::Http1, None).await
     }
 
     /// A connection: to the first of its addresses that takes one, and with a handshake where there has to be one.

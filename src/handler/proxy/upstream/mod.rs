@@ -19,10 +19,11 @@ use std::time::Duration;
 use http::Response;
 
 pub(super) use self::announce::Ends;
-use self::connector::Connector;
+pub(in crate::handler) use self::connector::Connector;
 use self::h1::Shelf;
 use self::h2::Sessions;
-use self::stream::Stream;
+pub(in crate::handler) use self::names::Origin;
+pub(in crate::handler) use self::stream::Stream;
 use self::tls::Offer;
 pub(super) use self::tls::TlsClients;
 use super::outbound::Outbound;
@@ -34,7 +35,7 @@ pub use self::names::message as dns;
 pub use self::tls::TlsFilesError;
 
 /// An upstream.
-pub(super) struct Upstream {
+pub(in crate::handler) struct Upstream {
     name: config::Upstream,
     /// None for a unix socket.
     scheme: Option<UpstreamScheme>,
@@ -50,14 +51,14 @@ pub(super) struct Upstream {
 
 /// For how long an upstream is waited for.
 #[derive(Clone, Copy)]
-struct Waits {
-    connect: Duration,
-    response: Duration,
-    body: Duration,
+pub(in crate::handler) struct Waits {
+    pub(in crate::handler) connect: Duration,
+    pub(in crate::handler) response: Duration,
+    pub(in crate::handler) body: Duration,
 }
 
 /// Why an upstream gave no response.
-pub(super) enum Attempt {
+pub(in crate::handler) enum Attempt {
     /// It has seen nothing of the request: another may serve it.
     Elsewhere(Refusal),
     /// It may have.
@@ -66,14 +67,14 @@ pub(super) enum Attempt {
 
 impl Attempt {
     /// Why there is none.
-    pub(super) fn refusal(&self) -> &Refusal {
+    pub(in crate::handler) fn refusal(&self) -> &Refusal {
         match self {
             Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
         }
     }
 
     /// Why there is none.
-    pub(super) fn into_refusal(self) -> Refusal {
+    pub(in crate::handler) fn into_refusal(self) -> Refusal {
         match self {
             Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
         }
@@ -107,8 +108,26 @@ impl Upstream {
         }
     }
 
+    /// A neighbour on this machine that speaks HTTP/1.1 without TLS.
+    pub(in crate::handler) fn neighbour(
+        name: config::Upstream,
+        waits: Waits,
+        keeping: &config::Keeping,
+        threads: usize,
+    ) -> Self {
+        Self {
+            connector: Connector::plain(&name),
+            scheme: None,
+            waits,
+            links: PerThread::new(threads, |_| Shelf::new(keeping)),
+            sessions: PerThread::new(threads, |_| Sessions::new(keeping)),
+            prefers_http1: AtomicBool::new(true),
+            name,
+        }
+    }
+
     /// Sends a request, and gives the response, whose content is still to come.
-    pub(super) async fn exchange(
+    pub(in crate::handler) async fn exchange(
         &self,
         outbound: &mut Outbound,
     ) -> Result<Response<Body>, Attempt> {
