@@ -22,6 +22,7 @@ mod process;
 mod raw;
 mod reader;
 mod render;
+mod service;
 mod settings;
 mod source;
 mod suites;
@@ -59,6 +60,7 @@ pub use process::{
     AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
     WorkerListen, WorkerProtocol,
 };
+pub use service::ServiceName;
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use telling::{ForwardedFields, ProxyProtocol, Telling};

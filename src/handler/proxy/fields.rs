@@ -150,7 +150,9 @@ pub(super) fn to_upstream(
 /// Takes out of a request's trailers what would be taken out of its head. Some upstreams merge the two (RFC 9110 section
 /// 6.5.1), and would believe a client there.
 pub(super) fn trailers_to_upstream(trailers: &mut HeaderMap) {
-    strip_for_upstream(trailers);
+    strip(trailers, |name| {
+        stays_with_us(name) || belongs_in_a_head(name)
+    });
 }
 
 /// Takes out what no upstream gets to see, and adds nothing.
@@ -160,7 +162,28 @@ pub(in crate::handler) fn strip_for_upstream(headers: &mut HeaderMap) {
 
 /// The same of a response's trailers.
 pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
-    strip(trailers, stays_with_upstream);
+    strip(trailers, |name| {
+        stays_with_upstream(name) || belongs_in_a_head(name)
+    });
+}
+
+/// What has no place behind content: it says where a message goes, how it is framed and read, or who asks (RFC 9110 section
+/// 6.5.1).
+fn belongs_in_a_head(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "cache-control"
+            | "content-encoding"
+            | "content-length"
+            | "content-range"
+            | "content-type"
+            | "cookie"
+            | "host"
+            | "max-forwards"
+            | "set-cookie"
+            | "trailer"
+    )
 }
 
 /// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be

@@ -93,7 +93,9 @@ impl Upstream {
         Self {
             name: name.clone(),
             scheme: match name {
-                config::Upstream::Net { scheme, .. } => Some(*scheme),
+                config::Upstream::Net { scheme, .. } | config::Upstream::Service { scheme, .. } => {
+                    Some(*scheme)
+                }
                 config::Upstream::Unix(_) => None,
             },
             waits: Waits {
