@@ -291,6 +291,8 @@ impl Idle {
         // Before the first worker: where the offline file is there, none is started.
         let offline = files::is_offline(&supervisor.settings).await;
         supervisor.watch();
+        // What the machine begins with, and so does not tell.
+        supervisor.front.direct(Direction::Hold);
         supervisor.take(Event::Offline(offline));
         let wanted = supervisor.front.wanted();
         let mut looks = tokio::time::interval(LOOK_EVERY);
