@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// A request's own timeouts together: the worker's answer, a ping that finds it hung, a start, and another try.
-const LONGEST: Duration = Duration::from_secs(20);
+/// A request's own timeouts together: the queue, the worker's answer, a ping that finds it hung, a start, and another try.
+const LONGEST: Duration = Duration::from_secs(25);
+
+const POOL: &str = "queue_timeout = \"3s\"";
 
 const HANDLER: &str = "workers = 2\nresponse_timeout = \"5s\"\nstartup_timeout = \"10s\"\nshutdown_timeout = \"2s\"\n\
                        ping_interval = \"200ms\"\nping_timeout = \"1s\"\nping_path = \"/health\"\n\
@@ -84,7 +86,7 @@ fn torment(app: &App, dice: &mut Dice) {
 
 #[test]
 fn whatever_happens_to_workers_each_request_is_answered_by_200_or_a_5xx_with_its_reason() {
-    let app = App::start("", HANDLER);
+    let app = App::start(POOL, HANDLER);
     app.pid();
     let over = AtomicBool::new(false);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
@@ -105,7 +107,7 @@ fn whatever_happens_to_workers_each_request_is_answered_by_200_or_a_5xx_with_its
         let mut dice = Dice(4711);
         while Instant::now() < until {
             torment(&app, &mut dice);
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100 + dice.roll(500)));
         }
         over.store(true, Relaxed);
         clients
@@ -136,7 +138,7 @@ fn whatever_happens_to_workers_each_request_is_answered_by_200_or_a_5xx_with_its
 
 #[test]
 fn recycling_alone_loses_no_request_of_any_kind() {
-    let app = App::start("", HANDLER);
+    let app = App::start(POOL, HANDLER);
     app.pid();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
