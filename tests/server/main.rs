@@ -42,3 +42,4 @@ mod support;
 mod tls;
 mod upstreams;
 mod worker_launch;
+mod workers;

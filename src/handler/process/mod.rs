@@ -24,14 +24,14 @@ use super::{Gate, Handler, Reply, Upkeep};
 use crate::config;
 use crate::handler::proxy::goes_no_further;
 use crate::model::{Body, Facts};
-use crate::worker::{Desk, Front, Idle, Supervisor};
+use crate::worker::{Desk, Front, Parked, Supervisor};
 
 /// A pool that owns its application.
 pub struct Process {
     doorway: Arc<Doorway>,
     desk: Desk,
     /// Taken by whoever runs it.
-    supervisor: Mutex<Option<Idle>>,
+    supervisor: Mutex<Option<Parked>>,
 }
 
 impl Process {
