@@ -210,6 +210,7 @@ pub(super) static PROXY: Section = section(
         "forwarded",
         "proxy_protocol",
         "odd_field_names",
+        "upgrade",
     ],
 );
 
@@ -306,6 +307,7 @@ pub(super) static PROCESS: Section = section(
         "client_certificate_fields",
         "forwarded",
         "odd_field_names",
+        "upgrade",
         "fastcgi",
     ],
 );
