@@ -135,7 +135,18 @@ pub(super) static CLIENT_CERTIFICATES: Section = section(
     &["mode", "ca", "crl", "depth", "crl_missing", "crl_expired"],
 );
 
-pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
+pub(super) static SITE: Section = section(
+    "[[site]]",
+    &[
+        "name",
+        "https_redirect",
+        "hsts",
+        "response_fields",
+        "error_pages",
+        "intercept_errors",
+        "route",
+    ],
+);
 
 pub(super) static PROXY_PROTOCOL: Section = section("proxy_protocol", &["from"]);
 
@@ -143,8 +154,25 @@ pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomai
 
 pub(super) static ROUTE: Section = section(
     "[[site.route]]",
-    &["path", "methods", "pool", "max_body_bytes"],
+    &[
+        "path",
+        "methods",
+        "pool",
+        "max_body_bytes",
+        "entity_body",
+        "request_fields",
+        "response_fields",
+        "rewrite",
+        "response_timeout",
+        "body_timeout",
+        "intercept_errors",
+    ],
 );
+
+pub(super) static FIELDS: Section =
+    section("request_fields, response_fields", &["set", "add", "remove"]);
+
+pub(super) static REWRITE: Section = section("rewrite", &["strip_prefix", "add_prefix", "host"]);
 
 pub(super) static POOL: Section = section(
     "[[pool]]",
@@ -198,6 +226,7 @@ pub(super) static PROXY: Section = section(
         "eject",
         "health",
         "retry",
+        "hedge",
         "queue",
         "buffer_body",
         "client_certificate_fields",
@@ -240,8 +269,12 @@ pub(super) static HEALTH: Section = section(
     ],
 );
 
-pub(super) static RETRY: Section =
-    section("retry", &["attempts", "on", "per_try_timeout", "budget"]);
+pub(super) static RETRY: Section = section(
+    "retry",
+    &["attempts", "on", "per_try_timeout", "budget", "wait"],
+);
+
+pub(super) static HEDGE: Section = section("hedge", &["after", "max_share"]);
 
 pub(super) static UPSTREAM_QUEUE: Section = section("queue", &["length", "timeout"]);
 
@@ -263,6 +296,8 @@ pub(super) static ALL: &[&Section] = &[
     &SITE,
     &HSTS,
     &ROUTE,
+    &FIELDS,
+    &REWRITE,
     &POOL,
     &RESPOND,
     &FILES,
@@ -276,6 +311,7 @@ pub(super) static ALL: &[&Section] = &[
     &EJECT,
     &HEALTH,
     &RETRY,
+    &HEDGE,
     &UPSTREAM_QUEUE,
     &LIBRARY,
 ];

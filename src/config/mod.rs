@@ -12,6 +12,7 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod fields;
 mod handlers;
 mod hostname;
 mod keys;
@@ -20,6 +21,7 @@ mod networks;
 mod raw;
 mod reader;
 mod render;
+mod routes;
 mod settings;
 mod source;
 mod suites;
@@ -42,12 +44,13 @@ use crate::model::{HostPattern, Scheme};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use balance::{
-    Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky,
+    Balance, Ejection, HashBy, Health, Hedge, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
+pub use routes::{ErrorPage, ErrorStatuses, RouteKeys, SiteKeys};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
@@ -332,6 +335,8 @@ pub struct Site {
     pub https_redirect: bool,
     /// Strict-Transport-Security, sent on https only; none: not sent.
     pub hsts: Option<Hsts>,
+    /// What it does around its handlers.
+    pub keys: SiteKeys,
     /// Its routes, in the order of the file.
     pub routes: Vec<Route>,
     /// Where it was written.
@@ -361,6 +366,8 @@ pub struct Route {
     pub pool: usize,
     /// A request's body, in bytes; `None`: as `[limits]` says; `Some(None)`: no limit.
     pub max_body_bytes: Option<Option<u64>>,
+    /// What it does around its handler.
+    pub keys: RouteKeys,
     /// Where it was written.
     pub place: Place,
 }

@@ -48,6 +48,12 @@ pub(super) fn respond(
     {
         response.headers_mut().insert(ALT_SVC, value);
     }
+    if let Some(site) = trail.site
+        && edge.sites[site].changes_fields(trail.route)
+    {
+        let said = trail.said();
+        edge.sites[site].change_fields(trail.route, response.headers_mut(), &said);
+    }
     let status = response.status();
     // Content in memory does not break.
     let streamed = !head_only && response.body().full_len().is_none();

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 
 use super::ThreadEdge;
+use crate::model::template::Said;
 use crate::model::{BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal};
 use crate::report::Refused;
 
@@ -29,6 +30,7 @@ pub(super) struct Trail {
     pub(super) facts: Option<Facts>,
     pub(super) binding: Option<usize>,
     pub(super) site: Option<usize>,
+    pub(super) route: Option<usize>,
     pub(super) pool: Option<usize>,
     pub(super) stage: Stage,
     pub(super) access: Option<Box<AccessTrail>>,
@@ -92,6 +94,7 @@ impl Trail {
             facts: None,
             binding: None,
             site: None,
+            route: None,
             pool: None,
             stage: Stage::Waiting,
             access,
@@ -116,6 +119,19 @@ impl Trail {
         match &self.facts {
             Some(facts) => Some(facts.path.target()),
             None => self.target.as_ref(),
+        }
+    }
+
+    /// What the request says, as far as it is known.
+    pub(super) fn said(&self) -> Said<'_> {
+        Said {
+            connection: &self.connection,
+            protocol: self.protocol,
+            host: self.host(),
+            host_port: self.facts.as_ref().and_then(|facts| facts.host_port),
+            target: self.target(),
+            method: self.method.as_ref(),
+            status: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{
     ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr, RoutePath,
+    RouteRules,
 };
 
 /// What a connection speaks, as the logs write it.
@@ -106,6 +107,8 @@ pub struct Facts {
     pub host_port: Option<u16>,
     /// The path that routes are matched with: percent-decoded once, dot segments resolved.
     pub path: RoutePath,
+    /// What the route says to whoever carries the request on; none where it says nothing.
+    pub rules: Option<Arc<RouteRules>>,
 }
 
 impl Facts {

@@ -10,6 +10,9 @@ mod interim;
 mod name_map;
 mod path;
 mod refusal;
+mod rewrite;
+mod rules;
+pub mod template;
 mod thread;
 
 pub use addr::{ClientAddr, LocalAddr};
@@ -23,4 +26,6 @@ pub use interim::Interim;
 pub use name_map::NameMap;
 pub use path::{PathError, RoutePath};
 pub use refusal::{Reason, Refusal};
+pub use rewrite::{Rewrite, RewriteHost, encoded};
+pub use rules::{FieldChanges, FieldText, RouteRules};
 pub use thread::{PerThread, enter_data_thread, thread_index};

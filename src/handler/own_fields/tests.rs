@@ -52,6 +52,7 @@ fn facts() -> Facts {
         host_port: None,
         path: RoutePath::parse(Uri::from_static("/").path_and_query().expect("a path"))
             .expect("a good path"),
+        rules: None,
     }
 }
 

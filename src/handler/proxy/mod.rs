@@ -9,7 +9,9 @@ mod balance;
 mod checks;
 mod fields;
 mod forward;
+mod hedge;
 mod outbound;
+mod renamed;
 mod upload;
 mod upstream;
 
@@ -90,7 +92,7 @@ impl Handler for Proxy {
         match Outbound::new(request, facts, self.client_fields) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
-                Reply::later(self.forward(Box::new(outbound), wish))
+                Reply::later(self.forward(Box::new(outbound), wish, facts))
             }
             Err(refusal) => Reply::Now(Err(refusal)),
         }

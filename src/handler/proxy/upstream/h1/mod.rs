@@ -115,7 +115,8 @@ impl Upstream {
             _ => Keep::Not,
         };
         parts.version = Version::HTTP_11;
-        let (progress, gap) = (outbound.progress.take(), self.waits.body);
+        let gap = outbound.body_timeout(self.waits.body);
+        let progress = outbound.progress.take();
         let download = Download::new(incoming, link, keep, progress, gap);
         Ok(Response::from_parts(parts, download.into_body(cx)))
     }
