@@ -6,6 +6,7 @@ mod documented;
 mod examples;
 mod policies;
 mod properties;
+mod routes;
 
 use std::path::Path;
 
