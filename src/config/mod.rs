@@ -12,12 +12,14 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod fastcgi;
 mod fields;
 mod handlers;
 mod hostname;
 mod keys;
 mod load;
 mod networks;
+mod process;
 mod raw;
 mod reader;
 mod render;
@@ -25,9 +27,11 @@ mod routes;
 mod settings;
 mod source;
 mod suites;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trusted;
 mod upstream;
 mod values;
 mod wrong;
@@ -36,11 +40,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use rustls::{CipherSuite, NamedGroup};
 
-use crate::model::{HostPattern, Scheme};
+use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use balance::{
@@ -49,10 +53,19 @@ pub use balance::{
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+#[cfg(test)]
+pub(crate) use fastcgi::OURS;
+pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
 pub use load::{Loaded, load, parse};
-pub use routes::{ErrorPage, ErrorStatuses, RouteKeys, SiteKeys};
+pub use process::{
+    AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
+    WorkerListen, WorkerProtocol,
+};
+pub use routes::{ErrorPage, ErrorStatuses, Hsts, Route, RouteKeys, Site, SiteKeys};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
+pub use telling::{ForwardedFields, ProxyProtocol, Telling};
+pub use trusted::RequestIds;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
@@ -121,6 +134,12 @@ pub struct Server {
     pub server_header: String,
     /// What responses that Portunus makes itself say.
     pub verbosity: Verbosity,
+    /// Who is believed of whom a request is from, where a binding does not say.
+    pub trusted_proxies: Option<TrustedProxies>,
+    /// What is done with `X-Request-Id`.
+    pub request_ids: RequestIds,
+    /// Whether each request has a `traceparent`.
+    pub traceparent: bool,
 }
 
 /// Where an administrator asks.
@@ -257,6 +276,8 @@ pub struct Binding {
     pub tls: Option<BindingTls>,
     /// The balancers that say who their clients are, by the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
+    /// Who is believed of whom a request is from; none: nobody.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The site, by its index in [`Config::sites`].
     pub site: usize,
     /// Where it was written.
@@ -326,52 +347,6 @@ pub enum AlpnProtocol {
     H3,
 }
 
-/// `[[site]]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct Site {
-    /// Its name.
-    pub name: String,
-    /// On an http binding: 308 to the same host and path on https.
-    pub https_redirect: bool,
-    /// Strict-Transport-Security, sent on https only; none: not sent.
-    pub hsts: Option<Hsts>,
-    /// What it does around its handlers.
-    pub keys: SiteKeys,
-    /// Its routes, in the order of the file.
-    pub routes: Vec<Route>,
-    /// Where it was written.
-    pub place: Place,
-}
-
-/// Strict-Transport-Security (RFC 6797).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hsts {
-    /// `max-age`
-    pub max_age: Duration,
-    /// `includeSubDomains`
-    pub include_subdomains: bool,
-    /// `preload`
-    pub preload: bool,
-}
-
-/// `[[site.route]]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct Route {
-    /// The prefix, on whole segments, in the normal form of [`crate::model::RoutePath`] and without a trailing slash unless
-    /// it is `/`.
-    pub path: String,
-    /// The methods that it takes; empty: all.
-    pub methods: Vec<Method>,
-    /// The pool, by its index in [`Config::pools`].
-    pub pool: usize,
-    /// A request's body, in bytes; `None`: as `[limits]` says; `Some(None)`: no limit.
-    pub max_body_bytes: Option<Option<u64>>,
-    /// What it does around its handler.
-    pub keys: RouteKeys,
-    /// Where it was written.
-    pub place: Place,
-}
-
 /// `[[pool]]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -411,6 +386,10 @@ pub enum Handler {
     Redirect(Redirect),
     /// A reverse proxy.
     Proxy(Proxy),
+    /// An application that speaks FastCGI.
+    FastCgi(FastCgi),
+    /// An application that Portunus starts itself.
+    Process(Box<Process>),
     /// The program that Portunus is a library of brings the handler itself.
     Library,
 }
@@ -471,8 +450,8 @@ pub struct Proxy {
     pub tls: UpstreamTls,
     /// The name servers that are asked for upstreams; none: as this system looks names up.
     pub resolvers: Vec<SocketAddr>,
-    /// What upstreams are told of a client's certificate.
-    pub client_certificate_fields: ClientFields,
+    /// What upstreams are told of clients.
+    pub telling: Telling,
 }
 
 /// As the configuration writes it.

@@ -1,10 +1,10 @@
-//! What sites and routes do around their handlers: fields, rewriting, times, error pages.
+//! Sites and their routes, and what these do around their handlers: fields, rewriting, times, error pages.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use toml::de::DeValue;
 
 use super::fields::{self, Of};
@@ -14,6 +14,52 @@ use super::settings::WAIT;
 use super::wrong::{self, Wrong};
 use super::{Handler, Place, keys};
 use crate::model::{FieldChanges, Rewrite, RewriteHost, RouteRules, split_authority};
+
+/// `[[site]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// On an http binding: 308 to the same host and path on https.
+    pub https_redirect: bool,
+    /// Strict-Transport-Security, sent on https only; none: not sent.
+    pub hsts: Option<Hsts>,
+    /// What it does around its handlers.
+    pub keys: SiteKeys,
+    /// Its routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// Strict-Transport-Security (RFC 6797).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hsts {
+    /// `max-age`
+    pub max_age: Duration,
+    /// `includeSubDomains`
+    pub include_subdomains: bool,
+    /// `preload`
+    pub preload: bool,
+}
+
+/// `[[site.route]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The prefix, on whole segments, in the normal form of [`crate::model::RoutePath`] and without a trailing slash unless
+    /// it is `/`.
+    pub path: String,
+    /// The methods that it takes; empty: all.
+    pub methods: Vec<Method>,
+    /// The pool, by its index in [`Config::pools`].
+    pub pool: usize,
+    /// A request's body, in bytes; `None`: as `[limits]` says; `Some(None)`: no limit.
+    pub max_body_bytes: Option<Option<u64>>,
+    /// What it does around its handler.
+    pub keys: RouteKeys,
+    /// Where it was written.
+    pub place: Place,
+}
 
 /// What a site does around its handlers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -129,6 +175,8 @@ pub(super) fn check(route: &raw::RawRoute<'_>, pool: &raw::RawPool<'_>) {
         Handler::Respond(_) => "respond",
         Handler::Files(_) => "files",
         Handler::Redirect(_) => "redirect",
+        Handler::FastCgi(_) => "fastcgi",
+        Handler::Process(_) => "process",
     };
     for (key, span) in &route.for_proxies {
         // What handlers that a program brings get to see.
@@ -136,7 +184,7 @@ pub(super) fn check(route: &raw::RawRoute<'_>, pool: &raw::RawPool<'_>) {
             continue;
         }
         let message = format!(
-            "`{key}` is for requests that are carried on, and this route's handler is \"{handler}\""
+            "`{key}` is for requests that a proxy carries on, and this route's handler is \"{handler}\""
         );
         let wrong = Wrong::new("useless-key", message);
         let help = match (handler, *key) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
-use crate::model::{ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, RoutePath};
+use crate::model::{
+    ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, RoutePath,
+};
 
 /// The facts of a cleartext request of `192.0.2.7` to a host.
 pub(super) fn facts(host: &str) -> Facts {
@@ -22,5 +24,6 @@ pub(super) fn facts(host: &str) -> Facts {
         host_port: None,
         path: RoutePath::parse(&PathAndQuery::from_static("/")).unwrap(),
         rules: None,
+        provenance: Provenance::default(),
     }
 }

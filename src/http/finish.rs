@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
+use crate::config::RequestIds;
 use crate::handler::upgrade::Tunnel;
-use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Protocol, Scheme};
+use crate::model::{
+    Body, BodyError, BodyWatch, Connection, HostName, Protocol, Provenance, Scheme,
+};
 use crate::pool::Permit;
 use crate::report::{Access, Report};
 
@@ -27,33 +30,7 @@ pub(super) fn respond(
     close: bool,
 ) -> Answer {
     trail.stage = Stage::Done;
-    let edge = &trail.edge;
-    if let Some(server) = &edge.server_header
-        && let Entry::Vacant(place) = response.headers_mut().entry(SERVER)
-    {
-        place.insert(server.mine().clone());
-    }
-    if trail.connection.tls.is_some()
-        && let Some(site) = trail.site
-        && let Some(hsts) = edge.sites[site].hsts()
-    {
-        response
-            .headers_mut()
-            .insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
-    if trail.protocol != Protocol::Http3
-        && let Some(binding) = trail.binding
-        && let Some(alt_svc) = &edge.bindings[binding].alt_svc
-        && let Some(value) = alt_svc.value()
-    {
-        response.headers_mut().insert(ALT_SVC, value);
-    }
-    if let Some(site) = trail.site
-        && edge.sites[site].changes_fields(trail.route)
-    {
-        let said = trail.said();
-        edge.sites[site].change_fields(trail.route, response.headers_mut(), &said);
-    }
+    say(&trail, response.headers_mut());
     let status = response.status();
     // Content in memory does not break.
     let streamed = !head_only && response.body().full_len().is_none();
@@ -82,6 +59,41 @@ pub(super) fn respond(
     }
     body.watch(end);
     Answer::Response { response, close }
+}
+
+/// Writes the fields that all responses have, and then what site and route say.
+fn say(trail: &Trail, fields: &mut HeaderMap) {
+    let edge = &trail.edge;
+    if let Some(server) = &edge.server_header
+        && let Entry::Vacant(place) = fields.entry(SERVER)
+    {
+        place.insert(server.mine().clone());
+    }
+    if trail.scheme() == Scheme::Https
+        && let Some(site) = trail.site
+        && let Some(hsts) = edge.sites[site].hsts()
+    {
+        fields.insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if trail.protocol != Protocol::Http3
+        && let Some(binding) = trail.binding
+        && let Some(alt_svc) = &edge.bindings[binding].alt_svc
+        && let Some(value) = alt_svc.value()
+    {
+        fields.insert(ALT_SVC, value);
+    }
+    if edge.request_ids == RequestIds::Response
+        && let Some(ids) = &trail.provenance().ids
+        && let Some(id) = &ids.request
+    {
+        fields.insert(&X_REQUEST_ID, id.field().clone());
+    }
+    if let Some(site) = trail.site
+        && edge.sites[site].changes_fields(trail.route)
+    {
+        let said = trail.said();
+        edge.sites[site].change_fields(trail.route, fields, &said);
+    }
 }
 
 /// A response to HEAD says how long the content of GET would be (RFC 9110 section 9.3.2).
@@ -138,6 +150,7 @@ struct AccessEnd {
     site: Option<Box<str>>,
     pool: Option<Box<str>>,
     scheme: Scheme,
+    provenance: Provenance,
     status: StatusCode,
     sent: u64,
     complete: bool,
@@ -157,11 +170,8 @@ impl AccessEnd {
                 .map(|binding| edge.bindings[binding].key.to_string()),
             site: trail.site.map(|site| (*edge.sites[site].name).into()),
             pool: trail.pool.map(|pool| edge.pools[pool].name().into()),
-            scheme: if trail.connection.tls.is_some() {
-                Scheme::Https
-            } else {
-                Scheme::Http
-            },
+            scheme: trail.scheme(),
+            provenance: trail.provenance().clone(),
             trail: access,
             status,
             sent: 0,
@@ -179,10 +189,14 @@ impl Drop for AccessEnd {
                 .as_ref()
                 .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
+        let client = self.provenance.client(&self.connection);
         let (user_agent, referer) = (text(&trail.user_agent), text(&trail.referer));
         self.report.accessed(&Access {
             time: trail.time,
-            client: self.connection.client,
+            client,
+            peer: (client != self.connection.client).then_some(self.connection.client),
+            request_id: self.provenance.request_id(),
+            trace_id: self.provenance.trace_id(),
             local: self.connection.local,
             version: version_text(trail.version),
             scheme: self.scheme,
@@ -230,3 +244,5 @@ fn version_text(version: Version) -> &'static str {
         _ => "http/1.1",
     }
 }
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

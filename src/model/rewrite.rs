@@ -74,8 +74,8 @@ impl Rewrite {
         let rest = below(path, &self.add_encoded).or_else(|| below(path, &self.add))?;
         match format!("{}{rest}", encoded(&self.strip)) {
             path if path.is_empty() => Some("/".to_owned()),
-            // An address of another host.
-            path if path.starts_with("//") => None,
+            // An address of another host; browsers read a backslash as a slash.
+            path if path.starts_with("//") || path.starts_with("/\\") => None,
             path => Some(path),
         }
     }

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::{Connection, Facts, HostName, Protocol, Scheme};
+use super::{ClientAddr, Facts, HostName, Protocol, Scheme};
 
 /// Text with placeholders, read once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,8 @@ placeholders! {
     Protocol = "protocol";
     /// The query as the client sent it, without its `?`.
     Query = "query";
+    /// What `X-Request-Id` says; empty where there is none.
+    RequestId = "request_id";
     /// `http` or `https`.
     Scheme = "scheme";
     /// The server name of the TLS handshake; empty without.
@@ -149,8 +151,14 @@ pub fn next_placeholder<'t>(
 /// What a request says, as far as it is known, and its answer where there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
-    /// The connection that it came on.
-    pub connection: &'a Connection,
+    /// Where the client is.
+    pub client: ClientAddr,
+    /// The scheme that the client used.
+    pub scheme: Scheme,
+    /// The server name of the handshake.
+    pub sni: Option<&'a str>,
+    /// What `X-Request-Id` says.
+    pub request_id: Option<&'a str>,
     /// What it was spoken in.
     pub protocol: Protocol,
     /// The host asked for.
@@ -169,20 +177,16 @@ impl<'a> Said<'a> {
     /// What a request says that was placed.
     pub fn by(facts: &'a Facts, method: &'a Method) -> Self {
         Self {
-            connection: &facts.connection,
+            client: facts.client(),
+            scheme: facts.scheme(),
+            sni: facts.connection.sni(),
+            request_id: facts.request_id(),
             protocol: facts.protocol,
             host: Some(&facts.host),
             host_port: facts.host_port,
             target: Some(facts.path.target()),
             method: Some(method),
             status: None,
-        }
-    }
-
-    fn scheme(&self) -> Scheme {
-        match self.connection.tls {
-            Some(_) => Scheme::Https,
-            None => Scheme::Http,
         }
     }
 
@@ -199,7 +203,7 @@ impl<'a> Said<'a> {
 impl Values for Said<'_> {
     fn write(&self, placeholder: Placeholder, text: &mut String) {
         match placeholder {
-            Placeholder::Client => say(text, self.connection.client.ip()),
+            Placeholder::Client => say(text, self.client.ip()),
             Placeholder::Host => {
                 if let Some(host) = self.host {
                     push_host(text, host);
@@ -210,14 +214,12 @@ impl Values for Said<'_> {
             }
             Placeholder::Port => {
                 let port = self.host_port;
-                say(text, port.unwrap_or(self.scheme().default_port()));
+                say(text, port.unwrap_or(self.scheme.default_port()));
             }
             Placeholder::Protocol => text.push_str(self.protocol.as_str()),
-            Placeholder::Scheme => text.push_str(self.scheme().as_str()),
-            Placeholder::Sni => {
-                let tls = self.connection.tls.as_ref();
-                push_encoded(text, tls.and_then(|tls| tls.sni.as_deref()).unwrap_or(""));
-            }
+            Placeholder::Scheme => text.push_str(self.scheme.as_str()),
+            Placeholder::RequestId => push_encoded(text, self.request_id.unwrap_or("")),
+            Placeholder::Sni => push_encoded(text, self.sni.unwrap_or("")),
             Placeholder::Path | Placeholder::Query | Placeholder::Uri => {
                 self.write_target(placeholder, text);
             }

@@ -20,6 +20,7 @@ mod client_certificates;
 mod commands;
 mod error_pages;
 mod fields;
+mod forwarded;
 mod grpc;
 mod hedging;
 mod hostile_http1;

@@ -13,15 +13,16 @@ use http_body::{Body as _, Frame};
 use percent_encoding::percent_decode_str;
 
 use super::upload::{Progress, Resumed, Upload};
+use super::upstream::Ends;
 use super::{fields, renamed};
-use crate::config::ClientFields;
+use crate::config::Telling;
 use crate::model::template::Said;
 use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal, RouteRules, encoded};
 
 /// A request on its way to an upstream.
 pub(super) struct Outbound {
-    /// None while it is under way.
-    request: Option<Request<Body>>,
+    /// None once it is sent, and answered or not to be sent again.
+    pub(super) request: Option<Request<Body>>,
     /// Of content that is not in memory.
     pub(super) progress: Option<Arc<Progress>>,
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
@@ -31,6 +32,8 @@ pub(super) struct Outbound {
     pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
     pub(super) upgrade: Option<HeaderValue>,
+    /// Whose request it is, where upstreams are told by the PROXY protocol.
+    pub(super) ends: Option<Ends>,
     /// How long this try may take until the response's head, where that is less than otherwise.
     pub(super) patience: Option<Duration>,
     /// What the route says of waiting, where it says anything.
@@ -68,7 +71,7 @@ impl Outbound {
     pub(super) fn new(
         mut request: Request<Body>,
         facts: &Facts,
-        told: ClientFields,
+        telling: &Telling,
     ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
@@ -87,7 +90,7 @@ impl Outbound {
             version,
             upgrade.as_ref(),
             facts,
-            told,
+            telling,
         );
         let waits = follow(facts.rules.as_deref(), &mut request, facts);
         say_length(&mut request);
@@ -104,6 +107,10 @@ impl Outbound {
             method,
             upgrade,
             interim,
+            ends: telling.proxy_protocol.map(|_| Ends {
+                client: facts.client(),
+                local: facts.connection.local,
+            }),
             patience: None,
             waits,
             copy: None,
@@ -118,6 +125,7 @@ impl Outbound {
             repeatable: false,
             progress: None,
             interim: None,
+            ends: None,
             upgrade: None,
             patience: None,
             waits: Waits::default(),
@@ -137,10 +145,12 @@ impl Outbound {
 
     /// The request, to be sent.
     pub(super) fn take(&mut self) -> Result<Request<Body>, Refusal> {
-        self.request.take().ok_or_else(|| {
-            let detail = "the request was sent already and is not to be sent again";
-            Refusal::new(Reason::Internal, detail)
-        })
+        self.request.take().ok_or_else(sent_already)
+    }
+
+    /// The request, to be sent from where it is.
+    pub(super) fn request_mut(&mut self) -> Result<&mut Request<Body>, Refusal> {
+        self.request.as_mut().ok_or_else(sent_already)
     }
 
     /// The request, to be sent once more.
@@ -150,7 +160,7 @@ impl Outbound {
             && let Some(request) = &mut self.request
             && !copy.content.is_empty()
         {
-            // A head that was read back from the socket has lost its content.
+            // Its content may be gone.
             *request.body_mut() = Body::full(copy.content.clone());
         }
     }
@@ -210,6 +220,7 @@ impl Outbound {
             method: self.method.clone(),
             // The first tells the client.
             interim: None,
+            ends: self.ends,
             upgrade: None,
             patience: self.patience,
             waits: self.waits,
@@ -282,7 +293,12 @@ fn follow(rules: Option<&RouteRules>, request: &mut Request<Body>, facts: &Facts
     }
 }
 
-/// hyper says the length of content itself, but for what it takes to have none.
+fn sent_already() -> Refusal {
+    let detail = "the request was sent already and is not to be sent again";
+    Refusal::new(Reason::Internal, detail)
+}
+
+/// Says how long content is, unless it knows that itself: then whoever sends it writes it.
 fn say_length(request: &mut Request<Body>) {
     if request.body().is_end_stream() {
         // RFC 9110 section 8.6: some upstreams refuse such a request without.
@@ -300,7 +316,7 @@ fn say_length(request: &mut Request<Body>) {
 }
 
 /// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
+pub(in crate::handler) fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
@@ -330,7 +346,7 @@ pub(super) fn ends_here(request: &mut Request<Body>) -> bool {
 
 /// The target as the upstream gets it: as the client wrote it, unless resolving it changed more than its encoding. A path
 /// that was routed as one thing must not be read as another behind us.
-fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
+pub(in crate::handler) fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
     let asked = uri
         .path_and_query()
         .cloned()

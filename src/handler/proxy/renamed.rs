@@ -42,7 +42,7 @@ fn authority(upstream: &config::Upstream) -> String {
         config::Upstream::Net { scheme, host, port } => {
             let implied = match scheme {
                 UpstreamScheme::Https => 443,
-                UpstreamScheme::Http | UpstreamScheme::H2c => 80,
+                _ => 80,
             };
             let host = match host.contains(':') {
                 true => format!("[{host}]"),

@@ -78,6 +78,7 @@ fn a_location_does_not_lead_to_another_host() {
     let v2 = rewrite("", "/v2");
     let back = |location: &str| v2.location_back(location, |_| true, "https://shop.test");
     assert_eq!(back("/v2//evil.test"), None);
+    assert_eq!(back("/v2/\\evil.test"), None);
     assert_eq!(
         back("http://up.test/v2//evil.test").as_deref(),
         Some("https://shop.test/v2//evil.test")

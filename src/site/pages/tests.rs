@@ -2,7 +2,7 @@ use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use http_body::Body as _;
 
 use super::*;
-use crate::model::{ClientAddr, Connection, LocalAddr, Protocol};
+use crate::model::{ClientAddr, Protocol};
 
 fn page(folder: &Path, name: &str, text: &str) -> PathBuf {
     let file = folder.join(name);
@@ -20,14 +20,12 @@ fn entry(statuses: ErrorStatuses, file: PathBuf) -> ErrorPage {
 }
 
 fn put(pages: &Pages, mut response: Response<Body>) -> Response<Body> {
-    let connection = Connection {
-        client: ClientAddr::new("192.0.2.7:4711".parse().unwrap()),
-        local: LocalAddr::new("127.0.0.1:80".parse().unwrap()),
-        tls: None,
-    };
     let target = "/a'b&c|d".parse().unwrap();
     let said = Said {
-        connection: &connection,
+        client: ClientAddr::new("192.0.2.7:4711".parse().unwrap()),
+        scheme: crate::model::Scheme::Http,
+        sni: None,
+        request_id: Some("id-1"),
         protocol: Protocol::Http1,
         host: None,
         host_port: None,
@@ -104,14 +102,14 @@ fn what_a_client_says_is_escaped() {
     let file = page(
         folder.path(),
         "a.html",
-        "<a href='{path}'>{host}{reason}</a> { color: {red} }",
+        "<a href='{path}'>{host}{reason} {request_id}</a> { color: {red} }",
     );
     let pages = Pages::load(&[entry(ErrorStatuses::Class(4), file)]).unwrap();
     let mut put = put(&pages, response(404));
     let text = put.body_mut().take_full().unwrap();
     assert_eq!(
         text,
-        "<a href='/a&#39;b&amp;c%7Cd'>Not Found</a> { color: {red} }"
+        "<a href='/a&#39;b&amp;c%7Cd'>Not Found id-1</a> { color: {red} }"
     );
 }
 

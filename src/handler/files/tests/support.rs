@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{ClientAddr, Connection, HostName, LocalAddr, Protocol, RoutePath};
+use crate::model::{ClientAddr, Connection, HostName, LocalAddr, Protocol, Provenance, RoutePath};
 
 /// When files of a [`Tree`] were last changed.
 pub(super) const LONG_AGO: u64 = 1_000_000_000;
@@ -63,6 +63,7 @@ fn facts(request: &Request<Body>) -> Facts {
         host_port: None,
         path: RoutePath::parse(request.uri().path_and_query().unwrap()).unwrap(),
         rules: None,
+        provenance: Provenance::default(),
     }
 }
 
