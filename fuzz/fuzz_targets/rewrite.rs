@@ -29,7 +29,10 @@ fuzz_target!(|text: &str| {
             && rest.starts_with('/')
         {
             let sent = rewrite.path(target.path(), path.as_str());
-            let read = sent.parse().ok().and_then(|sent| RoutePath::parse(&sent).ok());
+            let read = sent
+                .parse()
+                .ok()
+                .and_then(|sent| RoutePath::parse(&sent).ok());
             let read = read.expect("what is sent is a path");
             assert_eq!(read.as_str(), format!("{add}{rest}"));
         }

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use super::scripted::{Peer, Upstream, nobody};
 use super::*;
 
-const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nback";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nback";
 
 fn waiting(upstream: config::Upstream, wait: Duration) -> Proxy {
     proxy_with([upstream], |config| config.balance.retry.wait = wait)
