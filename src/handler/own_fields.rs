@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::{Handler, Outcome, Reply};
+use super::{Gate, Handler, Outcome, Reply};
 use crate::model::template::Said;
 use crate::model::{Body, BodyError, Facts};
 
@@ -79,6 +79,10 @@ impl Handler for Unforged {
 
     fn is_outdated(&self) -> bool {
         self.handler.is_outdated()
+    }
+
+    fn attach(&self, gate: Arc<dyn Gate>) {
+        self.handler.attach(gate);
     }
 }
 
