@@ -39,6 +39,7 @@ pub(super) fn host(rewrite: &Rewrite, upstream: &config::Upstream) -> Option<Hea
 fn authority(upstream: &config::Upstream) -> String {
     match upstream {
         config::Upstream::Unix(_) => "localhost".to_owned(),
+        config::Upstream::Service { name, .. } => name.domain().to_owned(),
         config::Upstream::Net { scheme, host, port } => {
             let implied = match scheme {
                 UpstreamScheme::Https => 443,
