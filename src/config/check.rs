@@ -93,6 +93,9 @@ fn settled(mut handler: Handler, server: &Server) -> Handler {
     {
         sticky.key_file = Some(server.state_dir.join("sticky.key"));
     }
+    if let Handler::Process(process) = &mut handler {
+        process.socket_folder = server.state_dir.join("workers");
+    }
     handler
 }
 
@@ -242,6 +245,10 @@ fn binding(
             )
         }),
         proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
+        trusted_proxies: (raw.trusted_proxies.as_ref().map(|at| &at.value))
+            .or(file.server.trusted_proxies.as_ref())
+            .filter(|trusted| !trusted.from.is_empty())
+            .cloned(),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }

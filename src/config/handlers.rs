@@ -9,10 +9,12 @@ use toml::de::DeValue;
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
-use super::{ClientFields, Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, upstream};
+use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
+use super::{balance, fastcgi, process, telling, upstream};
 
-const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
+const TYPES: [&str; 7] = [
+    "respond", "files", "proxy", "redirect", "fastcgi", "process", "library",
+];
 
 /// Reads a pool's handler. Where it is wrong, that is reported, and what comes back is never used.
 pub(super) fn read(pool: &Table<'_>) -> Handler {
@@ -32,12 +34,14 @@ pub(super) fn read(pool: &Table<'_>) -> Handler {
         Ok("files") => return Handler::Files(files(&open(&keys::FILES))),
         Ok("redirect") => return Handler::Redirect(redirect(&open(&keys::REDIRECT))),
         Ok("proxy") => return Handler::Proxy(proxy(&open(&keys::PROXY))),
+        Ok("fastcgi") => return Handler::FastCgi(fastcgi::read(&open(&keys::FASTCGI_HANDLER))),
         Ok("library") => {
             open(&keys::LIBRARY);
             return Handler::Library;
         }
-        Ok("process") => Wrong::not_yet("the handler type \"process\"")
-            .help("start the program yourself, and let a \"proxy\" handler name its address"),
+        Ok("process") => {
+            return Handler::Process(Box::new(process::read(&open(&keys::PROCESS))));
+        }
         Ok(other) => {
             let near = keys::nearest(&other.to_ascii_lowercase(), TYPES);
             let wrong = Wrong::new("unknown-value", format!("there is no handler {other:?}"));
@@ -278,12 +282,6 @@ fn target(text: &str) -> Result<String, Wrong> {
         .help("write a whole address, as in \"https://www.example.com{uri}\", or a path, as in \"/new\""))
 }
 
-const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
-    ("none", ClientFields::None),
-    ("leaf", ClientFields::Leaf),
-    ("chain", ClientFields::Chain),
-];
-
 fn proxy(table: &Table<'_>) -> Proxy {
     table.require("upstreams", "[\"http://127.0.0.1:5000\"]");
     let (upstreams, members) = upstream::read(table);
@@ -296,8 +294,6 @@ fn proxy(table: &Table<'_>) -> Proxy {
         keeping: upstream::keeping(table),
         tls: upstream::tls(table),
         resolvers: upstream::resolvers(table),
-        client_certificate_fields: table
-            .one_of("client_certificate_fields", &CLIENT_FIELDS)
-            .map_or(defaults::CLIENT_CERTIFICATE_FIELDS, |fields| fields.value),
+        telling: telling::read(table),
     }
 }

@@ -40,6 +40,9 @@ pub(super) static SERVER: Section = section(
         "drain_timeout",
         "server_header",
         "verbosity",
+        "trusted_proxies",
+        "request_id",
+        "traceparent",
     ],
 );
 
@@ -126,6 +129,7 @@ pub(super) static BINDING: Section = section(
         "client_certificates",
         "ocsp_stapling",
         "proxy_protocol",
+        "trusted_proxies",
         "site",
     ],
 );
@@ -138,6 +142,8 @@ pub(super) static CLIENT_CERTIFICATES: Section = section(
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
 
 pub(super) static PROXY_PROTOCOL: Section = section("proxy_protocol", &["from"]);
+
+pub(super) static TRUSTED_PROXIES: Section = section("trusted_proxies", &["from", "field"]);
 
 pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
 
@@ -201,6 +207,28 @@ pub(super) static PROXY: Section = section(
         "queue",
         "buffer_body",
         "client_certificate_fields",
+        "forwarded",
+        "proxy_protocol",
+        "odd_field_names",
+    ],
+);
+
+pub(super) static FASTCGI_HANDLER: Section = section(
+    "a fastcgi handler",
+    &[
+        "type",
+        "address",
+        "root",
+        "index",
+        "script",
+        "split",
+        "params",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+        "idle_connections",
+        "idle_timeout",
+        "buffer_body",
     ],
 );
 
@@ -245,6 +273,58 @@ pub(super) static RETRY: Section =
 
 pub(super) static UPSTREAM_QUEUE: Section = section("queue", &["length", "timeout"]);
 
+pub(super) static PROCESS: Section = section(
+    "a process handler",
+    &[
+        "type",
+        "command",
+        "cwd",
+        "env",
+        "user",
+        "group",
+        "workers",
+        "start_mode",
+        "listen",
+        "protocol",
+        "startup_timeout",
+        "ready_path",
+        "warm_up",
+        "splash",
+        "ping_interval",
+        "ping_timeout",
+        "ping_path",
+        "rapid_fail",
+        "recycle",
+        "shutdown_timeout",
+        "idle_timeout",
+        "idle_action",
+        "offline_file",
+        "limits",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+        "client_certificate_fields",
+        "fastcgi",
+    ],
+);
+
+pub(super) static FASTCGI: Section = section(
+    "fastcgi",
+    &["root", "index", "script", "split", "params", "buffer_body"],
+);
+
+pub(super) static RAPID_FAIL: Section = section("rapid_fail", &["failures", "within", "probation"]);
+
+pub(super) static RECYCLE: Section = section(
+    "recycle",
+    &["requests", "time", "schedule", "memory", "files"],
+);
+
+pub(super) static WORKER_LIMITS: Section = section(
+    "a worker's limits",
+    &["memory", "cpu", "processes", "files", "on_memory", "on_cpu"],
+);
+
 pub(super) static LIBRARY: Section = section("a library handler", &["type"]);
 
 /// Every kind of table but the file itself.
@@ -260,6 +340,7 @@ pub(super) static ALL: &[&Section] = &[
     &BINDING,
     &CLIENT_CERTIFICATES,
     &PROXY_PROTOCOL,
+    &TRUSTED_PROXIES,
     &SITE,
     &HSTS,
     &ROUTE,
@@ -268,6 +349,7 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &FASTCGI_HANDLER,
     &UPSTREAM_TLS,
     &CLIENT_CERTIFICATE,
     &UPSTREAM,
@@ -277,6 +359,11 @@ pub(super) static ALL: &[&Section] = &[
     &HEALTH,
     &RETRY,
     &UPSTREAM_QUEUE,
+    &PROCESS,
+    &RAPID_FAIL,
+    &RECYCLE,
+    &WORKER_LIMITS,
+    &FASTCGI,
     &LIBRARY,
 ];
 

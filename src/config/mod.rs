@@ -12,20 +12,24 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod fastcgi;
 mod handlers;
 mod hostname;
 mod keys;
 mod load;
 mod networks;
+mod process;
 mod raw;
 mod reader;
 mod render;
 mod settings;
 mod source;
 mod suites;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trusted;
 mod upstream;
 mod values;
 mod wrong;
@@ -38,7 +42,7 @@ use http::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use rustls::{CipherSuite, NamedGroup};
 
-use crate::model::{HostPattern, Scheme};
+use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use balance::{
@@ -47,9 +51,18 @@ pub use balance::{
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+#[cfg(test)]
+pub(crate) use fastcgi::OURS;
+pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
 pub use load::{Loaded, load, parse};
+pub use process::{
+    AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
+    WorkerListen, WorkerProtocol,
+};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
+pub use telling::{ForwardedFields, ProxyProtocol, Telling};
+pub use trusted::RequestIds;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
@@ -118,6 +131,12 @@ pub struct Server {
     pub server_header: String,
     /// What responses that Portunus makes itself say.
     pub verbosity: Verbosity,
+    /// Who is believed of whom a request is from, where a binding does not say.
+    pub trusted_proxies: Option<TrustedProxies>,
+    /// What is done with `X-Request-Id`.
+    pub request_ids: RequestIds,
+    /// Whether each request has a `traceparent`.
+    pub traceparent: bool,
 }
 
 /// Where an administrator asks.
@@ -254,6 +273,8 @@ pub struct Binding {
     pub tls: Option<BindingTls>,
     /// The balancers that say who their clients are, by the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
+    /// Who is believed of whom a request is from; none: nobody.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The site, by its index in [`Config::sites`].
     pub site: usize,
     /// Where it was written.
@@ -404,6 +425,10 @@ pub enum Handler {
     Redirect(Redirect),
     /// A reverse proxy.
     Proxy(Proxy),
+    /// An application that speaks FastCGI.
+    FastCgi(FastCgi),
+    /// An application that Portunus starts itself.
+    Process(Box<Process>),
     /// The program that Portunus is a library of brings the handler itself.
     Library,
 }
@@ -464,8 +489,8 @@ pub struct Proxy {
     pub tls: UpstreamTls,
     /// The name servers that are asked for upstreams; none: as this system looks names up.
     pub resolvers: Vec<SocketAddr>,
-    /// What upstreams are told of a client's certificate.
-    pub client_certificate_fields: ClientFields,
+    /// What upstreams are told of clients.
+    pub telling: Telling,
 }
 
 /// As the configuration writes it.

@@ -4,7 +4,9 @@ mod balance;
 mod clients;
 mod documented;
 mod examples;
+mod fastcgi;
 mod policies;
+mod process;
 mod properties;
 
 use std::path::Path;
@@ -185,7 +187,6 @@ fn unknown_keys_suggest_the_nearest() {
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
     insta::assert_snapshot!(rendered_handlers(&[
-        "{ type = \"process\", command = [\"python3\", \"app.py\"] }",
         "{ type = \"proxy\", upstreams = [\"srv+http://_http._tcp.app.test\"] }",
     ]));
 }

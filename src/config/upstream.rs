@@ -38,6 +38,8 @@ pub enum UpstreamScheme {
     Https,
     /// HTTP/2 without TLS, with prior knowledge.
     H2c,
+    /// FastCGI, which no proxy speaks: a `fastcgi` handler does.
+    FastCgi,
 }
 
 impl UpstreamScheme {
@@ -49,6 +51,7 @@ impl UpstreamScheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::H2c => "h2c",
+            Self::FastCgi => "fastcgi",
         }
     }
 
@@ -56,6 +59,8 @@ impl UpstreamScheme {
         match self {
             Self::Https => 443,
             Self::Http | Self::H2c => 80,
+            // PHP's, and so everybody's.
+            Self::FastCgi => 9000,
         }
     }
 }
@@ -307,6 +312,10 @@ fn parse(text: &str) -> Result<Upstream, Wrong> {
         .into_iter()
         .find(|known| known.as_str() == scheme);
     let Some(scheme) = known else {
+        if scheme == "fastcgi" {
+            let help = "a handler of type = \"fastcgi\" speaks to it, with its address";
+            return Err(bad().help(help));
+        }
         if scheme.starts_with("srv+") {
             return Err(Wrong::not_yet("an upstream by its SRV records").help(forms));
         }

@@ -14,7 +14,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::fields;
 use super::upload::{Progress, Resumed, Upload};
-use crate::config::ClientFields;
+use super::upstream::Ends;
+use crate::config::Telling;
 use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
@@ -30,6 +31,8 @@ pub(super) struct Outbound {
     pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
     pub(super) upgrade: Option<HeaderValue>,
+    /// Whose request it is, where upstreams are told by the PROXY protocol.
+    pub(super) ends: Option<Ends>,
     /// How long this try may take until the response's head, where that is less than otherwise.
     pub(super) patience: Option<Duration>,
     /// A copy to send again, where one was asked for.
@@ -48,7 +51,7 @@ impl Outbound {
     pub(super) fn new(
         mut request: Request<Body>,
         facts: &Facts,
-        told: ClientFields,
+        telling: &Telling,
     ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
@@ -67,7 +70,7 @@ impl Outbound {
             version,
             upgrade.as_ref(),
             facts,
-            told,
+            telling,
         );
         say_length(&mut request);
         let progress = (!empty).then(Arc::<Progress>::default);
@@ -83,6 +86,10 @@ impl Outbound {
             method,
             upgrade,
             interim,
+            ends: telling.proxy_protocol.map(|_| Ends {
+                client: facts.client(),
+                local: facts.connection.local,
+            }),
             patience: None,
             copy: None,
         })
@@ -96,6 +103,7 @@ impl Outbound {
             repeatable: false,
             progress: None,
             interim: None,
+            ends: None,
             upgrade: None,
             patience: None,
             copy: None,
@@ -236,7 +244,7 @@ fn say_length(request: &mut Request<Body>) {
 }
 
 /// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
+pub(in crate::handler) fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
@@ -266,7 +274,7 @@ pub(super) fn ends_here(request: &mut Request<Body>) -> bool {
 
 /// The target as the upstream gets it: as the client wrote it, unless resolving it changed more than its encoding. A path
 /// that was routed as one thing must not be read as another behind us.
-fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
+pub(in crate::handler) fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
     let asked = uri
         .path_and_query()
         .cloned()

@@ -2,6 +2,7 @@
 //!
 //! Whom a request goes to is decided elsewhere; here one exchange is made with the one that was chosen.
 
+mod announce;
 mod connector;
 mod dial;
 mod failure;
@@ -17,10 +18,12 @@ use std::time::Duration;
 
 use http::Response;
 
-use self::connector::Connector;
+pub(super) use self::announce::Ends;
+pub(in crate::handler) use self::connector::Connector;
 use self::h1::Shelf;
 use self::h2::Sessions;
-use self::stream::Stream;
+pub(in crate::handler) use self::names::Origin;
+pub(in crate::handler) use self::stream::Stream;
 use self::tls::Offer;
 pub(super) use self::tls::TlsClients;
 use super::outbound::Outbound;
@@ -55,7 +58,7 @@ struct Waits {
 }
 
 /// Why an upstream gave no response.
-pub(super) enum Attempt {
+pub(in crate::handler) enum Attempt {
     /// It has seen nothing of the request: another may serve it.
     Elsewhere(Refusal),
     /// It may have.
@@ -64,14 +67,14 @@ pub(super) enum Attempt {
 
 impl Attempt {
     /// Why there is none.
-    pub(super) fn refusal(&self) -> &Refusal {
+    pub(in crate::handler) fn refusal(&self) -> &Refusal {
         match self {
             Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
         }
     }
 
     /// Why there is none.
-    pub(super) fn into_refusal(self) -> Refusal {
+    pub(in crate::handler) fn into_refusal(self) -> Refusal {
         match self {
             Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
         }
@@ -86,6 +89,7 @@ impl Upstream {
         tls: Option<&TlsClients>,
         threads: usize,
     ) -> Self {
+        let keeping = announce::keeping(&proxy.keeping, proxy.telling.proxy_protocol);
         Self {
             name: name.clone(),
             scheme: match name {
@@ -98,8 +102,8 @@ impl Upstream {
                 body: proxy.body_timeout,
             },
             connector: Connector::new(name, proxy, tls),
-            links: PerThread::new(threads, |_| Shelf::new(&proxy.keeping)),
-            sessions: PerThread::new(threads, |_| Sessions::new(&proxy.keeping)),
+            links: PerThread::new(threads, |_| Shelf::new(&keeping)),
+            sessions: PerThread::new(threads, |_| Sessions::new(&keeping)),
             prefers_http1: AtomicBool::new(false),
         }
     }
@@ -120,8 +124,8 @@ impl Upstream {
     }
 
     /// A new connection for HTTP/1.1, on which nothing has been said but the handshake.
-    async fn connect(&self) -> Result<Stream, Attempt> {
-        self.within_connect_timeout(self.connector.connect(&self.name, Offer::Http1))
+    async fn connect(&self, ends: Option<Ends>) -> Result<Stream, Attempt> {
+        self.within_connect_timeout(self.connector.connect(&self.name, Offer::Http1, ends))
             .await
     }
 

@@ -44,7 +44,7 @@ impl Upstream {
         let head = match self.over_kept(outbound).await? {
             Some(head) => head,
             None => {
-                let stream = Box::pin(self.connect()).await?;
+                let stream = Box::pin(self.connect(outbound.ends)).await?;
                 self.over_new(stream, outbound).await?
             }
         };

@@ -37,7 +37,7 @@ struct State {
 
 /// Where a connection leads to, and whether its upstream's name does so still.
 #[derive(Clone)]
-pub(super) struct Origin(Option<Named>);
+pub(in crate::handler) struct Origin(Option<Named>);
 
 #[derive(Clone)]
 struct Named {
@@ -132,7 +132,7 @@ impl Origin {
     }
 
     /// Whether the upstream's name leads here still. Asked for each request: it costs a look at a number that rarely changes.
-    pub(super) fn stands(&mut self) -> bool {
+    pub(in crate::handler) fn stands(&mut self) -> bool {
         let Some(named) = &mut self.0 else {
             return true;
         };
