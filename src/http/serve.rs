@@ -15,6 +15,7 @@ use super::provenance::heard;
 use super::trail::Trail;
 use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, finish, refuse};
 use crate::config::Overflow;
+use crate::handler::Reply;
 use crate::model::{
     Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
     TlsFacts,
@@ -145,12 +146,24 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
 }
 
 /// Lets the pool's handler work.
-async fn work(mut journey: Journey, request: Request<Body>, pool: usize, permit: Permit) -> Answer {
-    let trail = &journey.trail;
-    let handler = trail.edge.pools[pool].handler();
-    let outcome = handler.handle(request, trail.placed()).wait().await;
-    journey.trail.answered();
-    journey.answer(outcome, Some(permit))
+///
+/// Every request that is waited for has one of these. It is no `async fn`, whose arguments lie in its future twice.
+fn work(
+    mut journey: Journey,
+    request: Request<Body>,
+    pool: usize,
+    permit: Permit,
+) -> impl Future<Output = Answer> + Send {
+    async move {
+        let trail = &journey.trail;
+        let handler = trail.edge.pools[pool].handler();
+        let outcome = match handler.handle(request, trail.placed()) {
+            Reply::Now(outcome) => outcome,
+            Reply::Later(reply) => reply.await,
+        };
+        journey.trail.answered();
+        journey.answer(outcome, Some(permit))
+    }
 }
 
 fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFlight) -> Answer {

@@ -4,6 +4,7 @@
 //! (RFC 9110 section 9.2.2) and is still here. It goes to another upstream and never to one that it was sent to: what brings one
 //! down had better not be sent there again, and one that cannot be connected to is not there a moment later either.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,37 +20,44 @@ use crate::handler::Outcome;
 use crate::model::{Body, Reason};
 
 impl Proxy {
-    /// Every request has a future of this: what few of them need is in boxes of its own.
-    pub(super) async fn forward(&self, mut outbound: Box<Outbound>, mut wish: Wish) -> Outcome {
-        let rules = self.balancer.retry_rules();
-        if self.balancer.buffer_body() > 0 && outbound.progress.is_some() {
-            Box::pin(outbound.buffer(self.balancer.buffer_body())).await?;
-            wish.repeatable = outbound.repeatable;
-        } else if !rules.on_status.is_empty() {
-            outbound.keep_copy(Bytes::new());
-        }
-        outbound.patience = rules.per_try_timeout;
-        let chosen = match self.balancer.choose(&wish) {
-            Ok(chosen) => chosen,
-            Err(full) => Box::pin(self.balancer.wait(full)).await?,
-        };
-        let started = Instant::now();
-        match self.upstreams[chosen.upstream]
-            .exchange(&mut outbound)
-            .await
-        {
-            Ok(response) if !calls_for_retry(rules, response.status()) => {
-                Ok(self.deliver(chosen, response, &wish))
+    /// Every request has a future of this: what few of them need is in boxes of its own. It is no `async fn`, whose arguments lie
+    /// in its future twice.
+    pub(super) fn forward(
+        &self,
+        mut outbound: Box<Outbound>,
+        mut wish: Wish,
+    ) -> impl Future<Output = Outcome> + Send {
+        async move {
+            let rules = self.balancer.retry_rules();
+            if self.balancer.buffer_body() > 0 && outbound.progress.is_some() {
+                Box::pin(outbound.buffer(self.balancer.buffer_body())).await?;
+                wish.repeatable = outbound.repeatable;
+            } else if !rules.on_status.is_empty() {
+                outbound.keep_copy(Bytes::new());
             }
-            outcome => {
-                let again = Again {
-                    proxy: self,
-                    outbound,
-                    wish,
-                    started,
-                    sent_to: Vec::new(),
-                };
-                Box::pin(again.after(chosen, outcome)).await
+            outbound.patience = rules.per_try_timeout;
+            let chosen = match self.balancer.choose(&wish) {
+                Ok(chosen) => chosen,
+                Err(full) => Box::pin(self.balancer.wait(full)).await?,
+            };
+            let started = Instant::now();
+            match self.upstreams[chosen.upstream]
+                .exchange(&mut outbound)
+                .await
+            {
+                Ok(response) if !calls_for_retry(rules, response.status()) => {
+                    Ok(self.deliver(chosen, response, &wish))
+                }
+                outcome => {
+                    let again = Again {
+                        proxy: self,
+                        outbound,
+                        wish,
+                        started,
+                        sent_to: Vec::new(),
+                    };
+                    Box::pin(again.after(chosen, outcome)).await
+                }
             }
         }
     }

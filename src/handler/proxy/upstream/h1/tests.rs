@@ -79,7 +79,8 @@ impl AsyncWrite for Dribble {
         let end = this.heard.len() + step;
         for slice in slices {
             let room = end - this.heard.len();
-            this.heard.extend_from_slice(&slice[..room.min(slice.len())]);
+            this.heard
+                .extend_from_slice(&slice[..room.min(slice.len())]);
         }
         Poll::Ready(Ok(step))
     }
@@ -151,7 +152,10 @@ fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<usize>> {
-    proptest::collection::vec(prop_oneof![1_usize..8, 1_usize..20_000, 16_384_usize..70_000], 1..6)
+    proptest::collection::vec(
+        prop_oneof![1_usize..8, 1_usize..20_000, 16_384_usize..70_000],
+        1..6,
+    )
 }
 
 /// Content in these pieces, which is waited for in between; of known length or not.
