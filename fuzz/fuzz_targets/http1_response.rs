@@ -32,10 +32,16 @@ fn look(said: &[u8], asked: &Method) {
     assert!(!head.headers.contains_key("transfer-encoding"));
     let lengths = head.headers.get_all("content-length").iter().count();
     assert!(lengths <= 1);
-    assert!(lengths == 0 || head.framing == Framing::Length(0), "{head:?}");
+    assert!(
+        lengths == 0 || head.framing == Framing::Length(0),
+        "{head:?}"
+    );
     assert!(!head.keeps || head.framing != Framing::UntilClose);
     // A head that ends earlier is none.
-    assert!(matches!(read(&said.slice(..end - 1), asked, &mut HeaderMap::new()), Ok(None)));
+    assert!(matches!(
+        read(&said.slice(..end - 1), asked, &mut HeaderMap::new()),
+        Ok(None)
+    ));
 }
 
 /// The data of a chunked body that is read so many bytes at a time: none where it breaks.

@@ -139,7 +139,7 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
                     journey.trail.answered();
                     Serving::Now(journey.answer(outcome, Some(permit)))
                 }
-                None => Serving::Later(Box::pin(work(journey, request, pool, permit))),
+                None => Serving::Later(work(journey, request, pool, permit)),
             }
         }
     }
@@ -148,13 +148,8 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
 /// Lets the pool's handler work.
 ///
 /// Every request that is waited for has one of these. It is no `async fn`, whose arguments lie in its future twice.
-fn work(
-    mut journey: Journey,
-    request: Request<Body>,
-    pool: usize,
-    permit: Permit,
-) -> impl Future<Output = Answer> + Send {
-    async move {
+fn work(mut journey: Journey, request: Request<Body>, pool: usize, permit: Permit) -> Work {
+    Box::pin(async move {
         let trail = &journey.trail;
         let handler = trail.edge.pools[pool].handler();
         let outcome = match handler.handle(request, trail.placed()) {
@@ -163,7 +158,7 @@ fn work(
         };
         journey.trail.answered();
         journey.answer(outcome, Some(permit))
-    }
+    })
 }
 
 fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFlight) -> Answer {

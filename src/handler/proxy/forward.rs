@@ -4,7 +4,6 @@
 //! (RFC 9110 section 9.2.2) and is still here. It goes to another upstream and never to one that it was sent to: what brings one
 //! down had better not be sent there again, and one that cannot be connected to is not there a moment later either.
 
-use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,18 +15,14 @@ use super::balance::{Chosen, Wish, is_upstreams};
 use super::outbound::Outbound;
 use super::upstream::Attempt;
 use crate::config;
-use crate::handler::Outcome;
+use crate::handler::{Outcome, Reply};
 use crate::model::{Body, Reason};
 
 impl Proxy {
     /// Every request has a future of this: what few of them need is in boxes of its own. It is no `async fn`, whose arguments lie
     /// in its future twice.
-    pub(super) fn forward(
-        &self,
-        mut outbound: Box<Outbound>,
-        mut wish: Wish,
-    ) -> impl Future<Output = Outcome> + Send {
-        async move {
+    pub(super) fn forward(&self, mut outbound: Box<Outbound>, mut wish: Wish) -> Reply<'_> {
+        Reply::later(async move {
             let rules = self.balancer.retry_rules();
             if self.balancer.buffer_body() > 0 && outbound.progress.is_some() {
                 Box::pin(outbound.buffer(self.balancer.buffer_body())).await?;
@@ -59,7 +54,7 @@ impl Proxy {
                     Box::pin(again.after(chosen, outcome)).await
                 }
             }
-        }
+        })
     }
 
     /// Passes a response on, and notes what it says of its upstream.

@@ -95,7 +95,7 @@ impl Handler for Proxy {
         match Outbound::new(request, facts, &self.telling) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
-                Reply::later(self.forward(Box::new(outbound), wish))
+                self.forward(Box::new(outbound), wish)
             }
             Err(refusal) => Reply::Now(Err(refusal)),
         }
