@@ -152,7 +152,7 @@ async fn respond(
         Ok(question) => question,
         Err(response) => return Ok(*response),
     };
-    let answer = shared.backend.answer(question).await;
+    let answer = shared.backend.answer(question.clone()).await;
     if question.changes() {
         let done = answer.is_ok();
         tracing::info!(%peer, ?question, done, "an administrator asked");

@@ -18,10 +18,19 @@ pub use listen::{Admin, start};
 pub use socket::{Bound, SocketError, bind};
 
 /// What the server can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Its certificates.
     Certificates,
+    /// Its pools, and the workers of those that have some.
+    Pools,
+    /// Something of one pool.
+    Pool {
+        /// Which.
+        name: String,
+        /// What.
+        order: PoolOrder,
+    },
     /// To take its configuration anew.
     Reload,
     /// To stop: once requests in flight are done, or now.
@@ -29,6 +38,17 @@ pub enum Question {
         /// At once.
         now: bool,
     },
+}
+
+/// What a pool can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolOrder {
+    /// To replace its workers.
+    Recycle,
+    /// To take no more requests, and end its workers.
+    Stop,
+    /// To take requests.
+    Start,
 }
 
 /// Who can answer.
@@ -55,10 +75,23 @@ pub struct Declined(pub String);
 
 impl Question {
     /// Whether answering it changes anything.
-    fn changes(self) -> bool {
+    fn changes(&self) -> bool {
         match self {
-            Self::Certificates => false,
-            Self::Reload | Self::Stop { .. } => true,
+            Self::Certificates | Self::Pools => false,
+            Self::Pool { .. } | Self::Reload | Self::Stop { .. } => true,
+        }
+    }
+}
+
+impl PoolOrder {
+    const ALL: [Self; 3] = [Self::Recycle, Self::Stop, Self::Start];
+
+    /// As the command and the path name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recycle => "recycle",
+            Self::Stop => "stop",
+            Self::Start => "start",
         }
     }
 }

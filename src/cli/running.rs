@@ -1,4 +1,4 @@
-//! `portunus show`, `reload` and `stop`: what a running server is asked through its admin socket.
+//! `portunus show`, `pool`, `reload` and `stop`: what a running server is asked through its admin socket.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::fail;
-use crate::admin::{Client, ClientError, Form, Question};
+use crate::admin::{Client, ClientError, Form, PoolOrder, Question};
 use crate::config;
 
 /// Where the server is asked.
@@ -27,8 +27,34 @@ pub(super) enum Show {
         #[command(flatten)]
         at: At,
     },
+    /// Every pool: its state, its requests, its workers, how the last one failed, and what happened last
+    Pools {
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
     #[command(external_subcommand)]
     Later(Vec<String>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Pool {
+    /// Replace the pool's workers by new ones, which are started first: no request is lost
+    Recycle(OfPool),
+    /// Have the pool refuse requests (503, AppShutdown), and end its workers when their requests have ended
+    Stop(OfPool),
+    /// Start a pool that was stopped, or that was disabled since its application kept failing
+    Start(OfPool),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OfPool {
+    /// The pool's name
+    name: String,
+    #[command(flatten)]
+    at: At,
 }
 
 #[derive(Debug, clap::Args)]
@@ -41,25 +67,44 @@ pub(super) struct Stop {
 }
 
 pub(super) fn show(config: &Path, show: &Show) -> ExitCode {
-    let (json, at) = match show {
-        Show::Certificates { json, at } => (json, at),
+    let (question, json, at) = match show {
+        Show::Certificates { json, at } => (Question::Certificates, json, at),
+        Show::Pools { json, at } => (Question::Pools, json, at),
         Show::Later(words) => {
             let what = words.first().map_or("", String::as_str);
             return fail(&format!(
-                "show {what}: not in this version of Portunus yet, which shows certificates"
+                "show {what}: not in this version of Portunus yet, which shows certificates and pools"
             ));
         }
     };
     let form = if *json { Form::Json } else { Form::Text };
     match at
         .client(config)
-        .and_then(|client| ask(&client, Question::Certificates, form))
+        .and_then(|client| ask(&client, question, form))
     {
         Ok(answer) => {
             print!("{answer}");
             ExitCode::SUCCESS
         }
         Err(why) => fail(&why),
+    }
+}
+
+pub(super) fn pool(config: &Path, pool: &Pool) -> ExitCode {
+    let (of, order, not_done) = match pool {
+        Pool::Recycle(of) => (of, PoolOrder::Recycle, "not recycled"),
+        Pool::Stop(of) => (of, PoolOrder::Stop, "not stopped"),
+        Pool::Start(of) => (of, PoolOrder::Start, "not started"),
+    };
+    let name = of.name.clone();
+    let asked = (of.at.client(config))
+        .and_then(|client| ask(&client, Question::Pool { name, order }, Form::Text));
+    match asked {
+        Ok(done) => {
+            eprint!("{done}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&format!("{not_done}: {why}")),
     }
 }
 

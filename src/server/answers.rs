@@ -8,11 +8,12 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::Server;
 use super::control::{Asked, Control};
+use super::{Server, pools};
 use crate::admin::{Answer, Backend, Declined, Question, Told};
 use crate::certificate::{Certificates, Inventory};
 use crate::config::Config;
+use crate::http::Edge;
 use crate::ocsp::{Stapler, Stapling, Status};
 
 /// Answers from what is published, and asks the server's life for all that changes something.
@@ -23,8 +24,15 @@ pub(super) struct Answers {
 
 /// What the server serves with, for whoever asks; the server itself is its life's alone.
 pub(super) struct Serving {
-    now: ArcSwap<(Config, Arc<Certificates>)>,
+    now: ArcSwap<Shown>,
     stapler: Arc<Stapler>,
+}
+
+/// What a look at the server finds.
+struct Shown {
+    config: Config,
+    certificates: Arc<Certificates>,
+    edge: Arc<Edge>,
 }
 
 impl Serving {
@@ -40,8 +48,12 @@ impl Serving {
         self.now.store(Arc::new(Self::look(server)));
     }
 
-    fn look(server: &Server) -> (Config, Arc<Certificates>) {
-        (server.config().clone(), Arc::clone(server.certificates()))
+    fn look(server: &Server) -> Shown {
+        Shown {
+            config: server.config().clone(),
+            certificates: Arc::clone(server.certificates()),
+            edge: Arc::clone(&server.edge),
+        }
     }
 }
 
@@ -52,8 +64,7 @@ impl Answers {
 
     fn certificates(&self) -> Told {
         let now = self.serving.now.load();
-        let (config, certificates) = &**now;
-        let inventory = Inventory::of(config, certificates);
+        let inventory = Inventory::of(&now.config, &now.certificates);
         let staples = self.serving.stapler.report();
         let mut text = inventory.to_string();
         if text.is_empty() {
@@ -101,6 +112,10 @@ impl Backend for Answers {
     fn answer(&self, question: Question) -> Answer {
         match question {
             Question::Certificates => Box::pin(std::future::ready(Ok(self.certificates()))),
+            Question::Pools => pools::show(&self.serving.now.load().edge),
+            Question::Pool { name, order } => {
+                pools::tell(&self.serving.now.load().edge, &name, order)
+            }
             Question::Reload => self.reload(),
             Question::Stop { now } => self.stop(now),
         }

@@ -13,24 +13,25 @@ use http_body::{Body as _, Frame};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::fields;
+use super::leaving::Asked;
 use super::upload::{Progress, Resumed, Upload};
 use super::upstream::Ends;
-use crate::config::Telling;
-use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
+use crate::config::{Telling, Upgrades};
+use crate::model::{Body, Facts, Interim, Reason, Refusal};
 
 /// A request on its way to an upstream.
-pub(super) struct Outbound {
+pub(in crate::handler) struct Outbound {
     /// None once it is sent, and answered or not to be sent again.
     pub(super) request: Option<Request<Body>>,
     /// Of content that is not in memory.
     pub(super) progress: Option<Arc<Progress>>,
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
-    pub(super) repeatable: bool,
-    pub(super) method: Method,
+    pub(in crate::handler) repeatable: bool,
+    pub(in crate::handler) method: Method,
     /// Where early hints go, if the client makes something of them.
     pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
-    pub(super) upgrade: Option<HeaderValue>,
+    pub(super) upgrade: Option<Asked>,
     /// Whose request it is, where upstreams are told by the PROXY protocol.
     pub(super) ends: Option<Ends>,
     /// How long this try may take until the response's head, where that is less than otherwise.
@@ -48,19 +49,15 @@ struct Copy {
 }
 
 impl Outbound {
-    pub(super) fn new(
+    pub(in crate::handler) fn new(
         mut request: Request<Body>,
         facts: &Facts,
         telling: &Telling,
+        upgrades: &Upgrades,
     ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
+        let upgrade = Asked::of(&mut request, facts, upgrades)?;
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
-        let upgrade = match facts.protocol {
-            Protocol::Http1 if version == Version::HTTP_11 && empty => {
-                fields::upgrade(request.headers())
-            }
-            _ => None,
-        };
         *request.uri_mut() = target(request.uri(), facts)?;
         let interim = request.extensions_mut().remove();
         // What our side of the connection left there is none of the upstream's.
@@ -68,7 +65,7 @@ impl Outbound {
         fields::to_upstream(
             request.headers_mut(),
             version,
-            upgrade.as_ref(),
+            upgrade.as_ref().map(Asked::protocol),
             facts,
             telling,
         );
@@ -96,7 +93,7 @@ impl Outbound {
     }
 
     /// A request of our own, without content: not that of a client.
-    pub(super) fn ours(request: Request<Body>) -> Self {
+    pub(in crate::handler) fn ours(request: Request<Body>) -> Self {
         Self {
             method: request.method().clone(),
             request: Some(request),
@@ -142,13 +139,18 @@ impl Outbound {
         }
     }
 
+    /// Whether the client awaits a tunnel or a refusal, and nothing else.
+    pub(super) fn is_by_connect(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(Asked::is_by_connect)
+    }
+
     /// How long this try may take, of the time that all may take.
     pub(super) fn patience_of(&self, whole: Duration) -> Duration {
         self.patience.map_or(whole, |patience| patience.min(whole))
     }
 
     /// Whether the request is here and can be sent.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::handler) fn is_ready(&self) -> bool {
         self.request.is_some()
     }
 

@@ -26,6 +26,7 @@ pub(in crate::handler) use self::names::Origin;
 pub(in crate::handler) use self::stream::Stream;
 use self::tls::Offer;
 pub(super) use self::tls::TlsClients;
+use super::leaving;
 use super::outbound::Outbound;
 use crate::config::{self, UpstreamScheme};
 use crate::model::{Body, PerThread, Reason, Refusal};
@@ -35,7 +36,7 @@ pub use self::names::message as dns;
 pub use self::tls::TlsFilesError;
 
 /// An upstream.
-pub(super) struct Upstream {
+pub(in crate::handler) struct Upstream {
     name: config::Upstream,
     /// None for a unix socket.
     scheme: Option<UpstreamScheme>,
@@ -51,10 +52,10 @@ pub(super) struct Upstream {
 
 /// For how long an upstream is waited for.
 #[derive(Clone, Copy)]
-struct Waits {
-    connect: Duration,
-    response: Duration,
-    body: Duration,
+pub(in crate::handler) struct Waits {
+    pub(in crate::handler) connect: Duration,
+    pub(in crate::handler) response: Duration,
+    pub(in crate::handler) body: Duration,
 }
 
 /// Why an upstream gave no response.
@@ -93,7 +94,9 @@ impl Upstream {
         Self {
             name: name.clone(),
             scheme: match name {
-                config::Upstream::Net { scheme, .. } => Some(*scheme),
+                config::Upstream::Net { scheme, .. } | config::Upstream::Service { scheme, .. } => {
+                    Some(*scheme)
+                }
                 config::Upstream::Unix(_) => None,
             },
             waits: Waits {
@@ -108,8 +111,26 @@ impl Upstream {
         }
     }
 
+    /// A neighbour on this machine that speaks HTTP/1.1 without TLS.
+    pub(in crate::handler) fn neighbour(
+        name: config::Upstream,
+        waits: Waits,
+        keeping: &config::Keeping,
+        threads: usize,
+    ) -> Self {
+        Self {
+            connector: Connector::plain(&name),
+            scheme: None,
+            waits,
+            links: PerThread::new(threads, |_| Shelf::new(keeping)),
+            sessions: PerThread::new(threads, |_| Sessions::new(keeping)),
+            prefers_http1: AtomicBool::new(true),
+            name,
+        }
+    }
+
     /// Sends a request, and gives the response, whose content is still to come.
-    pub(super) async fn exchange(
+    pub(in crate::handler) async fn exchange(
         &self,
         outbound: &mut Outbound,
     ) -> Result<Response<Body>, Attempt> {
@@ -117,6 +138,9 @@ impl Upstream {
             // Only HTTP/1.1 can be left for another protocol.
             Some(UpstreamScheme::Https) if outbound.upgrade.is_none() => {
                 Box::pin(self.over_http2(outbound)).await
+            }
+            Some(UpstreamScheme::H2c) if outbound.is_by_connect() => {
+                Err(Attempt::Final(leaving::no_http1(&self.name)))
             }
             Some(UpstreamScheme::H2c) => Box::pin(self.over_http2(outbound)).await,
             _ => self.over_http1(outbound).await,
