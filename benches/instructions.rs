@@ -5,7 +5,8 @@
 #![allow(missing_docs, reason = "the macros make items that nobody reads")]
 
 use std::hint::black_box;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,9 +33,13 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 fn configuration(bindings: usize) -> config::Config {
-    let mut text = String::from(
+    configured(bindings, "type = \"respond\"")
+}
+
+fn configured(bindings: usize, handler: &str) -> config::Config {
+    let mut text = format!(
         "[server]\nthreads = 1\n[[site]]\nname = \"s\"\n[[site.route]]\npath = \"/\"\npool = \"p\"\n\
-         [[pool]]\nname = \"p\"\n[pool.handler]\ntype = \"respond\"\n",
+         [[pool]]\nname = \"p\"\n[pool.handler]\n{handler}\n",
     );
     for index in 0..bindings {
         text.push_str(&format!(
@@ -112,17 +117,12 @@ struct Pipe {
     response: usize,
 }
 
-fn pipe(request: &'static [u8], http2: bool) -> Pipe {
+fn pipe(request: &'static [u8], http2: bool, config: &config::Config) -> Pipe {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .expect("a runtime");
-    let edge = edge(
-        &configuration(10),
-        &LibraryHandlers::new(),
-        &Arc::new(Report::none()),
-    )
-    .expect("an edge");
+    let edge = edge(config, &LibraryHandlers::new(), &Arc::new(Report::none())).expect("an edge");
     let thread = Thread::new(Published::new(edge));
     let client = ClientAddr::new(SocketAddr::from(([127, 0, 0, 1], 40_000)));
     let connection = Arc::new(Connection {
@@ -167,11 +167,32 @@ fn pipe(request: &'static [u8], http2: bool) -> Pipe {
 }
 
 fn pipe_http1() -> Pipe {
-    pipe(SMALL, false)
+    pipe(SMALL, false, &configuration(10))
 }
+
+/// As [`pipe_http1`], to an upstream on a thread of its own, whose instructions are not counted. It answers whatever it reads.
+fn pipe_proxied() -> Pipe {
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = upstream.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        let (mut connection, _) = upstream.accept().expect("a connection");
+        let mut room = [0; 4096];
+        while let Ok(1..) = connection.read(&mut room) {
+            connection.write_all(ANSWER).expect("somebody who reads");
+        }
+    });
+    let handler = format!("type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{port}\"]");
+    pipe(SMALL, false, &configured(10, &handler))
+}
+
+/// As nginx answers.
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 01 Jan 2000 00:00:00 GMT\r\n\
+    Content-Type: text/plain\r\nContent-Length: 13\r\nConnection: keep-alive\r\n\r\nHello, World!";
 
 #[library_benchmark(config = at_most(1_450_000))]
 #[bench::http1(setup = pipe_http1)]
+#[bench::proxied(config = at_most(4_000_000), setup = pipe_proxied)]
 fn hundred_requests(mut pipe: Pipe) -> Pipe {
     let Pipe {
         runtime,

@@ -1,13 +1,13 @@
 //! Following chunked framing (RFC 9112 section 7.1) through the bytes of a body, strictly.
 //!
 //! Of a client's content hyper decodes the chunks; this only refuses what hyper would take and a stricter neighbour would read
-//! otherwise.
+//! otherwise. Of an upstream's the proxy takes the data from here.
 
 use crate::model::{Reason, Refusal};
 
 /// Where in a chunked body the bytes have come.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Chunked {
+pub struct Chunked {
     state: State,
     /// Bytes of extensions in this chunk's line, or of trailer fields.
     extra: usize,
@@ -40,14 +40,16 @@ enum State {
 
 /// So many bytes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
+    /// Lines of sizes, trailer fields, and line ends.
     Framing(usize),
+    /// The content itself.
     Data(usize),
 }
 
 impl Chunked {
     /// At the start of a body.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             state: State::Size { size: 0, digits: 0 },
             extra: 0,
@@ -57,12 +59,12 @@ impl Chunked {
     }
 
     /// Whether the body has come to its end.
-    pub(crate) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Whether what comes next are trailer fields, or the line that ends them.
-    pub(crate) fn is_in_trailers(&self) -> bool {
+    pub fn is_in_trailers(&self) -> bool {
         use State::{EndLf, Trailer, TrailerLf, TrailerName, TrailerStart};
         matches!(
             self.state,
@@ -71,7 +73,7 @@ impl Chunked {
     }
 
     /// Follows `bytes` and says how many of them belong to the body; fewer than all only at the body's end.
-    pub(crate) fn follow(&mut self, bytes: &[u8], fields_max: usize) -> Result<usize, Refusal> {
+    pub fn follow(&mut self, bytes: &[u8], fields_max: usize) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             let (Part::Framing(step) | Part::Data(step)) = self.part(&bytes[at..], fields_max)?;
@@ -81,7 +83,7 @@ impl Chunked {
     }
 
     /// What the first of `bytes` are: data, or framing up to the next data, a trailer field or the end.
-    pub(crate) fn part(&mut self, bytes: &[u8], fields_max: usize) -> Result<Part, Refusal> {
+    pub fn part(&mut self, bytes: &[u8], fields_max: usize) -> Result<Part, Refusal> {
         if let State::Data { left } = self.state {
             let step = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             self.state = match left - step as u64 {
@@ -187,6 +189,12 @@ impl Chunked {
             );
         }
         Ok(State::Trailer)
+    }
+}
+
+impl Default for Chunked {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

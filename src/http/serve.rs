@@ -15,6 +15,7 @@ use super::provenance::heard;
 use super::trail::Trail;
 use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, extended, finish, refuse};
 use crate::config::Overflow;
+use crate::handler::Reply;
 use crate::handler::upgrade::ExtendedConnect;
 use crate::model::{
     Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
@@ -154,19 +155,26 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
                     journey.trail.answered();
                     Serving::Now(journey.answer(outcome, Some(permit)))
                 }
-                None => Serving::Later(Box::pin(work(journey, request, pool, permit))),
+                None => Serving::Later(work(journey, request, pool, permit)),
             }
         }
     }
 }
 
 /// Lets the pool's handler work.
-async fn work(mut journey: Journey, request: Request<Body>, pool: usize, permit: Permit) -> Answer {
-    let trail = &journey.trail;
-    let handler = trail.edge.pools[pool].handler();
-    let outcome = handler.handle(request, trail.placed()).wait().await;
-    journey.trail.answered();
-    journey.answer(outcome, Some(permit))
+///
+/// Every request that is waited for has one of these. It is no `async fn`, whose arguments lie in its future twice.
+fn work(mut journey: Journey, request: Request<Body>, pool: usize, permit: Permit) -> Work {
+    Box::pin(async move {
+        let trail = &journey.trail;
+        let handler = trail.edge.pools[pool].handler();
+        let outcome = match handler.handle(request, trail.placed()) {
+            Reply::Now(outcome) => outcome,
+            Reply::Later(reply) => reply.await,
+        };
+        journey.trail.answered();
+        journey.answer(outcome, Some(permit))
+    })
 }
 
 fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFlight) -> Answer {

@@ -16,61 +16,64 @@ use super::outbound::Outbound;
 use super::upstream::{Attempt, Upstream};
 use super::{Proxy, renamed};
 use crate::config;
-use crate::handler::Outcome;
+use crate::handler::{Outcome, Reply};
 use crate::model::{Body, Facts, Reason};
 
 impl Proxy {
-    /// Every request has a future of this: what few of them need is in boxes of its own.
-    pub(super) async fn forward(
-        &self,
+    /// Every request has a future of this: what few of them need is in boxes of its own. It is no `async fn`, whose arguments lie
+    /// in its future twice.
+    pub(super) fn forward<'a>(
+        &'a self,
         mut outbound: Box<Outbound>,
         mut wish: Wish,
-        facts: &Facts,
-    ) -> Outcome {
-        let rules = self.balancer.retry_rules();
-        if self.balancer.buffer_body() > 0 && outbound.progress.is_some() {
-            Box::pin(outbound.buffer(self.balancer.buffer_body())).await?;
-            wish.repeatable = outbound.repeatable;
-        } else if !rules.on_status.is_empty() {
-            outbound.keep_copy(Bytes::new());
-        }
-        outbound.patience = rules.per_try_timeout;
-        let chosen = match self.balancer.choose(&wish) {
-            Ok(chosen) => chosen,
-            Err(full) => Box::pin(self.balancer.wait(full)).await?,
-        };
-        let started = Instant::now();
-        let mut sent_to = Vec::new();
-        let (chosen, sent) = match self.hedge_after(&outbound, &wish) {
-            None => {
-                let upstream = self.called(chosen.upstream, &mut outbound, facts);
-                (chosen, upstream.exchange(&mut outbound).await)
+        facts: &'a Facts,
+    ) -> Reply<'a> {
+        Reply::later(async move {
+            let rules = self.balancer.retry_rules();
+            if self.balancer.buffer_body() > 0 && outbound.progress.is_some() {
+                Box::pin(outbound.buffer(self.balancer.buffer_body())).await?;
+                wish.repeatable = outbound.repeatable;
+            } else if !rules.on_status.is_empty() {
+                outbound.keep_copy(Bytes::new());
             }
-            Some(after) => {
-                let hedged = self.hedged(chosen, &mut outbound, &wish, facts, after);
-                let hedged = Box::pin(hedged).await;
-                sent_to.extend(hedged.beside);
-                (hedged.chosen, hedged.sent)
+            outbound.patience = rules.per_try_timeout;
+            let chosen = match self.balancer.choose(&wish) {
+                Ok(chosen) => chosen,
+                Err(full) => Box::pin(self.balancer.wait(full)).await?,
+            };
+            let started = Instant::now();
+            let mut sent_to = Vec::new();
+            let (chosen, sent) = match self.hedge_after(&outbound, &wish) {
+                None => {
+                    let upstream = self.called(chosen.upstream, &mut outbound, facts);
+                    (chosen, upstream.exchange(&mut outbound).await)
+                }
+                Some(after) => {
+                    let hedged = self.hedged(chosen, &mut outbound, &wish, facts, after);
+                    let hedged = Box::pin(hedged).await;
+                    sent_to.extend(hedged.beside);
+                    (hedged.chosen, hedged.sent)
+                }
+            };
+            match sent {
+                Ok(response) if !calls_for_retry(rules, response.status()) => {
+                    Ok(self.deliver(chosen, response, &wish, facts))
+                }
+                outcome => {
+                    let again = Again {
+                        proxy: self,
+                        outbound,
+                        wish,
+                        facts,
+                        started,
+                        attempts: 1 + sent_to.len() as u32,
+                        sent_to,
+                        waits: 0,
+                    };
+                    Box::pin(again.after(chosen, outcome)).await
+                }
             }
-        };
-        match sent {
-            Ok(response) if !calls_for_retry(rules, response.status()) => {
-                Ok(self.deliver(chosen, response, &wish, facts))
-            }
-            outcome => {
-                let again = Again {
-                    proxy: self,
-                    outbound,
-                    wish,
-                    facts,
-                    started,
-                    attempts: 1 + sent_to.len() as u32,
-                    sent_to,
-                    waits: 0,
-                };
-                Box::pin(again.after(chosen, outcome)).await
-            }
-        }
+        })
     }
 
     /// An upstream, with the request called as the route has it there.

@@ -98,7 +98,7 @@ impl Handler for Proxy {
         match Outbound::new(request, facts, &self.telling, &self.upgrades) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
-                Reply::later(self.forward(Box::new(outbound), wish, facts))
+                self.forward(Box::new(outbound), wish, facts)
             }
             Err(refusal) => Reply::Now(Err(refusal)),
         }

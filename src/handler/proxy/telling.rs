@@ -168,12 +168,31 @@ fn says(host: &HeaderValue, facts: &Facts) -> bool {
     }
 }
 
+/// By hand, as an address is: formatting takes longer than all the rest.
 fn write_authority(line: &mut impl Write, facts: &Facts) -> fmt::Result {
-    write!(line, "{}", facts.host.as_uri_host())?;
-    match facts.host_port {
-        Some(port) => write!(line, ":{port}"),
-        None => Ok(()),
+    let host = facts.host.as_str();
+    if host.contains(':') {
+        line.write_str("[")?;
+        line.write_str(host)?;
+        line.write_str("]")?;
+    } else {
+        line.write_str(host)?;
     }
+    let Some(port) = facts.host_port else {
+        return Ok(());
+    };
+    let mut text = *b":00000";
+    let mut left = port;
+    for digit in text[1..].iter_mut().rev() {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    let zeros = text[1..5]
+        .iter()
+        .take_while(|&&digit| digit == b'0')
+        .count();
+    text[zeros] = b':';
+    line.write_str(std::str::from_utf8(&text[zeros..]).map_err(|_| fmt::Error)?)
 }
 
 /// A field value on its way, on the stack: it is then copied once, into room of the right size.

@@ -381,3 +381,21 @@ async fn no_more_connections_are_kept_than_may_be_idle() {
     }
     assert_eq!(proxy.upstreams[0].idle(), 1);
 }
+
+/// Each request that is under way has one, and it is moved into its box: what few requests need lies in boxes of its own.
+#[tokio::test]
+async fn a_request_s_future_is_small() {
+    let proxy = proxy([]);
+    let request = get("/");
+    let facts = facts_of(
+        "shop.test",
+        "192.0.2.7:4711",
+        request.uri(),
+        Protocol::Http1,
+    );
+    let crate::handler::Reply::Later(future) = proxy.handle(request, &facts) else {
+        unreachable!("an upstream has to be asked");
+    };
+    let size = size_of_val(&*future);
+    assert!(size <= 1024, "{size} bytes");
+}

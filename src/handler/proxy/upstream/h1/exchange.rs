@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode};
 use tokio::time::Instant;
@@ -12,10 +11,10 @@ use super::head::Head;
 use super::link::Link;
 use super::receiving::Broken;
 use super::sending::Stopped;
-use crate::config::Upstream;
+use crate::config;
 use crate::handler::proxy::outbound::Outbound;
 use crate::handler::proxy::upstream::failure::told;
-use crate::handler::proxy::upstream::tls;
+use crate::handler::proxy::upstream::{Upstream, tls};
 use crate::model::{Reason, Refusal};
 
 /// Why there is no response.
@@ -41,9 +40,9 @@ pub(super) async fn exchange(
     link: &mut Link,
     outbound: &mut Outbound,
     upstream: &Upstream,
-    timeout: Duration,
+    now: Instant,
 ) -> Result<Head, Failure> {
-    let timeout = outbound.patience_of(timeout);
+    let timeout = outbound.patience_of(upstream.waits.response);
     let begun = outbound.request_mut().map(|request| {
         link.receiving.heard = false;
         link.sending.begin(request);
@@ -53,7 +52,8 @@ pub(super) async fn exchange(
         unsent: false,
     })?;
     link.timer.moved();
-    let sent = Instant::now();
+    // The clock is looked at when the request has been waited for, and not before.
+    let (sent, mut now) = (now, Some(now));
     let answered = poll_fn(|cx| {
         if let Poll::Ready(head) = poll_exchange(link, outbound, cx) {
             return Poll::Ready(head);
@@ -62,10 +62,14 @@ pub(super) async fn exchange(
         let progress = outbound.progress.as_ref();
         let since = progress.map_or(Some(sent), |progress| progress.upstream_waited_for(sent));
         match since {
-            Some(since) if link.timer.poll_until(since + timeout, Instant::now(), cx) => {
-                Poll::Ready(Err(Ended::Late))
+            Some(since) => {
+                let now = now.take().unwrap_or_else(Instant::now);
+                match link.timer.poll_until(since + timeout, now, cx) {
+                    true => Poll::Ready(Err(Ended::Late)),
+                    false => Poll::Pending,
+                }
             }
-            _ => Poll::Pending,
+            None => Poll::Pending,
         }
     })
     .await;
@@ -85,7 +89,7 @@ pub(super) async fn exchange(
     let broke = outbound.progress.as_ref();
     let broke = broke.and_then(|progress| progress.take_broke());
     Err(Failure {
-        refusal: broke.unwrap_or_else(|| refusal(upstream, &ended)),
+        refusal: broke.unwrap_or_else(|| refusal(&upstream.name, &ended)),
         unsent,
     })
 }
@@ -131,7 +135,7 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn refusal(upstream: &Upstream, ended: &Ended) -> Refusal {
+fn refusal(upstream: &config::Upstream, ended: &Ended) -> Refusal {
     let error = match ended {
         Ended::Late => {
             let detail = format!("{upstream} did not begin its response in time");

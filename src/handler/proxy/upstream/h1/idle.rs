@@ -41,9 +41,9 @@ impl Shelf {
     /// A connection that stands: the one that was used last, so that those which are not needed grow old.
     ///
     /// Must be asked by the task that is to have it.
-    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Box<Link>> {
+    pub(super) fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<Link>> {
         loop {
-            let mut link = self.pop()?;
+            let mut link = self.pop(now)?;
             if link.is_free(cx) {
                 return Some(link);
             }
@@ -55,10 +55,10 @@ impl Shelf {
         self.0.links().idle.len()
     }
 
-    fn pop(&self) -> Option<Box<Link>> {
+    fn pop(&self, now: Instant) -> Option<Box<Link>> {
         let mut links = self.0.links();
         let link = links.idle.pop()?;
-        if link.idle_since.elapsed() > self.0.keeping.idle_timeout {
+        if now - link.idle_since > self.0.keeping.idle_timeout {
             // Those before it have been idle for longer.
             links.idle.clear();
             return None;
@@ -66,8 +66,8 @@ impl Shelf {
         Some(link)
     }
 
-    /// Keeps a connection for the next request, which looks whether it is free. Drops those that have been idle for too long, and the
-    /// one that has been for longest if there are too many.
+    /// Keeps a connection for the next request, which looks whether it is free. Drops the one that has been
+    /// idle for longest if there are too many.
     pub(super) fn put(&self, mut link: Box<Link>) {
         let keeping = &self.0.keeping;
         let now = Instant::now();
@@ -79,16 +79,9 @@ impl Shelf {
         }
         link.idle_since = now;
         let mut links = self.0.links();
-        let full = links.idle.len() >= keeping.idle_connections;
-        let mut old = usize::from(full);
-        while links
-            .idle
-            .get(old)
-            .is_some_and(|first| now - first.idle_since > keeping.idle_timeout)
-        {
-            old += 1;
+        if links.idle.len() >= keeping.idle_connections {
+            links.idle.remove(0);
         }
-        links.idle.drain(..old);
         links.idle.push(link);
         if !links.swept {
             links.swept = true;

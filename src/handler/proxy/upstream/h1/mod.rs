@@ -20,6 +20,7 @@ use std::task::Poll;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use self::exchange::{Failure, exchange};
 use self::head::Head;
@@ -58,10 +59,11 @@ impl Upstream {
         outbound: &mut Outbound,
     ) -> Result<Option<Answered>, Attempt> {
         let shelf = self.links.mine();
-        let Some(mut link) = poll_fn(|cx| Poll::Ready(shelf.take(cx))).await else {
+        let now = Instant::now();
+        let Some(mut link) = poll_fn(|cx| Poll::Ready(shelf.take(now, cx))).await else {
             return Ok(None);
         };
-        match exchange(&mut link, outbound, &self.name, self.waits.response).await {
+        match exchange(&mut link, outbound, self, now).await {
             Ok(head) => Ok(Some((link, head))),
             // It may have been closed under our hands: then the request goes to the same upstream once more.
             Err(failure) if failure.unsent => Ok(None),
@@ -81,7 +83,7 @@ impl Upstream {
         outbound: &mut Outbound,
     ) -> Result<Answered, Attempt> {
         let mut link = Link::new(stream);
-        let head = exchange(&mut link, outbound, &self.name, self.waits.response).await?;
+        let head = exchange(&mut link, outbound, self, Instant::now()).await?;
         Ok((link, head))
     }
 

@@ -21,6 +21,8 @@ use crate::handler::proxy::fields;
 /// What was read of a connection and not passed on, and what is to come.
 pub(super) struct Receiving {
     held: Bytes,
+    /// So much of it is known to be no whole head.
+    looked_at: usize,
     left: Left,
     /// Whether the last read brought all that there was room for.
     filled: bool,
@@ -49,6 +51,7 @@ impl Receiving {
     pub(super) fn new() -> Self {
         Self {
             held: Bytes::new(),
+            looked_at: 0,
             left: Left::Nothing,
             filled: false,
             heard: false,
@@ -73,35 +76,34 @@ impl Receiving {
         asked: &Method,
         spare: &mut HeaderMap,
     ) -> Poll<Result<Head, Broken>> {
-        // What came behind an interim response.
-        if !self.held.is_empty()
-            && let Some(head) = self.read_head(asked, spare)?
-        {
-            return Poll::Ready(Ok(head));
-        }
         loop {
-            let before = self.held.len();
+            if self.is_worth_reading()
+                && let Some(head) = self.read_head(asked, spare)?
+            {
+                return Poll::Ready(Ok(head));
+            }
             let read = ready!(self.poll_append(stream, cx));
             if read.map_err(|error| Broken::Cut(Some(error)))? == 0 {
                 return Poll::Ready(Err(Broken::Cut(None)));
             }
-            // A head that dribbles in is looked at once a line, not once a byte.
-            if memchr::memchr(b'\n', &self.held[before..]).is_none()
-                && self.held.len() <= ROOM_BYTES
-            {
-                continue;
-            }
-            if let Some(head) = self.read_head(asked, spare)? {
-                return Poll::Ready(Ok(head));
-            }
         }
+    }
+
+    /// Whether what is held may amount to more than when it was looked at last. A head that dribbles in is looked at once a line,
+    /// not once a byte; its first bytes at once, as what is no HTTP may have no lines.
+    fn is_worth_reading(&self) -> bool {
+        let fresh = &self.held[self.looked_at..];
+        let line = || memchr::memchr(b'\n', fresh).is_some();
+        !fresh.is_empty() && (self.looked_at == 0 || self.held.len() > ROOM_BYTES || line())
     }
 
     fn read_head(&mut self, asked: &Method, spare: &mut HeaderMap) -> Result<Option<Head>, Broken> {
         let read = head::read(&self.held, asked, spare).map_err(Broken::Malformed)?;
         let Some(mut head) = read else {
+            self.looked_at = self.held.len();
             return Ok(None);
         };
+        self.looked_at = 0;
         self.held = std::mem::take(&mut head.rest);
         self.left = match head.framing {
             Framing::Length(0) => Left::Nothing,
