@@ -41,4 +41,5 @@ mod sites;
 mod support;
 mod tls;
 mod upstreams;
+mod worker_applications;
 mod worker_launch;

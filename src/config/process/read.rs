@@ -55,6 +55,7 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
     let start_mode = start_mode.map_or(defaults::WORKER_START_MODE, |at| at.value);
     let workers = table.count("workers", 1..=256, defaults::WORKERS);
     let ready_path = path(table, "ready_path");
+    let telling = telling::fields(table);
     let (idle_timeout, idle_action) = idle(table, start_mode);
     let wait = |key, default| table.duration(key, WAIT, default);
     Process {
@@ -81,8 +82,11 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
         connect_timeout: wait("connect_timeout", defaults::CONNECT_TIMEOUT),
         response_timeout: wait("response_timeout", defaults::RESPONSE_TIMEOUT),
         body_timeout: wait("body_timeout", defaults::BODY_TIMEOUT),
-        telling: telling::fields(table),
-        fastcgi: fastcgi(table, protocol, &cwd, fastcgi::waits(table)),
+        fastcgi: FastCgiTerms {
+            certificate: telling.certificate,
+            ..fastcgi(table, protocol, &cwd, fastcgi::waits(table))
+        },
+        telling,
         socket_folder: PathBuf::new(),
         cwd,
     }
@@ -195,6 +199,16 @@ fn fastcgi(
     cwd: &Path,
     waits: Waits,
 ) -> FastCgiTerms {
+    for key in ["forwarded", "odd_field_names"] {
+        if protocol == WorkerProtocol::FastCgi
+            && let Some(written) = handler.value(key)
+        {
+            let message = format!("`{key}` is for workers that speak HTTP");
+            let help = "remove it: FastCGI tells of clients in REMOTE_ADDR and its like, and no two names may become one";
+            let wrong = Wrong::new("useless-key", message).help(help);
+            handler.reader.wrong(&written.span(), wrong);
+        }
+    }
     let Some(table) = handler.table("fastcgi", &keys::FASTCGI) else {
         return FastCgiTerms::plain(waits);
     };

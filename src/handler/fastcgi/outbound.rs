@@ -13,7 +13,9 @@ use super::script::{Found, Scripts};
 use super::{params, record};
 use crate::config;
 use crate::handler::files::redirect_to_folder;
-use crate::handler::proxy::{Progress, Upload, is_idempotent, strip_for_upstream, target};
+use crate::handler::proxy::{
+    Progress, Upload, is_idempotent, strip_for_upstream, target, tell_beside_client,
+};
 use crate::model::{Body, Facts, Reason, Refusal};
 
 /// What every request to an application has alike, wherever that listens.
@@ -23,6 +25,7 @@ pub(in crate::handler) struct Terms {
     fixed: Vec<u8>,
     keeps_connections: bool,
     buffer_body: usize,
+    certificate: config::ClientFields,
 }
 
 /// A request on its way to an application.
@@ -47,6 +50,7 @@ impl Terms {
             scripts,
             keeps_connections: config.idle_connections > 0,
             buffer_body: config.buffer_body,
+            certificate: config.certificate,
         })
     }
 
@@ -70,6 +74,7 @@ impl Terms {
         };
         *request.uri_mut() = target(request.uri(), facts)?;
         strip_for_upstream(request.headers_mut());
+        tell_beside_client(request.headers_mut(), facts, self.certificate);
         let length = self.measure(request.body_mut()).await?;
         let mut told = self.fixed.clone();
         let script = script.as_ref().map(|(scripts, script)| (*scripts, script));

@@ -34,6 +34,7 @@ fn handler(address: config::Upstream, change: impl FnOnce(&mut config::FastCgiTe
         idle_connections: 0,
         idle_timeout: Duration::from_secs(30),
         buffer_body: 1000,
+        certificate: config::ClientFields::Leaf,
     };
     change(&mut terms);
     FastCgi::new(&config::FastCgi { address, terms }, 1).expect("a handler")

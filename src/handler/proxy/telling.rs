@@ -19,7 +19,16 @@ pub(super) fn tell(headers: &mut HeaderMap, facts: &Facts, telling: &Telling) {
         headers.insert(HOST, Line::written(|line| write_authority(line, facts)));
     }
     tell_of_client(headers, facts, telling.forwarded);
-    tell_of_certificate(headers, facts, telling.certificate);
+    tell_beside_client(headers, facts, telling.certificate);
+}
+
+/// What does not say where a client is: its certificate, and the names that the request is known by.
+pub(in crate::handler) fn tell_beside_client(
+    headers: &mut HeaderMap,
+    facts: &Facts,
+    certificate: ClientFields,
+) {
+    tell_of_certificate(headers, facts, certificate);
     if let Some(ids) = &facts.provenance.ids {
         name(headers, ids);
     }
