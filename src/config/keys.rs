@@ -210,6 +210,7 @@ pub(super) static PROXY: Section = section(
         "forwarded",
         "proxy_protocol",
         "odd_field_names",
+        "upgrade",
     ],
 );
 

@@ -22,6 +22,7 @@ mod process;
 mod raw;
 mod reader;
 mod render;
+mod service;
 mod settings;
 mod source;
 mod suites;
@@ -30,6 +31,7 @@ mod telling;
 mod tests;
 mod tls;
 mod trusted;
+mod upgrades;
 mod upstream;
 mod values;
 mod wrong;
@@ -59,10 +61,12 @@ pub use process::{
     AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
     WorkerListen, WorkerProtocol,
 };
+pub use service::ServiceName;
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use telling::{ForwardedFields, ProxyProtocol, Telling};
 pub use trusted::RequestIds;
+pub use upgrades::Upgrades;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
@@ -491,15 +495,6 @@ pub struct Proxy {
     pub resolvers: Vec<SocketAddr>,
     /// What upstreams are told of clients.
     pub telling: Telling,
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Loopback(address) => address.fmt(f),
-        }
-    }
+    /// What clients may leave HTTP for.
+    pub upgrade: Upgrades,
 }

@@ -8,6 +8,7 @@ use http::Uri;
 use toml::de::DeValue;
 
 use super::reader::{At, Table};
+use super::service::{self, ServiceName};
 use super::settings::WAIT;
 use super::wrong::{self, Wrong};
 use super::{Member, balance, defaults, keys};
@@ -24,6 +25,13 @@ pub enum Upstream {
         host: String,
         /// The port.
         port: u16,
+    },
+    /// `srv+http://_name._tcp.domain`, `srv+https://…`, `srv+h2c://…`
+    Service {
+        /// What is spoken.
+        scheme: UpstreamScheme,
+        /// Whose SRV records say where it is.
+        name: ServiceName,
     },
     /// `unix:/path.sock`
     Unix(PathBuf),
@@ -68,13 +76,12 @@ impl UpstreamScheme {
 impl Upstream {
     /// Whether it is spoken to by TLS.
     pub fn is_https(&self) -> bool {
-        matches!(
-            self,
-            Self::Net {
-                scheme: UpstreamScheme::Https,
-                ..
+        match self {
+            Self::Net { scheme, .. } | Self::Service { scheme, .. } => {
+                *scheme == UpstreamScheme::Https
             }
-        )
+            Self::Unix(_) => false,
+        }
     }
 }
 
@@ -88,6 +95,9 @@ impl std::fmt::Display for Upstream {
                     true => write!(f, "{scheme}://[{host}]:{port}"),
                     false => write!(f, "{scheme}://{host}:{port}"),
                 }
+            }
+            Self::Service { scheme, name } => {
+                write!(f, "srv+{}://{}", scheme.as_str(), name.as_str())
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
@@ -294,7 +304,7 @@ fn one(table: &Table<'_>, text: &At<&str>, before: &[At<Upstream>]) -> Option<At
 
 fn parse(text: &str) -> Result<Upstream, Wrong> {
     let bad = || Wrong::new("bad-upstream", format!("{text:?} is no upstream"));
-    let forms = "write it as \"http://host:port\", \"https://host:port\", \"h2c://host:port\" or \"unix:/path.sock\"";
+    let forms = "write it as \"http://host:port\", \"https://host:port\", \"h2c://host:port\", \"srv+http://_name._tcp.domain\" or \"unix:/path.sock\"";
     if let Some(path) = text.strip_prefix("unix:") {
         return match path.strip_prefix("//").unwrap_or(path) {
             "" | "/" => Err(bad().help("write the socket's path, as in \"unix:/run/app.sock\"")),
@@ -308,6 +318,10 @@ fn parse(text: &str) -> Result<Upstream, Wrong> {
             _ => bad().help(forms),
         });
     };
+    let (is_service, scheme) = match scheme.strip_prefix("srv+") {
+        Some(scheme) => (true, scheme),
+        None => (false, scheme),
+    };
     let known = UpstreamScheme::ALL
         .into_iter()
         .find(|known| known.as_str() == scheme);
@@ -316,11 +330,13 @@ fn parse(text: &str) -> Result<Upstream, Wrong> {
             let help = "a handler of type = \"fastcgi\" speaks to it, with its address";
             return Err(bad().help(help));
         }
-        if scheme.starts_with("srv+") {
-            return Err(Wrong::not_yet("an upstream by its SRV records").help(forms));
-        }
         return Err(bad().help(forms));
     };
+    if is_service {
+        let name = service::parse(rest.strip_suffix('/').unwrap_or(rest));
+        let name = name.map_err(|help| bad().help(help))?;
+        return Ok(Upstream::Service { scheme, name });
+    }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '@']) || text.parse::<Uri>().is_err() {
         return Err(

@@ -96,6 +96,7 @@ fn enqueue(slots: &Slots) -> Entry {
             let (since, timeout) = (Instant::now(), queue.timeout);
             let ticket = queue.push(slots.clone(), since);
             slots.check(&queue);
+            drop(queue);
             slots.want();
             Entry::Waiting(Waiting::new(slots.clone(), ticket, timeout))
         }

@@ -15,4 +15,4 @@ pub mod supervisor;
 
 pub use front::{Asking, Direction, Front};
 pub use member::{Member, Serving, Work};
-pub use supervisor::{Desk, Idle, PoolView, Supervisor, WorkerView};
+pub use supervisor::{Desk, Parked, PoolView, Supervisor, WorkerView};

@@ -24,14 +24,14 @@ use super::{Gate, Handler, Reply, Upkeep};
 use crate::config;
 use crate::handler::proxy::goes_no_further;
 use crate::model::{Body, Facts};
-use crate::worker::{Desk, Front, Idle, Supervisor};
+use crate::worker::{Desk, Front, Parked, Supervisor};
 
 /// A pool that owns its application.
 pub struct Process {
     doorway: Arc<Doorway>,
     desk: Desk,
     /// Taken by whoever runs it.
-    supervisor: Mutex<Option<Idle>>,
+    supervisor: Mutex<Option<Parked>>,
 }
 
 impl Process {
@@ -40,7 +40,7 @@ impl Process {
     pub fn new(pool: &str, settings: &config::Process, threads: usize) -> io::Result<Self> {
         let doorway = Arc::new(Doorway::new(Settings::new(settings)?, threads));
         let front = Arc::clone(&doorway) as Arc<dyn Front>;
-        let (supervisor, desk) = Supervisor::new(pool, settings.clone(), threads, front);
+        let (supervisor, desk) = Supervisor::park(pool, settings.clone(), threads, front);
         Ok(Self {
             doorway,
             desk,

@@ -8,34 +8,11 @@ use crate::config::Telling;
 use crate::handler::own_fields::is_client_certificate;
 use crate::model::Facts;
 
-/// The protocol that a request asks to change to, if it asks at all (RFC 9110 section 7.8).
-///
-/// Not to another version of HTTP: what follows would reach the upstream behind our back, past bindings, routes and limits.
-pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asked = headers.get(UPGRADE)?;
-    let asks = listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    let is_http = listed(headers, &UPGRADE).any(|token| {
-        let name = token.split('/').next().unwrap_or_default();
-        ["h2c", "h2", "http", "tls"]
-            .iter()
-            .any(|http| name.eq_ignore_ascii_case(http))
-    });
-    (asks && !is_http).then(|| asked.clone())
-}
-
-/// Whether the protocol that an upstream changes to is one of those that were asked for (RFC 9110 section 7.8).
-pub(super) fn is_asked(asked: &HeaderValue, answer: &HeaderMap) -> bool {
-    let asked = asked.to_str().unwrap_or_default();
-    let mut chosen = listed(answer, &UPGRADE).peekable();
-    chosen.peek().is_some()
-        && chosen.all(|name| {
-            let mut asked = asked.split(',').map(str::trim);
-            asked.any(|asked| asked.eq_ignore_ascii_case(name))
-        })
-}
-
 /// The members of a list field, in all its lines.
-fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(super) fn listed<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
         .iter()
@@ -150,7 +127,9 @@ pub(super) fn to_upstream(
 /// Takes out of a request's trailers what would be taken out of its head. Some upstreams merge the two (RFC 9110 section
 /// 6.5.1), and would believe a client there.
 pub(super) fn trailers_to_upstream(trailers: &mut HeaderMap) {
-    strip_for_upstream(trailers);
+    strip(trailers, |name| {
+        stays_with_us(name) || belongs_in_a_head(name)
+    });
 }
 
 /// Takes out what no upstream gets to see, and adds nothing.
@@ -160,7 +139,28 @@ pub(in crate::handler) fn strip_for_upstream(headers: &mut HeaderMap) {
 
 /// The same of a response's trailers.
 pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
-    strip(trailers, stays_with_upstream);
+    strip(trailers, |name| {
+        stays_with_upstream(name) || belongs_in_a_head(name)
+    });
+}
+
+/// What has no place behind content: it says where a message goes, how it is framed and read, or who asks (RFC 9110 section
+/// 6.5.1).
+fn belongs_in_a_head(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "cache-control"
+            | "content-encoding"
+            | "content-length"
+            | "content-range"
+            | "content-type"
+            | "cookie"
+            | "host"
+            | "max-forwards"
+            | "set-cookie"
+            | "trailer"
+    )
 }
 
 /// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be

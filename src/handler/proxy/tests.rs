@@ -16,6 +16,7 @@ mod keeping;
 mod multiplexed;
 mod names;
 mod scripted;
+mod services;
 mod strictness;
 mod tls;
 mod upgrades;
@@ -57,6 +58,7 @@ fn proxy_with(
         balance: Box::new(config::Balance::plain(upstreams.len())),
         upstreams,
         telling: config::Telling::default(),
+        upgrade: config::Upgrades::websocket_alone(),
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
         body_timeout: BODY_TIMEOUT,

@@ -52,20 +52,20 @@ struct Inbox {
     reports: mpsc::Receiver<Report>,
 }
 
-/// A supervisor to be run.
-pub struct Idle {
+/// A supervisor that does not run yet.
+pub struct Parked {
     supervisor: Supervisor,
     inbox: Inbox,
 }
 
 impl Supervisor {
     /// The supervisor of a pool, for `threads` data threads, and where it is asked. It does nothing before it is run.
-    pub fn new(
+    pub fn park(
         pool: &str,
         settings: config::Process,
         threads: usize,
         front: Arc<dyn Front>,
-    ) -> (Idle, Desk) {
+    ) -> (Parked, Desk) {
         let (desk, orders) = Desk::new();
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let settings = Arc::new(settings);
@@ -85,7 +85,7 @@ impl Supervisor {
             open: true,
             reports,
         };
-        (Idle { supervisor, inbox }, desk)
+        (Parked { supervisor, inbox }, desk)
     }
 
     fn order(&mut self, order: Order) {
@@ -281,7 +281,7 @@ impl Drop for Supervisor {
     }
 }
 
-impl Idle {
+impl Parked {
     /// Runs until the workers are gone for good.
     pub async fn run(self) {
         let Self {
@@ -291,6 +291,8 @@ impl Idle {
         // Before the first worker: where the offline file is there, none is started.
         let offline = files::is_offline(&supervisor.settings).await;
         supervisor.watch();
+        // What the machine begins with, and so does not tell.
+        supervisor.front.direct(Direction::Hold);
         supervisor.take(Event::Offline(offline));
         let wanted = supervisor.front.wanted();
         let mut looks = tokio::time::interval(LOOK_EVERY);

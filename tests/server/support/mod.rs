@@ -11,6 +11,7 @@ mod python;
 pub mod quic;
 mod server;
 mod upstream;
+mod websocket;
 
 pub use aioquic::{aioquic, aioquic_trusting};
 pub use authority::{Authority, secret};
@@ -19,3 +20,4 @@ pub use grpc::{GrpcServer, grpc};
 pub use python::library;
 pub use server::{PATIENCE, Server, Site, folder, free_port, through, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};
+pub use websocket::{WebSocket, WebSocketServer};

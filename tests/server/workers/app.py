@@ -30,6 +30,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         path, _, number = self.path.partition("?")
         number = float(number or 0)
+        if "RECORD" in os.environ:
+            with open("requests", "a") as requests:
+                requests.write(f"{path}\n")
         if path == "/pid":
             self.answer(str(os.getpid()))
         elif path == "/slow":
@@ -92,7 +95,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 def main():
     with open("starts", "a") as starts:
         starts.write(f"{os.getpid()}\n")
-    if os.path.exists("broken"):
+    if os.path.exists("broken") or "BROKEN" in os.environ:
         sys.exit("the application is broken")
     if os.path.exists("never-ready"):
         time.sleep(3600)
