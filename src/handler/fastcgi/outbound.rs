@@ -65,6 +65,12 @@ impl Terms {
         mut request: Request<Body>,
         facts: &Facts,
     ) -> Result<Result<Outbound, Response<Body>>, Refusal> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            // A tunnel is not an application's to make, and TRACE gives a request's fields back, those too that a page's
+            // scripts must not see.
+            let detail = "CONNECT and TRACE are not for FastCGI applications";
+            return Err(Refusal::new(Reason::NotImplemented, detail));
+        }
         let script = match &self.scripts {
             None => None,
             Some(scripts) => match scripts.find(facts.path.as_str())? {

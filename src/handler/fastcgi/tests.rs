@@ -20,6 +20,7 @@ use super::*;
 use crate::model::{
     BodyError, ClientAddr, Connection, LocalAddr, Protocol, Provenance, RoutePath, split_authority,
 };
+use crate::model::{Reason, Refusal};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(40);
