@@ -308,6 +308,7 @@ pub(super) static PROCESS: Section = section(
         "forwarded",
         "odd_field_names",
         "fastcgi",
+        "upgrade",
     ],
 );
 
