@@ -309,7 +309,6 @@ pub(super) static PROCESS: Section = section(
         "odd_field_names",
         "upgrade",
         "fastcgi",
-        "upgrade",
     ],
 );
 
