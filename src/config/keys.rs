@@ -308,6 +308,7 @@ pub(super) static PROCESS: Section = section(
         "client_certificate_fields",
         "forwarded",
         "odd_field_names",
+        "upgrade",
         "fastcgi",
     ],
 );

@@ -341,7 +341,7 @@ fn a_death_is_told_for_what_it_was() {
 fn a_worker_that_does_not_end_is_killed_with_all_that_it_started() {
     let place = Place::new();
     // One child in a session of its own, whose parent has gone: a daemon, as it is written in books.
-    let script = "trap : TERM; (setsid sh -c 'echo $$ > daemon; exec sleep 1000' &) ; sleep 1000 & echo $! > child; \
+    let script = "trap : TERM; (setsid sh -c 'echo $$ > daemon; exec sleep 1000' &) ; sh -c 'echo $$ > child; exec sleep 1000' & \
                   echo ready; while :; do wait; done";
     run(async {
         let process = start(&place.shell(script)).await;
@@ -531,9 +531,9 @@ fn nobody_outlives_a_killed_portunus() {
         .expect("python3");
     let mut line = String::new();
     let stdout = portunus.stdout.take().expect("a pipe");
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .expect("a report");
+    // Kept open: there is more to be said than this line.
+    let mut stdout = BufReader::new(stdout);
+    stdout.read_line(&mut line).expect("a report");
     assert!(line.contains("Started"), "{line}");
     let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap_or_default();
     let names = ["worker", "child", "daemon"];

@@ -15,7 +15,7 @@ use crate::config::fastcgi::{self, Waits};
 use crate::config::reader::{At, Table};
 use crate::config::settings::WAIT;
 use crate::config::wrong::{self, Wrong};
-use crate::config::{FastCgiTerms, defaults, keys, telling};
+use crate::config::{FastCgiTerms, defaults, keys, telling, upgrades};
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const WEEK_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=WEEK;
@@ -55,7 +55,6 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
     let start_mode = start_mode.map_or(defaults::WORKER_START_MODE, |at| at.value);
     let workers = table.count("workers", 1..=256, defaults::WORKERS);
     let ready_path = path(table, "ready_path");
-    let telling = telling::fields(table);
     let (idle_timeout, idle_action) = idle(table, start_mode);
     let wait = |key, default| table.duration(key, WAIT, default);
     Process {
@@ -82,11 +81,9 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
         connect_timeout: wait("connect_timeout", defaults::CONNECT_TIMEOUT),
         response_timeout: wait("response_timeout", defaults::RESPONSE_TIMEOUT),
         body_timeout: wait("body_timeout", defaults::BODY_TIMEOUT),
-        fastcgi: FastCgiTerms {
-            certificate: telling.certificate,
-            ..fastcgi(table, protocol, &cwd, fastcgi::waits(table))
-        },
-        telling,
+        telling: telling::fields(table),
+        upgrade: upgrades::read(table),
+        fastcgi: fastcgi(table, protocol, &cwd, fastcgi::waits(table)),
         socket_folder: PathBuf::new(),
         cwd,
     }
