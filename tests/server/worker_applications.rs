@@ -31,11 +31,11 @@ impl Part {
             tries: Vec::new(),
         };
         let mut before = "";
-        let mut blocks = text.split("\n```").map(|piece| {
+        let blocks = text.split("\n```").map(|piece| {
             let (language, content) = piece.split_once('\n').unwrap_or((piece, ""));
             (language, content)
         });
-        while let Some((language, content)) = blocks.next() {
+        for (language, content) in blocks {
             match language {
                 "sh" => part.tries.push((content.to_owned() + "\n", String::new())),
                 "text" => {
