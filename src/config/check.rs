@@ -96,6 +96,7 @@ fn settled(mut handler: Handler, server: &Server) -> Handler {
     }
     if let Handler::Process(process) = &mut handler {
         process.socket_folder = server.state_dir.join("workers");
+        process.fastcgi.certificate = process.telling.certificate;
     }
     handler
 }

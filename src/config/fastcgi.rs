@@ -7,8 +7,9 @@ use toml::de::DeValue;
 
 use super::reader::Table;
 use super::settings::WAIT;
+use super::telling::CLIENT_FIELDS;
 use super::wrong::{self, Wrong};
-use super::{Upstream, UpstreamScheme, defaults};
+use super::{ClientFields, Upstream, UpstreamScheme, defaults};
 use crate::model::split_authority;
 
 /// `type = "fastcgi"`
@@ -39,6 +40,8 @@ pub struct FastCgiTerms {
     pub idle_timeout: Duration,
     /// What is read at most of content whose length the client does not say.
     pub buffer_body: usize,
+    /// What the application is told of a client's certificate.
+    pub certificate: ClientFields,
 }
 
 /// Which script a path is for.
@@ -69,6 +72,9 @@ pub(super) fn read(table: &Table<'_>) -> FastCgi {
         0..=65_536,
         defaults::FASTCGI_IDLE_CONNECTIONS,
     );
+    terms.certificate = table
+        .one_of("client_certificate_fields", &CLIENT_FIELDS)
+        .map_or(defaults::CLIENT_CERTIFICATE_FIELDS, |fields| fields.value);
     terms.idle_timeout = table.duration("idle_timeout", WAIT, defaults::IDLE_TIMEOUT);
     FastCgi { address, terms }
 }
@@ -117,6 +123,7 @@ impl FastCgiTerms {
             idle_connections: 0,
             idle_timeout: defaults::IDLE_TIMEOUT,
             buffer_body: defaults::FASTCGI_BUFFER_BODY as usize,
+            certificate: defaults::CLIENT_CERTIFICATE_FIELDS,
         }
     }
 }

@@ -259,6 +259,7 @@ pub(super) static FASTCGI_HANDLER: Section = section(
         "idle_connections",
         "idle_timeout",
         "buffer_body",
+        "client_certificate_fields",
     ],
 );
 

@@ -100,7 +100,7 @@ fn forwarded(table: &Table<'_>) -> Option<ForwardedFields> {
 
 const FORWARDED: [&str; 4] = ["x-forwarded", "forwarded", "x-forwarded-port", "x-real-ip"];
 
-const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
+pub(super) const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
     ("none", ClientFields::None),
     ("leaf", ClientFields::Leaf),
     ("chain", ClientFields::Chain),

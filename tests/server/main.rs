@@ -48,5 +48,6 @@ mod support;
 mod tls;
 mod upstreams;
 mod websockets;
+mod worker_applications;
 mod worker_launch;
 mod workers;

@@ -196,6 +196,16 @@ fn fastcgi(
     cwd: &Path,
     waits: Waits,
 ) -> FastCgiTerms {
+    for key in ["forwarded", "odd_field_names"] {
+        if protocol == WorkerProtocol::FastCgi
+            && let Some(written) = handler.value(key)
+        {
+            let message = format!("`{key}` is for workers that speak HTTP");
+            let help = "remove it: FastCGI tells of clients in REMOTE_ADDR and its like, and no two names may become one";
+            let wrong = Wrong::new("useless-key", message).help(help);
+            handler.reader.wrong(&written.span(), wrong);
+        }
+    }
     let Some(table) = handler.table("fastcgi", &keys::FASTCGI) else {
         return FastCgiTerms::plain(waits);
     };

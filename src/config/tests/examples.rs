@@ -32,6 +32,7 @@ fn every_example_is_without_findings() {
             "acme.toml",
             "bindings.toml",
             "many-sites.toml",
+            "php.toml",
             "production.toml",
             "proxy.toml"
         ]

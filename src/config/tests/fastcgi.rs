@@ -68,6 +68,8 @@ fn mistakes_in_fastcgi() {
         with(
             "params = { app_env = \"x\", APP_ENV = 1, SCRIPT_FILENAME = \"/etc/passwd\", HTTP_PROXY = \"\" }",
         ),
+        "{ type = \"process\", command = [\"php-cgi\"], protocol = \"fastcgi\", odd_field_names = true, forwarded = [] }"
+            .to_owned(),
         with("params = \"APP_ENV=x\", buffer_body = \"1GiB\", idle_connections = -1"),
     ];
     let texts: Vec<_> = texts.iter().map(String::as_str).collect();

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -62,28 +63,7 @@ pub(super) async fn run(
         gather: Gather::default(),
         progress: outbound.progress.take(),
     };
-    let mut timer = LazyTimer::default();
-    let began = Instant::now();
-    let answered = poll_fn(|cx| {
-        if let Poll::Ready(answered) = exchange.poll(cx) {
-            return Poll::Ready(answered);
-        }
-        // A long upload is no slow application: the time counts from its last piece.
-        let progress = exchange.progress.as_ref();
-        let since = progress.map_or(Some(began), |progress| progress.upstream_waited_for(began));
-        match since {
-            Some(since)
-                if timer.poll_until(since + application.response_timeout, Instant::now(), cx) =>
-            {
-                let name = &application.name;
-                let detail = format!("{name} did not begin its response in time");
-                let refusal = Refusal::new(Reason::UpstreamTimeout, detail);
-                Poll::Ready(Err(Attempt::Final(refusal)))
-            }
-            _ => Poll::Pending,
-        }
-    })
-    .await;
+    let answered = exchange.head(application.response_timeout).await;
     let (head, rest) = answered.map_err(|attempt| Failure {
         attempt,
         heard: exchange.inbound.has_heard(),
@@ -120,6 +100,31 @@ pub(super) async fn run(
 }
 
 impl Exchange<'_> {
+    /// Waits for the head, for so long.
+    async fn head(&mut self, timeout: Duration) -> Result<(Head, Bytes), Attempt> {
+        let mut timer = LazyTimer::default();
+        let began = Instant::now();
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = self.poll(cx) {
+                return Poll::Ready(answered);
+            }
+            // A long upload is no slow application: the time counts from its last piece.
+            let progress = self.progress.as_ref();
+            let since =
+                progress.map_or(Some(began), |progress| progress.upstream_waited_for(began));
+            match since {
+                Some(since) if timer.poll_until(since + timeout, Instant::now(), cx) => {
+                    let name = self.application;
+                    let detail = format!("{name} did not begin its response in time");
+                    let refusal = Refusal::new(Reason::UpstreamTimeout, detail);
+                    Poll::Ready(Err(Attempt::Final(refusal)))
+                }
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
     /// Both ways on, until there is a head.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Bytes), Attempt>> {
         if let Some(sender) = &mut self.sender

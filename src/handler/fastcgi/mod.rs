@@ -24,14 +24,14 @@ mod shelf;
 use std::io;
 use std::sync::Arc;
 
-use http::{Method, Request};
+use http::Request;
 
 pub(super) use self::application::Application;
 pub(super) use self::outbound::{Outbound, Terms};
 use super::proxy::Attempt;
 use super::{Handler, Outcome, Reply};
 use crate::config;
-use crate::model::{Body, Facts, Reason, Refusal};
+use crate::model::{Body, Facts};
 
 /// An application that listens somewhere.
 pub struct FastCgi {
@@ -60,12 +60,6 @@ impl FastCgi {
 
 impl Handler for FastCgi {
     fn handle<'a>(&'a self, request: Request<Body>, facts: &'a Facts) -> Reply<'a> {
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            // A tunnel is not an application's to make, and TRACE gives a request's fields back, those too that a page's
-            // scripts must not see.
-            let detail = "CONNECT and TRACE are not for applications";
-            return Reply::Now(Err(Refusal::new(Reason::NotImplemented, detail)));
-        }
         Reply::later(self.serve(request, facts))
     }
 

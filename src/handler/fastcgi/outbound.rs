@@ -14,7 +14,7 @@ use super::{params, record};
 use crate::config;
 use crate::handler::files::redirect_to_folder;
 use crate::handler::proxy::{
-    Progress, Upload, is_idempotent, name_for_upstream, strip_for_upstream, target,
+    Progress, Upload, is_idempotent, strip_for_upstream, target, tell_beside_client,
 };
 use crate::model::{Body, Facts, Reason, Refusal};
 
@@ -25,6 +25,7 @@ pub(in crate::handler) struct Terms {
     fixed: Vec<u8>,
     keeps_connections: bool,
     buffer_body: usize,
+    certificate: config::ClientFields,
 }
 
 /// A request on its way to an application.
@@ -49,6 +50,7 @@ impl Terms {
             scripts,
             keeps_connections: config.idle_connections > 0,
             buffer_body: config.buffer_body,
+            certificate: config.certificate,
         })
     }
 
@@ -63,6 +65,12 @@ impl Terms {
         mut request: Request<Body>,
         facts: &Facts,
     ) -> Result<Result<Outbound, Response<Body>>, Refusal> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            // A tunnel is not an application's to make, and TRACE gives a request's fields back, those too that a page's
+            // scripts must not see.
+            let detail = "CONNECT and TRACE are not for FastCGI applications";
+            return Err(Refusal::new(Reason::NotImplemented, detail));
+        }
         let script = match &self.scripts {
             None => None,
             Some(scripts) => match scripts.find(facts.path.as_str())? {
@@ -72,7 +80,7 @@ impl Terms {
         };
         *request.uri_mut() = target(request.uri(), facts)?;
         strip_for_upstream(request.headers_mut());
-        name_for_upstream(request.headers_mut(), facts);
+        tell_beside_client(request.headers_mut(), facts, self.certificate);
         let length = self.measure(request.body_mut()).await?;
         let mut told = self.fixed.clone();
         let script = script.as_ref().map(|(scripts, script)| (*scripts, script));

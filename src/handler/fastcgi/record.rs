@@ -104,27 +104,7 @@ impl Records {
                     kind,
                     left,
                     padding,
-                } => {
-                    if read.is_empty() {
-                        return Ok(None);
-                    }
-                    let here = read.len().min(usize::from(left));
-                    let piece = read.split_to(here).freeze();
-                    // No more than `left`, which is 16 bits wide.
-                    let left = left - here as u16;
-                    self.state = match left {
-                        0 => State::Padding { left: padding },
-                        left => State::Content {
-                            kind,
-                            left,
-                            padding,
-                        },
-                    };
-                    return Ok(Some(match kind {
-                        Stream::Stdout => Event::Stdout(piece),
-                        Stream::Stderr => Event::Stderr(piece),
-                    }));
-                }
+                } => return Ok(self.content(read, kind, left, padding)),
                 State::End { padding } => {
                     let Some(end) = read.first_chunk::<8>().copied() else {
                         return Ok(None);
@@ -151,6 +131,35 @@ impl Records {
                 }
             }
         }
+    }
+
+    /// As much as is there of a record's content.
+    fn content(
+        &mut self,
+        read: &mut BytesMut,
+        kind: Stream,
+        left: u16,
+        padding: u8,
+    ) -> Option<Event> {
+        if read.is_empty() {
+            return None;
+        }
+        let here = read.len().min(usize::from(left));
+        let piece = read.split_to(here).freeze();
+        // No more than `left`, which is 16 bits wide.
+        let left = left - here as u16;
+        self.state = match left {
+            0 => State::Padding { left: padding },
+            left => State::Content {
+                kind,
+                left,
+                padding,
+            },
+        };
+        Some(match kind {
+            Stream::Stdout => Event::Stdout(piece),
+            Stream::Stderr => Event::Stderr(piece),
+        })
     }
 
     /// Whether everything that was begun is at its end.

@@ -21,6 +21,7 @@ use crate::model::{
     BodyError, ClientAddr, Connection, Ids, LocalAddr, Protocol, Provenance, RequestId, RoutePath,
     TraceParent, split_authority,
 };
+use crate::model::{Reason, Refusal};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(40);
@@ -35,6 +36,7 @@ fn handler(address: config::Upstream, change: impl FnOnce(&mut config::FastCgiTe
         idle_connections: 0,
         idle_timeout: Duration::from_secs(30),
         buffer_body: 1000,
+        certificate: config::ClientFields::Leaf,
     };
     change(&mut terms);
     FastCgi::new(&config::FastCgi { address, terms }, 1).expect("a handler")

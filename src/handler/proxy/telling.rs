@@ -19,7 +19,16 @@ pub(super) fn tell(headers: &mut HeaderMap, facts: &Facts, telling: &Telling) {
         headers.insert(HOST, Line::written(|line| write_authority(line, facts)));
     }
     tell_of_client(headers, facts, telling.forwarded);
-    tell_of_certificate(headers, facts, telling.certificate);
+    tell_beside_client(headers, facts, telling.certificate);
+}
+
+/// What does not say where a client is: its certificate, and the names that the request is known by.
+pub(in crate::handler) fn tell_beside_client(
+    headers: &mut HeaderMap,
+    facts: &Facts,
+    certificate: ClientFields,
+) {
+    tell_of_certificate(headers, facts, certificate);
     name_for_upstream(headers, facts);
 }
 
@@ -119,7 +128,7 @@ fn write_element(line: &mut impl Write, facts: &Facts) -> fmt::Result {
 }
 
 /// Writes the names that a request is known by, where it has any.
-pub(in crate::handler) fn name_for_upstream(headers: &mut HeaderMap, facts: &Facts) {
+fn name_for_upstream(headers: &mut HeaderMap, facts: &Facts) {
     let Some(ids) = &facts.provenance.ids else {
         return;
     };

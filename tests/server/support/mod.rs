@@ -17,6 +17,7 @@ pub use aioquic::{aioquic, aioquic_trusting};
 pub use authority::{Authority, secret};
 pub use client::{Tool, raw, tls};
 pub use grpc::{GrpcServer, grpc};
+pub use python::library;
 pub use server::{PATIENCE, Server, Site, folder, free_port, through, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};
 pub use websocket::{WebSocket, WebSocketServer};

@@ -64,7 +64,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path == "/socket":
             self.send_response(101)
             self.send_header("connection", "upgrade")
-            self.send_header("upgrade", "echo")
+            self.send_header("upgrade", "websocket")
             self.end_headers()
             self.close_connection = True
             while data := self.connection.recv(1024):

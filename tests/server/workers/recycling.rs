@@ -40,7 +40,8 @@ fn streams_and_tunnels_go_on_in_the_old_worker_until_they_end() {
     let app = App::start("", "");
     let old = app.pid();
     let mut tunnel = raw::connect(app.server.http);
-    let upgrade = "GET /socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    let upgrade =
+        "GET /socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     tunnel.write_all(upgrade.as_bytes()).expect("a request");
     assert!(raw::read_head(&mut tunnel).starts_with("HTTP/1.1 101"));
     let mut stream = raw::connect(app.server.http);
