@@ -214,6 +214,11 @@ impl Work {
     pub fn member(&self) -> &Arc<Member> {
         &self.member
     }
+
+    /// Nothing was sent: the worker never had the request.
+    pub fn not_sent(self) {
+        self.member.entered.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Drop for Work {
@@ -278,7 +283,9 @@ mod tests {
         drop(work);
         waits.await.expect("it is drained");
         member.open();
-        assert!(member.enter(&Method::GET, "/").is_some());
+        let again = member.enter(&Method::GET, "/").expect("it is open");
+        again.not_sent();
+        assert_eq!((member.in_flight(), member.entered()), (0, 1));
     }
 
     #[test]

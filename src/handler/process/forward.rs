@@ -68,7 +68,7 @@ impl Again<'_> {
                     if since.elapsed() >= self.doorway.settings().process.connect_timeout {
                         return Err(refusal);
                     }
-                    drop(seated);
+                    seated.work.not_sent();
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
