@@ -14,6 +14,7 @@ use crate::config::{Binding, Limits, TlsVersion, Verbosity};
 use crate::model::{BindingKey, ClientTerms, PerThread, Scheme};
 use crate::pool::Pool;
 use crate::report::Report;
+use crate::report::metrics::Tallies;
 use crate::site::Site;
 
 /// Everything that serves a request, built from one configuration and never changed after.
@@ -40,6 +41,8 @@ pub struct Edge {
     pub challenges: Arc<Challenges>,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
+    /// Where requests are counted.
+    pub tallies: Tallies,
 }
 
 /// What a request needs to know of its binding.

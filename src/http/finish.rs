@@ -1,19 +1,20 @@
 //! The last steps of every response: the fields that all have, and who is told when its last byte is sent.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
-use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
+use super::{InFlight, ThreadEdge};
 use crate::handler::upgrade::Tunnel;
 use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Protocol, Scheme};
 use crate::pool::Permit;
+use crate::report::metrics::Answered;
 use crate::report::{Access, Report};
 
 /// Makes a response ready to be sent. The pool's slot, the count of requests in flight and the access log hang on its body:
@@ -54,10 +55,18 @@ pub(super) fn respond(
     let access = trail
         .access
         .take()
-        .map(|access| AccessEnd::boxed(&trail, *access, status));
+        .map(|access| AccessEnd::boxed(&trail, *access));
     let end = Box::new(RequestEnd {
         permit,
         access,
+        edge: Arc::clone(&trail.edge),
+        binding: trail.binding,
+        pool: trail.pool,
+        protocol: trail.protocol,
+        status,
+        began: trail.began,
+        received: trail.received.take(),
+        sent: 0,
         streamed: streamed.then(|| (Box::new(trail), status)),
         _in_flight: in_flight,
     });
@@ -94,6 +103,14 @@ fn keep_length(response: &mut Response<Body>) {
 struct RequestEnd {
     permit: Option<Permit>,
     access: Option<Box<AccessEnd>>,
+    edge: ThreadEdge,
+    binding: Option<usize>,
+    pool: Option<usize>,
+    protocol: Protocol,
+    status: StatusCode,
+    began: Instant,
+    received: Option<Arc<AtomicU64>>,
+    sent: u64,
     /// What is known of the request, and the status sent, where the content may still break.
     streamed: Option<(Box<Trail>, StatusCode)>,
     _in_flight: InFlight,
@@ -101,9 +118,7 @@ struct RequestEnd {
 
 impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
-        if let Some(access) = &mut self.access {
-            access.sent += bytes as u64;
-        }
+        self.sent += bytes as u64;
     }
 
     fn broke(&mut self, error: &BodyError) {
@@ -120,6 +135,23 @@ impl BodyWatch for RequestEnd {
     }
 }
 
+impl Drop for RequestEnd {
+    fn drop(&mut self) {
+        let answered = Answered {
+            protocol: self.protocol,
+            status: self.status.as_u16(),
+            duration: self.began.elapsed(),
+            received: (self.received.as_ref()).map_or(0, |received| received.load(Relaxed)),
+            sent: self.sent,
+        };
+        let traffic = self.edge.tallies.traffic(self.binding, self.pool);
+        traffic.count(&answered);
+        if let Some(access) = self.access.take() {
+            access.tell(&answered);
+        }
+    }
+}
+
 /// What the access log is told when the response is at its end, however it ended.
 struct AccessEnd {
     report: Arc<Report>,
@@ -132,13 +164,11 @@ struct AccessEnd {
     site: Option<Box<str>>,
     pool: Option<Box<str>>,
     scheme: Scheme,
-    status: StatusCode,
-    sent: u64,
     complete: bool,
 }
 
 impl AccessEnd {
-    fn boxed(trail: &Trail, access: AccessTrail, status: StatusCode) -> Box<Self> {
+    fn boxed(trail: &Trail, access: AccessTrail) -> Box<Self> {
         let edge = &trail.edge;
         Box::new(Self {
             report: Arc::clone(&edge.report),
@@ -157,15 +187,11 @@ impl AccessEnd {
                 Scheme::Http
             },
             trail: access,
-            status,
-            sent: 0,
             complete: true,
         })
     }
-}
 
-impl Drop for AccessEnd {
-    fn drop(&mut self) {
+    fn tell(&self, answered: &Answered) {
         let trail = &self.trail;
         let tls = self.connection.tls.as_ref();
         let text = |value: &Option<HeaderValue>| {
@@ -192,15 +218,15 @@ impl Drop for AccessEnd {
             host: self.host.as_ref().map(HostName::as_str),
             path: self.target.as_ref().map_or("-", PathAndQuery::path),
             query: self.target.as_ref().and_then(PathAndQuery::query),
-            status: Some(self.status.as_u16()),
-            bytes_sent: self.sent,
-            bytes_received: trail.received.load(Relaxed),
+            status: Some(answered.status),
+            bytes_sent: answered.sent,
+            bytes_received: answered.received,
             site: self.site.as_deref(),
             pool: self.pool.as_deref(),
             binding: self.binding.as_deref(),
-            queue_wait: span(trail.queued, trail.admitted),
+            queue_wait: trail.queue_wait,
             handler_time: span(trail.admitted, trail.answered),
-            duration: trail.began.elapsed(),
+            duration: answered.duration,
             user_agent: user_agent.as_deref(),
             referer: referer.as_deref(),
             reason: trail.reason,

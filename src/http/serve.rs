@@ -269,7 +269,11 @@ fn target_is_short(target: &PathAndQuery, max: usize) -> Result<(), Refusal> {
 }
 
 /// What the content is held to. Content that says itself that it is too long is refused before a byte of it is read.
-fn content_limits<B>(trail: &Trail, max: Option<u64>, content: &B) -> Result<ContentLimits, Refusal>
+fn content_limits<B>(
+    trail: &mut Trail,
+    max: Option<u64>,
+    content: &B,
+) -> Result<ContentLimits, Refusal>
 where
     B: http_body::Body,
 {
@@ -281,13 +285,13 @@ where
             "Content-Length is larger than max_body_bytes",
         ));
     }
+    if !content.is_end_stream() {
+        trail.received = Some(Arc::default());
+    }
     Ok(ContentLimits {
         max,
         gap: trail.edge.limits.entity_body,
-        count: trail
-            .access
-            .as_ref()
-            .map(|access| Arc::clone(&access.received)),
+        count: trail.received.clone(),
     })
 }
 

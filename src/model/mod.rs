@@ -23,4 +23,4 @@ pub use interim::Interim;
 pub use name_map::NameMap;
 pub use path::{PathError, RoutePath};
 pub use refusal::{Reason, Refusal};
-pub use thread::{PerThread, enter_data_thread, thread_index};
+pub use thread::{Count, PerThread, PerThreadLazily, enter_data_thread, thread_index};

@@ -131,7 +131,7 @@ impl Server {
         // Before the first thread: it is each thread's own, and handed on to those that it starts.
         privileges::gain_none()?;
         let threads = thread_count(&config);
-        let report = Arc::new(Report::start(&config.log)?);
+        let report = Arc::new(Report::start(&config.log, threads)?);
         let inherited = inherit();
         let ports = Ports::default();
         let opened = ports
