@@ -11,6 +11,7 @@ pub mod acme;
 pub mod admin;
 pub mod binding;
 pub mod certificate;
+mod chunked;
 pub mod cli;
 pub mod clock;
 pub mod config;

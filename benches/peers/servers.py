@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 BODY = "Hello, World!"
+LARGE_BYTES = 1 << 20
 START_WAIT_MAX = 10.0
 
 
@@ -128,7 +129,7 @@ def make_certificate(folder):
 
 
 def portunus(place):
-    ports = free_ports(["plain", "tls", "proxied", "h3"])
+    ports = free_ports(["plain", "tls", "proxied", "proxied_tls", "h3"])
     config = place.folder / "portunus.toml"
     config.write_text(PORTUNUS.format(**ports, upstream=place.upstream, chain=place.chain, key=place.key, body=BODY))
     command = [place.binaries / "portunus", "-c", config, "run"]
@@ -137,8 +138,9 @@ def portunus(place):
 
 def nginx(place, name="nginx", core=None):
     """nginx with one worker; under another name and on another core, the upstream of the proxied requests."""
-    ports = free_ports(["plain", "tls", "proxied"])
+    ports = free_ports(["plain", "tls", "proxied", "proxied_tls"])
     config = place.folder / f"{name}.conf"
+    (place.folder / "large").write_bytes(bytes(LARGE_BYTES))
     config.write_text(NGINX.format(
         **ports, name=name, folder=place.folder, upstream=place.upstream or ports["plain"],
         chain=place.chain, key=place.key, body=BODY))
@@ -147,7 +149,7 @@ def nginx(place, name="nginx", core=None):
 
 
 def haproxy(place):
-    ports = free_ports(["plain", "tls", "proxied"])
+    ports = free_ports(["plain", "tls", "proxied", "proxied_tls"])
     config = place.folder / "haproxy.cfg"
     config.write_text(HAPROXY.format(**ports, upstream=place.upstream, both=place.both, body=BODY))
     command = ["/usr/sbin/haproxy", "-db", "-f", config]
@@ -187,9 +189,9 @@ class Peer:
 
 
 PEERS = {
-    "portunus": Peer(portunus, frozenset({"plain", "tls", "proxied", "h3"})),
-    "nginx": Peer(nginx, frozenset({"plain", "tls", "proxied"})),
-    "haproxy": Peer(haproxy, frozenset({"plain", "tls", "proxied"})),
+    "portunus": Peer(portunus, frozenset({"plain", "tls", "proxied", "proxied_tls", "h3"})),
+    "nginx": Peer(nginx, frozenset({"plain", "tls", "proxied", "proxied_tls"})),
+    "haproxy": Peer(haproxy, frozenset({"plain", "tls", "proxied", "proxied_tls"})),
     "caddy": Peer(caddy, frozenset({"h3"})),
     "bare": Peer(bare, frozenset({"plain", "tls"})),
     "bare-h3": Peer(bare_h3, frozenset({"h3"})),
@@ -236,6 +238,15 @@ port = {proxied}
 hostname = "*"
 site = "proxied"
 
+[[binding]]
+protocol = "https"
+ip = "127.0.0.1"
+port = {proxied_tls}
+hostname = "*"
+certificate = "bench"
+protocols = ["h2", "http/1.1"]
+site = "proxied"
+
 # A binding of its own: on one with HTTP/3, the answers over TCP carry a field more.
 [[binding]]
 protocol = "https"
@@ -272,6 +283,7 @@ concurrency = 4096
 [pool.handler]
 type = "proxy"
 upstreams = ["http://127.0.0.1:{upstream}"]
+idle_connections = 1024
 """
 
 NGINX = """
@@ -295,12 +307,13 @@ http {{
     scgi_temp_path {folder}/{name}-scgi;
     upstream hello {{
         server 127.0.0.1:{upstream};
-        keepalive 128;
+        keepalive 1024;
         keepalive_requests 1000000000;
     }}
     server {{
         listen 127.0.0.1:{plain} backlog=4096;
         location / {{ return 200 "{body}"; }}
+        location = /large {{ root {folder}; }}
     }}
     server {{
         listen 127.0.0.1:{tls} ssl http2 backlog=4096;
@@ -311,6 +324,10 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{proxied} backlog=4096;
+        listen 127.0.0.1:{proxied_tls} ssl http2 backlog=4096;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;
         location / {{
             proxy_pass http://hello;
             proxy_http_version 1.1;
@@ -346,10 +363,13 @@ frontend tls
     http-request return status 200 content-type text/plain string "{body}" hdr date "%[date,http_date]" hdr server haproxy
 frontend proxied
     bind 127.0.0.1:{proxied} backlog 4096
+    bind 127.0.0.1:{proxied_tls} backlog 4096 ssl crt {both} alpn h2,http/1.1
     option forwardfor
-    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}
+    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
-    http-request set-header Forwarded "for=%[src];host=%[req.hdr(host)];proto=http"
+    http-request set-header Forwarded "for=%[src];host=%[req.hdr(host)];proto=http" if !{{ ssl_fc }}
+    http-request set-header Forwarded "for=%[src];host=%[req.hdr(host)];proto=https" if {{ ssl_fc }}
     default_backend upstream
 backend upstream
     http-reuse always

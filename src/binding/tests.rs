@@ -14,6 +14,7 @@ fn binding(scheme: Scheme, ip: &str, port: u16, hostname: &str) -> Binding {
         hostname: HostPattern::parse(hostname).expect("a pattern"),
         protocols: Vec::new(),
         tls: None,
+        trusted_proxies: None,
         proxy_protocol: Vec::new(),
         site: 0,
         place: Place::default(),

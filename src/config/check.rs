@@ -242,6 +242,10 @@ fn binding(
             )
         }),
         proxy_protocol: (raw.proxy_protocol.as_ref()).map_or_else(Vec::new, |at| at.value.clone()),
+        trusted_proxies: (raw.trusted_proxies.as_ref().map(|at| &at.value))
+            .or(file.server.trusted_proxies.as_ref())
+            .filter(|trusted| !trusted.from.is_empty())
+            .cloned(),
         site: sites.resolve(&raw.site),
         place: raw.table.place(),
     }

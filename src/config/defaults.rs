@@ -20,6 +20,10 @@ pub(super) const STATE_DIR: &str = "../state";
 pub(super) const DRAIN_TIMEOUT: Duration = seconds(30);
 /// The name without a version: a version tells attackers more than it tells anybody else.
 pub(super) const SERVER_HEADER: &str = "portunus";
+/// A field that costs chance and bytes, and that only those want who look requests up by it.
+pub(super) const REQUEST_ID: super::RequestIds = super::RequestIds::Off;
+/// Whoever traces has an upstream that does; without, a client's field is passed on as any other.
+pub(super) const TRACEPARENT: bool = false;
 
 /// As many as file descriptors allow; what is lower is a choice of the machine's owner.
 pub(super) const MAX_CONNECTIONS: u64 = 0;
@@ -115,6 +119,18 @@ pub(super) const RESPONSE_TIMEOUT: Duration = seconds(60);
 pub(super) const BODY_TIMEOUT: Duration = seconds(60);
 /// A binding that asks for certificates does so for those behind it. The chain is seldom looked at, and long.
 pub(super) const CLIENT_CERTIFICATE_FIELDS: super::ClientFields = super::ClientFields::Leaf;
+
+/// What most applications read, and what the standard has.
+pub(super) const FORWARDED: super::ForwardedFields = super::ForwardedFields {
+    forwarded: true,
+    x_forwarded: true,
+    x_forwarded_port: false,
+    x_real_ip: false,
+};
+/// An upstream that does not expect it answers 400.
+pub(super) const UPSTREAM_PROXY_PROTOCOL: Option<super::ProxyProtocol> = None;
+/// nginx' underscores_in_headers: a CGI program reads `X_User` as `X-User`.
+pub(super) const ODD_FIELD_NAMES: bool = false;
 
 /// An equal share.
 pub(super) const UPSTREAM_WEIGHT: u64 = 1;

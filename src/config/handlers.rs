@@ -9,8 +9,8 @@ use toml::de::DeValue;
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
-use super::{ClientFields, Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, upstream};
+use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
+use super::{balance, telling, upstream};
 
 const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
 
@@ -278,12 +278,6 @@ fn target(text: &str) -> Result<String, Wrong> {
         .help("write a whole address, as in \"https://www.example.com{uri}\", or a path, as in \"/new\""))
 }
 
-const CLIENT_FIELDS: [(&str, ClientFields); 3] = [
-    ("none", ClientFields::None),
-    ("leaf", ClientFields::Leaf),
-    ("chain", ClientFields::Chain),
-];
-
 fn proxy(table: &Table<'_>) -> Proxy {
     table.require("upstreams", "[\"http://127.0.0.1:5000\"]");
     let (upstreams, members) = upstream::read(table);
@@ -296,8 +290,6 @@ fn proxy(table: &Table<'_>) -> Proxy {
         keeping: upstream::keeping(table),
         tls: upstream::tls(table),
         resolvers: upstream::resolvers(table),
-        client_certificate_fields: table
-            .one_of("client_certificate_fields", &CLIENT_FIELDS)
-            .map_or(defaults::CLIENT_CERTIFICATE_FIELDS, |fields| fields.value),
+        telling: telling::read(table),
     }
 }

@@ -40,6 +40,9 @@ pub(super) static SERVER: Section = section(
         "drain_timeout",
         "server_header",
         "verbosity",
+        "trusted_proxies",
+        "request_id",
+        "traceparent",
     ],
 );
 
@@ -126,6 +129,7 @@ pub(super) static BINDING: Section = section(
         "client_certificates",
         "ocsp_stapling",
         "proxy_protocol",
+        "trusted_proxies",
         "site",
     ],
 );
@@ -138,6 +142,8 @@ pub(super) static CLIENT_CERTIFICATES: Section = section(
 pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
 
 pub(super) static PROXY_PROTOCOL: Section = section("proxy_protocol", &["from"]);
+
+pub(super) static TRUSTED_PROXIES: Section = section("trusted_proxies", &["from", "field"]);
 
 pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomains", "preload"]);
 
@@ -201,6 +207,9 @@ pub(super) static PROXY: Section = section(
         "queue",
         "buffer_body",
         "client_certificate_fields",
+        "forwarded",
+        "proxy_protocol",
+        "odd_field_names",
     ],
 );
 
@@ -260,6 +269,7 @@ pub(super) static ALL: &[&Section] = &[
     &BINDING,
     &CLIENT_CERTIFICATES,
     &PROXY_PROTOCOL,
+    &TRUSTED_PROXIES,
     &SITE,
     &HSTS,
     &ROUTE,

@@ -23,9 +23,11 @@ mod render;
 mod settings;
 mod source;
 mod suites;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trusted;
 mod upstream;
 mod values;
 mod wrong;
@@ -38,7 +40,7 @@ use http::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use rustls::{CipherSuite, NamedGroup};
 
-use crate::model::{HostPattern, Scheme};
+use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use balance::{
@@ -50,6 +52,8 @@ pub use diagnostic::{Diagnostic, Related, Severity};
 pub use load::{Loaded, load, parse};
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
+pub use telling::{ForwardedFields, ProxyProtocol, Telling};
+pub use trusted::RequestIds;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
@@ -118,6 +122,12 @@ pub struct Server {
     pub server_header: String,
     /// What responses that Portunus makes itself say.
     pub verbosity: Verbosity,
+    /// Who is believed of whom a request is from, where a binding does not say.
+    pub trusted_proxies: Option<TrustedProxies>,
+    /// What is done with `X-Request-Id`.
+    pub request_ids: RequestIds,
+    /// Whether each request has a `traceparent`.
+    pub traceparent: bool,
 }
 
 /// Where an administrator asks.
@@ -254,6 +264,8 @@ pub struct Binding {
     pub tls: Option<BindingTls>,
     /// The balancers that say who their clients are, by the PROXY protocol.
     pub proxy_protocol: Vec<IpNet>,
+    /// Who is believed of whom a request is from; none: nobody.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The site, by its index in [`Config::sites`].
     pub site: usize,
     /// Where it was written.
@@ -464,8 +476,8 @@ pub struct Proxy {
     pub tls: UpstreamTls,
     /// The name servers that are asked for upstreams; none: as this system looks names up.
     pub resolvers: Vec<SocketAddr>,
-    /// What upstreams are told of a client's certificate.
-    pub client_certificate_fields: ClientFields,
+    /// What upstreams are told of clients.
+    pub telling: Telling,
 }
 
 /// As the configuration writes it.

@@ -1,4 +1,4 @@
-//! Networks of peers that are believed: `proxy_protocol.from`.
+//! Networks of peers that are believed: `proxy_protocol.from` and `trusted_proxies`.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub(super) fn proxy_protocol(table: &Table<'_>) -> Option<At<Vec<IpNet>>> {
 }
 
 /// A list of networks and addresses.
-fn read(table: &Table<'_>, key: &str) -> Vec<IpNet> {
+pub(super) fn read(table: &Table<'_>, key: &str) -> Vec<IpNet> {
     let Some(written) = table.strings(key) else {
         return Vec::new();
     };

@@ -14,9 +14,9 @@ use super::tls::{self, TlsKeys};
 use super::wrong::{self, Wrong};
 use super::{
     AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, TrustSource, defaults,
-    handlers, keys, networks,
+    handlers, keys, networks, trusted,
 };
-use crate::model::{HostPattern, Scheme};
+use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 /// The whole file.
 pub(super) struct Raw<'t> {
@@ -58,6 +58,7 @@ pub(super) struct RawBinding<'t> {
     pub(super) protocols: Option<At<Vec<At<AlpnProtocol>>>>,
     pub(super) tls: TlsKeys<'t>,
     pub(super) proxy_protocol: Option<At<Vec<IpNet>>>,
+    pub(super) trusted_proxies: Option<At<TrustedProxies>>,
     pub(super) site: Option<At<&'t str>>,
     /// Whether protocol, ip, port and hostname are what was written: none of them was refused.
     pub(super) sound: bool,
@@ -158,6 +159,7 @@ fn binding(table: Table<'_>) -> RawBinding<'_> {
         protocols: protocols(&table),
         tls: TlsKeys::read(&table),
         proxy_protocol: networks::proxy_protocol(&table),
+        trusted_proxies: trusted::proxies(&table),
         site: table.required("site", "\"the name of a [[site]]\""),
         table,
     }

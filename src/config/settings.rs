@@ -9,7 +9,7 @@ use super::reader::Table;
 use super::wrong::{Wrong, either};
 use super::{
     AccessFormat, Limits, Log, LogFormat, LogTarget, Server, Verbosity, admin, defaults, keys,
-    wrong,
+    trusted, wrong,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -39,6 +39,9 @@ pub(super) fn server(file: &Table<'_>) -> Server {
         drain_timeout: defaults::DRAIN_TIMEOUT,
         server_header: defaults::SERVER_HEADER.to_owned(),
         verbosity: Verbosity::Limited,
+        trusted_proxies: None,
+        request_ids: defaults::REQUEST_ID,
+        traceparent: defaults::TRACEPARENT,
     };
     let Some(table) = file.table("server", &keys::SERVER) else {
         return server;
@@ -67,6 +70,9 @@ pub(super) fn server(file: &Table<'_>) -> Server {
         &[("limited", Verbosity::Limited), ("full", Verbosity::Full)],
     );
     server.verbosity = verbosity.map_or(server.verbosity, |at| at.value);
+    server.trusted_proxies = trusted::proxies(&table).map(|at| at.value);
+    server.request_ids = trusted::request_ids(&table);
+    server.traceparent = table.boolean("traceparent", defaults::TRACEPARENT);
     server
 }
 

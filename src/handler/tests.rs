@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
-use crate::model::{ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, RoutePath};
+use crate::model::{
+    ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, RoutePath,
+};
 
 /// The facts of a cleartext request of `192.0.2.7` to a host.
 pub(super) fn facts(host: &str) -> Facts {
@@ -21,5 +23,6 @@ pub(super) fn facts(host: &str) -> Facts {
         host: HostName::parse(host).unwrap(),
         host_port: None,
         path: RoutePath::parse(&PathAndQuery::from_static("/")).unwrap(),
+        provenance: Provenance::default(),
     }
 }

@@ -10,8 +10,8 @@ use http::HeaderValue;
 use super::{AltSvc, Drain};
 use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
-use crate::config::{Binding, Limits, TlsVersion, Verbosity};
-use crate::model::{BindingKey, ClientTerms, PerThread, Scheme};
+use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
+use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
 use crate::report::Report;
 use crate::report::metrics::Tallies;
@@ -39,6 +39,12 @@ pub struct Edge {
     pub server_header: Option<PerThread<HeaderValue>>,
     /// What a CA is answered that looks whether a name is ours.
     pub challenges: Arc<Challenges>,
+    /// Who is believed of whom a request is from, before its binding is known.
+    pub trusted: Option<TrustedProxies>,
+    /// What is done with `X-Request-Id`.
+    pub request_ids: RequestIds,
+    /// Whether each request has a `traceparent`.
+    pub traces: bool,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
     /// Where requests are counted.
@@ -63,6 +69,8 @@ pub struct BoundTo {
     pub client_terms: Option<ClientTerms>,
     /// Where `https_redirect` of an http binding leads: the port of the https binding of the same host.
     pub https_port: u16,
+    /// Who is believed of whom a request is from.
+    pub trusted: Option<TrustedProxies>,
     /// What responses over TCP say of HTTP/3.
     pub alt_svc: Option<AltSvc>,
 }
@@ -150,6 +158,7 @@ impl BoundTo {
                 .and_then(|tls| tls.client_certificates.as_ref())
                 .map(ClientTerms::new),
             https_port,
+            trusted: binding.trusted_proxies.clone(),
             alt_svc: None,
         }
     }

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
 use super::{InFlight, ThreadEdge};
+use crate::config::RequestIds;
 use crate::handler::upgrade::Tunnel;
-use crate::model::{Body, BodyError, BodyWatch, Connection, HostName, Protocol, Scheme};
+use crate::model::{
+    Body, BodyError, BodyWatch, Connection, HostName, Protocol, Provenance, Scheme,
+};
 use crate::pool::Permit;
 use crate::report::metrics::Answered;
 use crate::report::{Access, Report};
@@ -34,7 +37,7 @@ pub(super) fn respond(
     {
         place.insert(server.mine().clone());
     }
-    if trail.connection.tls.is_some()
+    if trail.scheme() == Scheme::Https
         && let Some(site) = trail.site
         && let Some(hsts) = edge.sites[site].hsts()
     {
@@ -48,6 +51,14 @@ pub(super) fn respond(
         && let Some(value) = alt_svc.value()
     {
         response.headers_mut().insert(ALT_SVC, value);
+    }
+    if edge.request_ids == RequestIds::Response
+        && let Some(ids) = &trail.provenance().ids
+        && let Some(id) = &ids.request
+    {
+        response
+            .headers_mut()
+            .insert(&X_REQUEST_ID, id.field().clone());
     }
     let status = response.status();
     // Content in memory does not break.
@@ -164,6 +175,7 @@ struct AccessEnd {
     site: Option<Box<str>>,
     pool: Option<Box<str>>,
     scheme: Scheme,
+    provenance: Provenance,
     complete: bool,
 }
 
@@ -181,11 +193,8 @@ impl AccessEnd {
                 .map(|binding| edge.bindings[binding].key.to_string()),
             site: trail.site.map(|site| (*edge.sites[site].name).into()),
             pool: trail.pool.map(|pool| edge.pools[pool].name().into()),
-            scheme: if trail.connection.tls.is_some() {
-                Scheme::Https
-            } else {
-                Scheme::Http
-            },
+            scheme: trail.scheme(),
+            provenance: trail.provenance().clone(),
             trail: access,
             complete: true,
         })
@@ -199,10 +208,14 @@ impl AccessEnd {
                 .as_ref()
                 .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
+        let client = self.provenance.client(&self.connection);
         let (user_agent, referer) = (text(&trail.user_agent), text(&trail.referer));
         self.report.accessed(&Access {
             time: trail.time,
-            client: self.connection.client,
+            client,
+            peer: (client != self.connection.client).then_some(self.connection.client),
+            request_id: self.provenance.request_id(),
+            trace_id: self.provenance.trace_id(),
             local: self.connection.local,
             version: version_text(trail.version),
             scheme: self.scheme,
@@ -250,3 +263,5 @@ fn version_text(version: Version) -> &'static str {
         _ => "http/1.1",
     }
 }
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

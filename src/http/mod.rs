@@ -15,6 +15,7 @@ pub mod h2;
 pub mod h3;
 mod in_flight;
 mod multiplexed;
+mod provenance;
 mod refuse;
 mod serve;
 mod stall;

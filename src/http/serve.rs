@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{ContentLimits, limited};
+use super::provenance::heard;
 use super::trail::Trail;
 use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, finish, refuse};
 use crate::config::Overflow;
@@ -70,6 +71,9 @@ where
         Err(refusal) => Err(refusal),
     };
     journey.trail.target = request.uri().path_and_query().cloned();
+    if journey.trail.binding.is_none() {
+        journey.trail.hear(Some(request.headers()));
+    }
     Serving::Now(journey.answer(outcome, None))
 }
 
@@ -81,7 +85,8 @@ pub(super) fn refuse_unread(
     refusal: &Refusal,
     in_flight: InFlight,
 ) -> Answer {
-    let trail = Trail::new(edge, connection, protocol, None::<&Request<()>>);
+    let mut trail = Trail::new(edge, connection, protocol, None::<&Request<()>>);
+    trail.hear(None);
     refused(trail, refusal, false, in_flight)
 }
 
@@ -187,8 +192,12 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     }
     let binding = find_binding(&trail.edge, &trail.connection, trail.protocol, host)?;
     trail.binding = Some(binding);
+    // As `Trail::hear`, which cannot be asked while the host is looked at.
+    let (edge, peer) = (&trail.edge, trail.connection.client);
+    trail.provenance = heard(edge, peer, Some(request.headers()), Some(binding));
     let edge = &trail.edge;
     let bound = &edge.bindings[binding];
+    let client_scheme = trail.provenance.scheme(&trail.connection);
     let site = &edge.sites[bound.site];
     trail.site = Some(bound.site);
     method_is_taken(request.method())?;
@@ -201,7 +210,8 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     }
     let path =
         RoutePath::parse(target).map_err(|error| Refusal::new(Reason::Url, error.to_string()))?;
-    if site.https_redirect && bound.key.scheme == Scheme::Http {
+    // Behind a balancer that ends TLS, a client may have come by https.
+    if site.https_redirect && bound.key.scheme == Scheme::Http && client_scheme == Scheme::Http {
         return Ok(Placed::Answered(to_https(
             host,
             request.uri(),
@@ -219,6 +229,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         host,
         host_port,
         path,
+        provenance: std::mem::take(&mut trail.provenance),
     });
     Ok(Placed::ForPool(pool, limits))
 }

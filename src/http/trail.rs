@@ -7,10 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
-use super::ThreadEdge;
-use crate::model::{BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal};
+use super::{ThreadEdge, provenance};
+use crate::model::{
+    BodyError, ClientAddr, Connection, Facts, HostName, Protocol, Provenance, Reason, Refusal,
+    Scheme,
+};
 use crate::report::Refused;
 use crate::report::metrics::PoolTraffic;
 
@@ -28,6 +31,8 @@ pub(super) struct Trail {
     pub(super) target: Option<PathAndQuery>,
     /// What the handler is told; none before it is known whom the request is for.
     pub(super) facts: Option<Facts>,
+    /// What it brings along, until there are `facts`.
+    pub(super) provenance: Provenance,
     pub(super) binding: Option<usize>,
     pub(super) site: Option<usize>,
     pub(super) pool: Option<usize>,
@@ -92,6 +97,7 @@ impl Trail {
             host: None,
             target: None,
             facts: None,
+            provenance: Provenance::default(),
             binding: None,
             site: None,
             pool: None,
@@ -103,9 +109,38 @@ impl Trail {
         }
     }
 
+    /// Hears what it brings along.
+    pub(super) fn hear(&mut self, headers: Option<&HeaderMap>) {
+        self.provenance =
+            provenance::heard(&self.edge, self.connection.client, headers, self.binding);
+    }
+
     /// What the handler is told.
     pub(super) fn placed(&self) -> &Facts {
         (self.facts.as_ref()).expect("a request that goes to a pool has been placed")
+    }
+
+    /// What it brings along.
+    pub(super) fn provenance(&self) -> &Provenance {
+        self.facts
+            .as_ref()
+            .map_or(&self.provenance, |facts| &facts.provenance)
+    }
+
+    /// Where the client is.
+    pub(super) fn client(&self) -> ClientAddr {
+        self.provenance().client(&self.connection)
+    }
+
+    /// Who is at the other end of the connection, where that is not the client.
+    pub(super) fn peer(&self) -> Option<ClientAddr> {
+        let peer = self.connection.client;
+        (self.client() != peer).then_some(peer)
+    }
+
+    /// The scheme that the client used.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.provenance().scheme(&self.connection)
     }
 
     /// The host asked for, once it is known.
@@ -182,6 +217,10 @@ impl Trail {
             site: self.site.map(|site| &*self.edge.sites[site].name),
             pool: self.pool.map(|pool| self.edge.pools[pool].name()),
             detail: Some(&refusal.detail),
+            client: self.client(),
+            peer: self.peer(),
+            request_id: self.provenance().request_id(),
+            trace_id: self.provenance().trace_id(),
             ..Refused::on(&self.connection, refusal.reason, self.protocol)
         });
     }

@@ -27,7 +27,7 @@ impl ClientAddr {
         self.0.ip()
     }
 
-    /// The port.
+    /// The port; 0 where a hop in front of us has named the client without one.
     pub fn port(self) -> u16 {
         self.0.port()
     }
@@ -50,8 +50,12 @@ impl LocalAddr {
     }
 }
 
+/// `192.0.2.1:4711`, or without the port where it is not known.
 impl fmt::Display for ClientAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.port() == 0 {
+            return self.ip().fmt(f);
+        }
         self.0.fmt(f)
     }
 }

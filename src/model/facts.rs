@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
-    ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr, RoutePath,
+    ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr, Provenance,
+    RoutePath,
 };
 
 /// What a connection speaks, as the logs write it.
@@ -37,7 +38,7 @@ pub enum Scheme {
 /// The facts of one connection; every request on it shares them.
 #[derive(Debug)]
 pub struct Connection {
-    /// Where the client connects from.
+    /// Where whoever is at the other end connects from. The client of a request may be behind it: [`Facts::client`].
     pub client: ClientAddr,
     /// Where of ours it connected to.
     pub local: LocalAddr,
@@ -80,6 +81,14 @@ pub struct TlsFacts {
 }
 
 impl Connection {
+    /// What the connection itself is.
+    pub fn scheme(&self) -> Scheme {
+        match self.tls {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        }
+    }
+
     /// The certificate that the client has shown.
     pub fn client_certificate(&self) -> Option<&ClientCertificate> {
         self.tls.as_ref()?.client_certificate()
@@ -106,16 +115,24 @@ pub struct Facts {
     pub host_port: Option<u16>,
     /// The path that routes are matched with: percent-decoded once, dot segments resolved.
     pub path: RoutePath,
+    /// What trusted hops say of it, and the names that it is known by.
+    pub provenance: Provenance,
 }
 
 impl Facts {
-    /// The scheme that the client used.
+    /// Where the client is: as trusted hops say, else at the other end of the connection.
+    pub fn client(&self) -> ClientAddr {
+        self.provenance.client(&self.connection)
+    }
+
+    /// The scheme that the client used: as trusted hops say, else that of the connection.
     pub fn scheme(&self) -> Scheme {
-        if self.connection.tls.is_some() {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        }
+        self.provenance.scheme(&self.connection)
+    }
+
+    /// What `X-Request-Id` says; none where `request_id` is off.
+    pub fn request_id(&self) -> Option<&str> {
+        self.provenance.request_id()
     }
 }
 

@@ -5,10 +5,12 @@ mod base64;
 mod body;
 mod client;
 mod facts;
+mod hops;
 mod host;
 mod interim;
 mod name_map;
 mod path;
+mod provenance;
 mod refusal;
 mod thread;
 
@@ -18,9 +20,11 @@ pub use client::{
     AlternativeName, ClientCertificate, ClientCertificateParts, ClientIdentity, ClientTerms, Judge,
 };
 pub use facts::{BindingKey, Connection, Facts, Protocol, Scheme, TlsFacts};
+pub use hops::{HopField, Hops, TrustedProxies};
 pub use host::{HostError, HostName, HostPattern, certificate_name_covers, split_authority};
 pub use interim::Interim;
 pub use name_map::NameMap;
 pub use path::{PathError, RoutePath};
+pub use provenance::{Ids, Provenance, RequestId, TraceParent};
 pub use refusal::{Reason, Refusal};
 pub use thread::{Count, PerThread, PerThreadLazily, enter_data_thread, thread_index};

@@ -13,8 +13,14 @@ pub struct Refused<'a> {
     pub reason: Reason,
     /// Where the client connects from.
     pub client: ClientAddr,
+    /// Who is at the other end of the connection, where that is a hop that has named the client.
+    pub peer: Option<ClientAddr>,
     /// Where of ours it connected to.
     pub local: LocalAddr,
+    /// What `X-Request-Id` says.
+    pub request_id: Option<&'a str>,
+    /// The id of the trace that the request is part of.
+    pub trace_id: Option<&'a str>,
     /// What was spoken.
     pub protocol: Protocol,
     /// The server name that the client asked for.
@@ -56,7 +62,10 @@ impl<'a> Refused<'a> {
         Refused {
             reason,
             client,
+            peer: None,
             local,
+            request_id: None,
+            trace_id: None,
             protocol,
             sni: None,
             alpn: None,
@@ -97,8 +106,14 @@ pub struct Access<'a> {
     pub time: SystemTime,
     /// Where the client connects from.
     pub client: ClientAddr,
+    /// Who is at the other end of the connection, where that is a hop that has named the client.
+    pub peer: Option<ClientAddr>,
     /// Where of ours it connected to.
     pub local: LocalAddr,
+    /// What `X-Request-Id` says.
+    pub request_id: Option<&'a str>,
+    /// The id of the trace that the request is part of.
+    pub trace_id: Option<&'a str>,
     /// `http/1.0`, `http/1.1`, `h2` or `h3`.
     pub version: &'a str,
     /// The scheme that the client used.
@@ -165,7 +180,10 @@ impl<'a> Access<'a> {
         Access {
             time,
             client,
+            peer: None,
             local,
+            request_id: None,
+            trace_id: None,
             version,
             scheme,
             sni: None,

@@ -117,6 +117,9 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         limits: config.limits.clone(),
         verbosity: config.server.verbosity,
         server_header: server_header(&config.server.server_header, context.threads),
+        trusted: config.server.trusted_proxies.clone(),
+        request_ids: config.server.request_ids,
+        traces: config.server.traceparent,
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
     };

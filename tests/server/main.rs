@@ -18,6 +18,7 @@ mod browser;
 mod certificates;
 mod client_certificates;
 mod commands;
+mod forwarded;
 mod grpc;
 mod hostile_http1;
 mod hostile_http2;

@@ -5,6 +5,7 @@ use crate::source::{Source, close_of, head_end, is_word, words};
 /// The rooms from the one that knows nobody to the one that nobody knows: a room may import those before it.
 const RANKS: &[&str] = &[
     "model",
+    "chunked",
     "clock",
     "draft",
     "config",

@@ -8,7 +8,9 @@ use http_body_util::StreamBody;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, RoutePath, split_authority};
+use crate::model::{
+    ClientAddr, Connection, LocalAddr, Protocol, Provenance, RoutePath, split_authority,
+};
 
 /// Keeps what it saw, and answers at once where it may.
 #[derive(Default)]
@@ -52,6 +54,7 @@ fn facts() -> Facts {
         host_port: None,
         path: RoutePath::parse(Uri::from_static("/").path_and_query().expect("a path"))
             .expect("a good path"),
+        provenance: Provenance::default(),
     }
 }
 

@@ -10,6 +10,7 @@ mod checks;
 mod fields;
 mod forward;
 mod outbound;
+mod telling;
 mod upload;
 mod upstream;
 
@@ -28,7 +29,7 @@ use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
 pub use self::balance::{Said, Sticky, UpstreamState};
-pub use self::upstream::{TlsFilesError, dns};
+pub use self::upstream::{TlsFilesError, dns, response};
 
 /// A reverse proxy.
 pub struct Proxy {
@@ -37,7 +38,7 @@ pub struct Proxy {
     tls: Option<Arc<TlsClients>>,
     balancer: Arc<Balancer>,
     response_timeout: Duration,
-    client_fields: config::ClientFields,
+    telling: config::Telling,
     /// Taken by whoever runs them.
     checks: Mutex<Option<Checks>>,
     /// Dropped with the proxy, which ends them.
@@ -67,7 +68,7 @@ impl Proxy {
             tls,
             balancer,
             response_timeout: config.response_timeout,
-            client_fields: config.client_certificate_fields,
+            telling: config.telling,
         })
     }
 
@@ -87,7 +88,7 @@ impl Handler for Proxy {
             return Reply::Now(last_recipient(request.method()));
         }
         let mut wish = self.balancer.wish(request.headers(), facts);
-        match Outbound::new(request, facts, self.client_fields) {
+        match Outbound::new(request, facts, &self.telling) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
                 Reply::later(self.forward(Box::new(outbound), wish))

@@ -14,13 +14,14 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::fields;
 use super::upload::{Progress, Resumed, Upload};
-use crate::config::ClientFields;
+use super::upstream::Ends;
+use crate::config::Telling;
 use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
 pub(super) struct Outbound {
-    /// None while it is under way.
-    request: Option<Request<Body>>,
+    /// None once it is sent, and answered or not to be sent again.
+    pub(super) request: Option<Request<Body>>,
     /// Of content that is not in memory.
     pub(super) progress: Option<Arc<Progress>>,
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
@@ -30,6 +31,8 @@ pub(super) struct Outbound {
     pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
     pub(super) upgrade: Option<HeaderValue>,
+    /// Whose request it is, where upstreams are told by the PROXY protocol.
+    pub(super) ends: Option<Ends>,
     /// How long this try may take until the response's head, where that is less than otherwise.
     pub(super) patience: Option<Duration>,
     /// A copy to send again, where one was asked for.
@@ -48,7 +51,7 @@ impl Outbound {
     pub(super) fn new(
         mut request: Request<Body>,
         facts: &Facts,
-        told: ClientFields,
+        telling: &Telling,
     ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
@@ -67,7 +70,7 @@ impl Outbound {
             version,
             upgrade.as_ref(),
             facts,
-            told,
+            telling,
         );
         say_length(&mut request);
         let progress = (!empty).then(Arc::<Progress>::default);
@@ -83,6 +86,10 @@ impl Outbound {
             method,
             upgrade,
             interim,
+            ends: telling.proxy_protocol.map(|_| Ends {
+                client: facts.client(),
+                local: facts.connection.local,
+            }),
             patience: None,
             copy: None,
         })
@@ -96,6 +103,7 @@ impl Outbound {
             repeatable: false,
             progress: None,
             interim: None,
+            ends: None,
             upgrade: None,
             patience: None,
             copy: None,
@@ -114,10 +122,12 @@ impl Outbound {
 
     /// The request, to be sent.
     pub(super) fn take(&mut self) -> Result<Request<Body>, Refusal> {
-        self.request.take().ok_or_else(|| {
-            let detail = "the request was sent already and is not to be sent again";
-            Refusal::new(Reason::Internal, detail)
-        })
+        self.request.take().ok_or_else(sent_already)
+    }
+
+    /// The request, to be sent from where it is.
+    pub(super) fn request_mut(&mut self) -> Result<&mut Request<Body>, Refusal> {
+        self.request.as_mut().ok_or_else(sent_already)
     }
 
     /// The request, to be sent once more.
@@ -127,7 +137,7 @@ impl Outbound {
             && let Some(request) = &mut self.request
             && !copy.content.is_empty()
         {
-            // A head that was read back from the socket has lost its content.
+            // Its content may be gone.
             *request.body_mut() = Body::full(copy.content.clone());
         }
     }
@@ -211,7 +221,12 @@ impl Outbound {
     }
 }
 
-/// hyper says the length of content itself, but for what it takes to have none.
+fn sent_already() -> Refusal {
+    let detail = "the request was sent already and is not to be sent again";
+    Refusal::new(Reason::Internal, detail)
+}
+
+/// Says how long content is, unless it knows that itself: then whoever sends it writes it.
 fn say_length(request: &mut Request<Body>) {
     if request.body().is_end_stream() {
         // RFC 9110 section 8.6: some upstreams refuse such a request without.

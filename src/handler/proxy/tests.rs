@@ -1,5 +1,6 @@
 //! The proxy against upstreams that do as they are told, byte by byte.
 
+mod announced;
 #[path = "../../../tests/server/support/authority.rs"]
 #[expect(
     dead_code,
@@ -34,8 +35,8 @@ use super::{Proxy, TlsClients};
 use crate::config;
 use crate::handler::{Handler as _, Outcome};
 use crate::model::{
-    Body, BodyError, ClientAddr, Connection, Facts, LocalAddr, Protocol, Reason, Refusal,
-    RoutePath, split_authority,
+    Body, BodyError, ClientAddr, Connection, Facts, LocalAddr, Protocol, Provenance, Reason,
+    Refusal, RoutePath, split_authority,
 };
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,7 +56,7 @@ fn proxy_with(
     let mut config = config::Proxy {
         balance: Box::new(config::Balance::plain(upstreams.len())),
         upstreams,
-        client_certificate_fields: config::ClientFields::Leaf,
+        telling: config::Telling::default(),
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
         body_timeout: BODY_TIMEOUT,
@@ -97,6 +98,7 @@ fn facts_of(authority: &str, client: &str, uri: &Uri, protocol: Protocol) -> Fac
         host,
         host_port,
         path: RoutePath::parse(uri.path_and_query().expect("a path")).expect("a good path"),
+        provenance: Provenance::default(),
     }
 }
 

@@ -41,11 +41,6 @@ impl Progress {
         Some(state.last.map_or(sent, |last| last.max(sent)))
     }
 
-    /// Whether there is no more to hand on, or nobody to take it.
-    pub(super) fn is_done(&self) -> bool {
-        self.state().done
-    }
-
     /// Why the content broke, if it did.
     pub(super) fn take_broke(&self) -> Option<Refusal> {
         self.state().broke.take()

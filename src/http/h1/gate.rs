@@ -19,9 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use self::waiting::Wait;
-use super::chunked::Chunked;
 use super::head::{self, Framing, HeadLimits, Reading};
 use super::wire::{Upgrade, Wire};
+use crate::chunked::Chunked;
 use crate::clock::LazyTimer;
 use crate::http::stall::SendStall;
 use crate::model::Refusal;

@@ -373,7 +373,7 @@ fn not_http(first: u8) -> &'static str {
 }
 
 /// Bytes of a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
+fn is_token(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
 }
 

@@ -4,7 +4,6 @@
 //! socket ─► gate (strictness, timers) ─► hyper (messages) ─► content ─► serve ─► hyper ─► gate ─► socket
 //! ```
 
-mod chunked;
 mod content;
 mod gate;
 pub mod head;

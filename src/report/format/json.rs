@@ -16,6 +16,7 @@ pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
             time: clock.rfc3339(),
             reason: entry.reason.as_str(),
             client: Shown(entry.client),
+            peer: entry.peer.map(Shown),
             local: Shown(entry.local),
             protocol: entry.protocol.as_str(),
             sni: entry.sni.map(Text),
@@ -30,6 +31,8 @@ pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
             status: entry.status,
             site: entry.site.map(Text),
             pool: entry.pool.map(Text),
+            request_id: entry.request_id,
+            trace_id: entry.trace_id,
             detail: entry.detail.map(Text),
         },
         line,
@@ -41,6 +44,7 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
         &AccessLine {
             time: clock.rfc3339(),
             client: Shown(entry.client),
+            peer: entry.peer.map(Shown),
             local: Shown(entry.local),
             protocol: entry.version,
             scheme: entry.scheme.as_str(),
@@ -67,6 +71,8 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
             user_agent: entry.user_agent.map(Text),
             referer: entry.referer.map(Text),
             reason: entry.reason.map(|reason| reason.as_str()),
+            request_id: entry.request_id,
+            trace_id: entry.trace_id,
             complete: entry.complete,
         },
         line,
@@ -82,6 +88,8 @@ struct RefusedLine<'a> {
     time: &'a str,
     reason: &'static str,
     client: Shown<ClientAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<Shown<ClientAddr>>,
     local: Shown<LocalAddr>,
     protocol: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +117,10 @@ struct RefusedLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Text<'a>>,
 }
 
@@ -116,6 +128,8 @@ struct RefusedLine<'a> {
 struct AccessLine<'a> {
     time: &'a str,
     client: Shown<ClientAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<Shown<ClientAddr>>,
     local: Shown<LocalAddr>,
     protocol: &'a str,
     scheme: &'static str,
@@ -158,6 +172,10 @@ struct AccessLine<'a> {
     referer: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
     complete: bool,
 }
 

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{ClientAddr, Connection, HostName, LocalAddr, Protocol, RoutePath};
+use crate::model::{ClientAddr, Connection, HostName, LocalAddr, Protocol, Provenance, RoutePath};
 
 /// When files of a [`Tree`] were last changed.
 pub(super) const LONG_AGO: u64 = 1_000_000_000;
@@ -62,6 +62,7 @@ fn facts(request: &Request<Body>) -> Facts {
         host: HostName::parse("files.test").unwrap(),
         host_port: None,
         path: RoutePath::parse(request.uri().path_and_query().unwrap()).unwrap(),
+        provenance: Provenance::default(),
     }
 }
 

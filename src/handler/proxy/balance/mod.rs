@@ -412,7 +412,7 @@ impl Balancer {
 /// What a request's upstream is found by; none where the request does not have it.
 fn key(by: &HashBy, headers: &HeaderMap, facts: &Facts) -> Option<u64> {
     match by {
-        HashBy::Client => Some(match facts.connection.client.ip() {
+        HashBy::Client => Some(match facts.client().ip() {
             std::net::IpAddr::V4(ip) => ring::hash(&ip.octets()),
             // A client changes its address within its network as it likes.
             std::net::IpAddr::V6(ip) => ring::hash(&ip.octets()[..8]),

@@ -7,19 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::announce::{self, Ends};
 use super::dial::dial;
 use super::names::{Lookup, Names, Origin};
 use super::stream::{Carrier, Stream};
 use super::tls::{self, Offer, TlsClients};
-use crate::config;
+use crate::config::{self, ProxyProtocol};
 use crate::model::{Reason, Refusal};
 
 /// Makes connections to an upstream.
 pub(super) struct Connector {
     place: Place,
     tls: Option<Tls>,
+    /// How a connection begins by saying who its client is.
+    announced: Option<ProxyProtocol>,
 }
 
 enum Place {
@@ -61,7 +65,16 @@ impl Connector {
                 (Place::new(host, *port, &proxy.resolvers), tls)
             }
         };
-        Self { place, tls }
+        Self {
+            place,
+            tls,
+            announced: proxy.telling.proxy_protocol,
+        }
+    }
+
+    /// Whether each connection is one client's.
+    pub(super) fn announces(&self) -> bool {
+        self.announced.is_some()
     }
 
     /// A connection: to the first of its addresses that takes one, and with a handshake where there has to be one.
@@ -69,15 +82,17 @@ impl Connector {
         &self,
         name: &config::Upstream,
         offer: Offer,
+        ends: Option<Ends>,
     ) -> Result<Stream, Refusal> {
         let cannot = |why: String| {
             let detail = format!("{name} cannot be connected to: {why}");
             Refusal::new(Reason::UpstreamConnect, detail)
         };
         let refused = |error: io::Error| cannot(error.to_string());
-        let (stream, origin) = match &self.place {
+        let (mut stream, origin) = match &self.place {
             Place::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(refused)?;
+                let mut stream = UnixStream::connect(path).await.map_err(refused)?;
+                self.announce(&mut stream, ends).await.map_err(refused)?;
                 return Ok(Stream::new(Carrier::Unix(stream), Origin::fixed()));
             }
             Place::Address(address) => {
@@ -96,12 +111,27 @@ impl Connector {
         };
         // Heads and pieces are written whole; waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
+        // Before the handshake: what stands between reads it, and not the TLS.
+        self.announce(&mut stream, ends).await.map_err(refused)?;
         let Some(tls) = &self.tls else {
             return Ok(Stream::new(Carrier::Tcp(stream), origin));
         };
         match tls.clients.connect(&tls.server, offer, stream).await {
             Ok(stream) => Ok(Stream::new(Carrier::Tls(Box::new(stream)), origin)),
             Err(error) => Err(tls::refusal(name, &tls.server, &error)),
+        }
+    }
+}
+
+impl Connector {
+    async fn announce(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        ends: Option<Ends>,
+    ) -> io::Result<()> {
+        match self.announced {
+            Some(version) => stream.write_all(&announce::header(version, ends)).await,
+            None => Ok(()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Whom a request goes to is decided elsewhere; here one exchange is made with the one that was chosen.
 
+mod announce;
 mod connector;
 mod dial;
 mod failure;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use http::Response;
 
+pub(super) use self::announce::Ends;
 use self::connector::Connector;
 use self::h1::Shelf;
 use self::h2::Sessions;
@@ -27,6 +29,7 @@ use super::outbound::Outbound;
 use crate::config::{self, UpstreamScheme};
 use crate::model::{Body, PerThread, Reason, Refusal};
 
+pub use self::h1::head as response;
 pub use self::names::message as dns;
 pub use self::tls::TlsFilesError;
 
@@ -85,6 +88,7 @@ impl Upstream {
         tls: Option<&TlsClients>,
         threads: usize,
     ) -> Self {
+        let keeping = announce::keeping(&proxy.keeping, proxy.telling.proxy_protocol);
         Self {
             name: name.clone(),
             scheme: match name {
@@ -97,8 +101,8 @@ impl Upstream {
                 body: proxy.body_timeout,
             },
             connector: Connector::new(name, proxy, tls),
-            links: PerThread::new(threads, |_| Shelf::new(&proxy.keeping)),
-            sessions: PerThread::new(threads, |_| Sessions::new(&proxy.keeping)),
+            links: PerThread::new(threads, |_| Shelf::new(&keeping)),
+            sessions: PerThread::new(threads, |_| Sessions::new(&keeping)),
             prefers_http1: AtomicBool::new(false),
         }
     }
@@ -119,8 +123,8 @@ impl Upstream {
     }
 
     /// A new connection for HTTP/1.1, on which nothing has been said but the handshake.
-    async fn connect(&self) -> Result<Stream, Attempt> {
-        self.within_connect_timeout(self.connector.connect(&self.name, Offer::Http1))
+    async fn connect(&self, ends: Option<Ends>) -> Result<Stream, Attempt> {
+        self.within_connect_timeout(self.connector.connect(&self.name, Offer::Http1, ends))
             .await
     }
 

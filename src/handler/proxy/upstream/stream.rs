@@ -39,6 +39,21 @@ impl Stream {
         }
     }
 
+    /// Whether the other end has nothing to say, its end included. Where there is nothing to hear, this costs no system call.
+    pub(super) fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut room = [0];
+        let heard = match &mut self.carrier {
+            Carrier::Tcp(stream) => stream.try_read(&mut room),
+            Carrier::Unix(stream) => stream.try_read(&mut room),
+            Carrier::Tls(stream) => {
+                // What is of TLS alone is read on the way: tickets come behind the handshake.
+                let read = Pin::new(&mut **stream).poll_read(cx, &mut ReadBuf::new(&mut room));
+                return read.is_pending();
+            }
+        };
+        heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Has the system ask from time to time whether the other end is still there. A connection that has left HTTP has no other
     /// timer.
     pub(super) fn keep_alive(&self) {

@@ -1,161 +1,176 @@
 //! A response's content on its way to a client. It has the link, moves its bytes, and gives it back at the end.
 
-use std::error::Error as StdError;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::apart::{Apart, Piece};
 use super::idle::Shelf;
-use super::link::{Apart, Link};
+use super::link::Link;
+use super::receiving::Broken;
 use crate::clock::LazyTimer;
-use crate::handler::proxy::fields;
 use crate::handler::proxy::upload::Progress;
 use crate::model::{Body, BodyError, Reason};
 
 /// Content, and the connection that it comes by.
 pub(super) struct Download {
     /// What came so soon that it was read before the head was passed on.
-    early: Early,
-    incoming: Incoming,
+    early: Bytes,
+    then: Option<Result<Frame<Bytes>, BodyError>>,
     source: Source,
+    /// How much more the source gives, where that is known.
+    left: Option<u64>,
     /// The longest gap between two pieces.
     gap: Duration,
     waiting_since: Option<Instant>,
 }
 
-#[derive(Default)]
-struct Early {
-    data: Option<Bytes>,
-    then: Option<Result<Frame<Bytes>, BodyError>>,
-}
-
 enum Source {
-    /// We move the bytes.
-    Here(Box<Link>, Keep),
+    /// We move the bytes. Where the link goes when they are read, if it is kept.
+    Here(Box<Link>, Option<Shelf>),
     /// A task moves them, since the request's content is still under way.
     Apart {
         task: Apart,
         timer: LazyTimer,
-        upload: Arc<Progress>,
+        upload: Option<Arc<Progress>>,
     },
     /// The link is given back or of no more use.
     Gone,
 }
 
-/// Where a link goes when its response is read.
-pub(super) enum Keep {
-    OnShelf(Shelf),
-    /// The upstream closes it, or we had better.
-    Not,
+/// A response's content. Most of it is small and has come with its head: that is given whole, and the connection given back at
+/// once.
+pub(super) fn content(
+    mut link: Box<Link>,
+    shelf: Option<Shelf>,
+    upload: Option<Arc<Progress>>,
+    gap: Duration,
+) -> Body {
+    let mut early = Bytes::new();
+    let mut then = None;
+    loop {
+        match link.receiving.next_held() {
+            Ok(Some(frame)) => match frame.into_data() {
+                Ok(data) => early = joined(early, data),
+                Err(trailers) => then = Some(Ok(trailers)),
+            },
+            Ok(None) => break,
+            Err(broken) => {
+                then = Some(Err(error(broken)));
+                break;
+            }
+        }
+    }
+    let left = link.receiving.left();
+    if link.receiving.is_over() && then.is_none() {
+        give_back(link, shelf);
+        return Body::full(early);
+    }
+    // Whoever takes the content may be another task.
+    link.timer.moved();
+    let source = if then.as_ref().is_some_and(Result::is_err) {
+        Source::Gone
+    } else if link.sending.is_under_way() {
+        let timer = std::mem::take(&mut link.timer);
+        Source::Apart {
+            task: Apart::new(*link),
+            timer,
+            upload,
+        }
+    } else if link.receiving.is_over() {
+        give_back(link, shelf);
+        Source::Gone
+    } else {
+        Source::Here(link, shelf)
+    };
+    Body::stream(Download {
+        early,
+        then,
+        source,
+        left,
+        gap,
+        waiting_since: None,
+    })
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        return second;
+    }
+    let mut joined = BytesMut::from(first);
+    joined.extend_from_slice(&second);
+    joined.freeze()
+}
+
+/// Gives a link back whose response is read, unless it is not kept, something is left to be sent, or something was said behind
+/// the response: then it is closed.
+fn give_back(link: Box<Link>, shelf: Option<Shelf>) {
+    if let Some(shelf) = shelf
+        && link.is_clean()
+    {
+        shelf.put(link);
+    }
+}
+
+fn error(broken: Broken) -> BodyError {
+    match broken {
+        Broken::Malformed(fault) => BodyError::new(Reason::UpstreamProtocol, fault),
+        Broken::Cut(Some(error)) => BodyError::new(Reason::UpstreamReset, error),
+        Broken::Cut(None) => {
+            let why = "the upstream closed the connection before its end";
+            BodyError::new(Reason::UpstreamReset, why)
+        }
+    }
 }
 
 impl Download {
-    pub(super) fn new(
-        incoming: Incoming,
-        mut link: Box<Link>,
-        keep: Keep,
-        upload: Option<Arc<Progress>>,
-        gap: Duration,
-    ) -> Self {
-        link.timer.moved();
-        let source = match upload.filter(|upload| !upload.is_done()) {
-            None => Source::Here(link, keep),
-            Some(upload) => {
-                let (task, timer) = link.part();
-                Source::Apart {
-                    task,
-                    timer,
-                    upload,
-                }
-            }
-        };
-        Self {
-            early: Early::default(),
-            incoming,
-            source,
-            gap,
-            waiting_since: None,
-        }
-    }
-
-    /// The content as a body. Most responses are small and arrive whole with their head: those are read at once, which gives
-    /// the connection back at once and saves the driver a stream.
-    pub(super) fn into_body(mut self, cx: &mut Context<'_>) -> Body {
-        loop {
-            let Poll::Ready(piece) = self.poll_incoming(cx) else {
-                break;
-            };
-            let ended = self.settle(&piece, cx);
-            match piece {
-                Some(Ok(frame)) if self.early.data.is_none() => match frame.into_data() {
-                    Ok(data) => self.early.data = Some(data),
-                    Err(other) => self.early.then = Some(Ok(other)),
-                },
-                Some(Ok(frame)) => self.early.then = Some(Ok(frame)),
-                Some(Err(error)) => self.early.then = Some(Err(error)),
-                None => {}
-            }
-            if self.early.then.is_some() {
-                break;
-            }
-            if ended {
-                return Body::full(self.early.data.unwrap_or_default());
-            }
-        }
-        // Whoever takes the content may be another task.
-        match &mut self.source {
-            Source::Here(link, _) => link.timer.moved(),
-            Source::Apart { timer, .. } => timer.moved(),
-            Source::Gone => {}
-        }
-        Body::stream(self)
-    }
-
-    fn poll_incoming(
+    fn poll_source(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_pending()
-            && let Source::Here(link, _) = &mut self.source
-        {
-            // What the connection has to say of its end is with the content by then.
-            let _ = link.poll(cx);
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            fields::trailers_to_client(trailers);
-        }
-        polled.map(|piece| piece.map(|piece| piece.map_err(|error| self.broken(error))))
+        let piece = match &mut self.source {
+            Source::Gone => None,
+            Source::Here(link, _) => {
+                let piece = ready!(link.receiving.poll_content(&mut link.stream, cx));
+                self.left = link.receiving.left();
+                piece.map(|piece| piece.map_err(error))
+            }
+            Source::Apart { task, upload, .. } => match ready!(task.pieces.poll_recv(cx)) {
+                Some(Piece::Frame(frame)) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    self.left = self.left.map(|left| left.saturating_sub(length));
+                    Some(Ok(frame))
+                }
+                Some(Piece::End) => None,
+                Some(Piece::Broken(broken)) => Some(Err(error(broken))),
+                Some(Piece::UploadBroke) | None => Some(Err(upload_broke(upload.as_deref()))),
+            },
+        };
+        self.settle(&piece);
+        Poll::Ready(piece)
     }
 
-    /// Gives the link back if the content is at its end; whether it is.
-    fn settle(
-        &mut self,
-        piece: &Option<Result<Frame<Bytes>, BodyError>>,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        let ended = match piece {
+    /// Gives the link back if the content is at its end.
+    fn settle(&mut self, piece: &Option<Result<Frame<Bytes>, BodyError>>) {
+        let over = match piece {
+            Some(Ok(_)) => self.left == Some(0),
+            Some(Err(_)) => {
+                self.source = Source::Gone;
+                return;
+            }
             None => true,
-            Some(Ok(_)) => self.incoming.is_end_stream(),
-            Some(Err(_)) => false,
         };
-        if ended
-            && let Source::Here(link, Keep::OnShelf(shelf)) =
-                std::mem::replace(&mut self.source, Source::Gone)
-        {
-            shelf.put(link, cx);
+        if over {
+            self.left = Some(0);
+            if let Source::Here(link, shelf) = std::mem::replace(&mut self.source, Source::Gone) {
+                give_back(link, shelf);
+            }
         }
-        ended
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
@@ -167,37 +182,17 @@ impl Download {
             Source::Gone => false,
         }
     }
-
-    fn broken(&mut self, error: hyper::Error) -> BodyError {
-        let refusal = match std::mem::replace(&mut self.source, Source::Gone) {
-            Source::Apart { upload, task, .. } => {
-                drop(task);
-                upload.take_broke()
-            }
-            _ => None,
-        };
-        match refusal {
-            // Both are broken off, and the client began it.
-            Some(refusal) => BodyError::new(refusal.reason, refusal),
-            None if is_malformed(&error) => BodyError::new(Reason::UpstreamProtocol, error),
-            None => BodyError::new(Reason::UpstreamReset, error),
-        }
-    }
 }
 
-/// Whether content broke because its chunks make no sense; hyper says so by the kind of the error underneath.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-            );
-        }
-        source = error.source();
+/// Both are broken off, and the client began it.
+fn upload_broke(upload: Option<&Progress>) -> BodyError {
+    match upload.and_then(Progress::take_broke) {
+        Some(refusal) => BodyError::new(refusal.reason, refusal),
+        None => BodyError::new(
+            Reason::Internal,
+            "the request's content is not as long as its head says",
+        ),
     }
-    false
 }
 
 impl http_body::Body for Download {
@@ -209,13 +204,13 @@ impl http_body::Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Some(data) = this.early.data.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+        if !this.early.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.early)))));
         }
-        if let Some(piece) = this.early.then.take() {
+        if let Some(piece) = this.then.take() {
             return Poll::Ready(Some(piece));
         }
-        let Poll::Ready(piece) = this.poll_incoming(cx) else {
+        let Poll::Ready(piece) = this.poll_source(cx) else {
             if this.is_late(cx) {
                 this.source = Source::Gone;
                 let why = "nothing more of it came within body_timeout";
@@ -224,27 +219,22 @@ impl http_body::Body for Download {
             return Poll::Pending;
         };
         this.waiting_since = None;
-        this.settle(&piece, cx);
         Poll::Ready(piece)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.early.data.is_none() && self.early.then.is_none() && self.incoming.is_end_stream()
+        self.early.is_empty() && self.then.is_none() && self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let early = match (&self.early.data, &self.early.then) {
-            (data, Some(Ok(frame))) => {
-                data.as_ref().map_or(0, Bytes::len) + frame.data_ref().map_or(0, Bytes::len)
+        let early = self.early.len() as u64;
+        match self.left {
+            Some(left) => SizeHint::with_exact(early + left),
+            None => {
+                let mut hint = SizeHint::new();
+                hint.set_lower(early);
+                hint
             }
-            (data, _) => data.as_ref().map_or(0, Bytes::len),
-        } as u64;
-        let rest = self.incoming.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + early);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + early);
         }
-        hint
     }
 }

@@ -1,96 +1,162 @@
 //! One request to one upstream, until its response's head.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{HeaderMap, Request, StatusCode};
 use tokio::time::Instant;
 
+use super::head::Head;
 use super::link::Link;
+use super::receiving::Broken;
+use super::sending::Stopped;
 use crate::config::Upstream;
 use crate::handler::proxy::outbound::Outbound;
 use crate::handler::proxy::upstream::failure::told;
 use crate::handler::proxy::upstream::tls;
-use crate::model::{Body, Reason, Refusal};
+use crate::model::{Reason, Refusal};
 
 /// Why there is no response.
 pub(super) struct Failure {
     pub(super) refusal: Refusal,
-    /// The request, where nothing of it was sent.
-    pub(super) unsent: Option<Request<Body>>,
+    /// Whether nothing of the request was sent; it is where it was then, to be sent again.
+    pub(super) unsent: bool,
+}
+
+/// Why an exchange ended without a head.
+enum Ended {
+    Receiving(Broken),
+    Content,
+    Unsent(io::Error),
+    Late,
 }
 
 /// Sends a request and waits for its response's head.
+///
+/// The request stays where it is until the upstream has said something: a connection that was closed under our hands may have
+/// swallowed it, and then it is there to be sent once more.
 pub(super) async fn exchange(
     link: &mut Link,
     outbound: &mut Outbound,
     upstream: &Upstream,
     timeout: Duration,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<Head, Failure> {
     let timeout = outbound.patience_of(timeout);
-    let mut request = outbound.take().map_err(|refusal| Failure {
+    let begun = outbound.request_mut().map(|request| {
+        link.receiving.heard = false;
+        link.sending.begin(request);
+    });
+    begun.map_err(|refusal| Failure {
         refusal,
-        unsent: None,
+        unsent: false,
     })?;
-    if let Some(interim) = outbound.interim.clone() {
-        hyper::ext::on_informational(&mut request, move |response| {
-            Outbound::hint(&interim, response.status(), response.headers());
-        });
-    }
-    let mut answer = pin!(link.sender.try_send_request(request));
-    let progress = outbound.progress.as_ref();
     link.timer.moved();
     let sent = Instant::now();
     let answered = poll_fn(|cx| {
-        // How the connection ended, if it did, the answer tells.
-        let _ = link.poll(cx);
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Some(answer));
+        if let Poll::Ready(head) = poll_exchange(link, outbound, cx) {
+            return Poll::Ready(head);
         }
         // A long upload is no slow upstream: the time counts from its last piece.
+        let progress = outbound.progress.as_ref();
         let since = progress.map_or(Some(sent), |progress| progress.upstream_waited_for(sent));
         match since {
             Some(since) if link.timer.poll_until(since + timeout, Instant::now(), cx) => {
-                Poll::Ready(None)
+                Poll::Ready(Err(Ended::Late))
             }
             _ => Poll::Pending,
         }
     })
     .await;
-    match answered {
-        Some(Ok(response)) => Ok(response),
-        Some(Err(mut error)) => {
-            let unsent = error.take_message();
-            let refusal = progress
-                .and_then(|progress| progress.take_broke())
-                .unwrap_or_else(|| refusal(upstream, error.error()));
-            Err(Failure { refusal, unsent })
+    let request = outbound.request.take();
+    let ended = match answered {
+        Ok(head) => return Ok(head),
+        Err(ended) => ended,
+    };
+    let untouched = link.sending.take_untouched();
+    let unsent = untouched.is_some();
+    if let Some(mut request) = request
+        && (unsent || outbound.repeatable && !link.receiving.heard)
+    {
+        *request.body_mut() = untouched.unwrap_or_default();
+        outbound.put_back(request);
+    }
+    let broke = outbound.progress.as_ref();
+    let broke = broke.and_then(|progress| progress.take_broke());
+    Err(Failure {
+        refusal: broke.unwrap_or_else(|| refusal(upstream, &ended)),
+        unsent,
+    })
+}
+
+/// Sends what can be sent, and reads until the response's head is there.
+fn poll_exchange(
+    link: &mut Link,
+    outbound: &mut Outbound,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Head, Ended>> {
+    if link.sending.is_under_way() {
+        match link.sending.poll(&mut link.stream, cx) {
+            Poll::Pending | Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(Stopped::Content)) => return Poll::Ready(Err(Ended::Content)),
+            Poll::Ready(Err(Stopped::Wire(error))) => {
+                if !link.sending.has_begun() {
+                    return Poll::Ready(Err(Ended::Unsent(error)));
+                }
+                // Why it takes no more, it may have said before.
+                link.sending.stop();
+            }
         }
-        None => {
-            let detail = format!("{upstream} did not begin its response in time");
-            Err(Failure {
-                refusal: Refusal::new(Reason::UpstreamTimeout, detail),
-                unsent: None,
-            })
+    }
+    // Nobody needs the request's fields any more once there is a head: their room is used again.
+    let mut none = HeaderMap::new();
+    let spare = outbound.request.as_mut().map(Request::headers_mut);
+    let spare = spare.unwrap_or(&mut none);
+    loop {
+        let read = (link.receiving).poll_head(&mut link.stream, cx, &outbound.method, spare);
+        match ready!(read) {
+            Ok(head) if is_interim(head.status) => {
+                if let Some(interim) = &outbound.interim {
+                    Outbound::hint(interim, head.status, &head.headers);
+                }
+            }
+            Ok(head) => return Poll::Ready(Ok(head)),
+            Err(broken) => return Poll::Ready(Err(Ended::Receiving(broken))),
         }
     }
 }
 
-fn refusal(upstream: &Upstream, error: &hyper::Error) -> Refusal {
-    let told = told(error);
-    if error.is_parse() {
-        let detail = format!("what {upstream} answered is not HTTP: {told}");
-        return Refusal::new(Reason::UpstreamProtocol, detail);
-    }
-    if let Some(alert) = tls::alert(error) {
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+fn refusal(upstream: &Upstream, ended: &Ended) -> Refusal {
+    let error = match ended {
+        Ended::Late => {
+            let detail = format!("{upstream} did not begin its response in time");
+            return Refusal::new(Reason::UpstreamTimeout, detail);
+        }
+        Ended::Receiving(Broken::Malformed(fault)) => {
+            return Refusal::new(Reason::UpstreamProtocol, format!("{upstream}: {fault}"));
+        }
+        Ended::Content => {
+            let detail = "the request's content is not as long as its head says";
+            return Refusal::new(Reason::Internal, detail);
+        }
+        Ended::Receiving(Broken::Cut(error)) => error.as_ref(),
+        Ended::Unsent(error) => Some(error),
+    };
+    if let Some(error) = error
+        && let Some(alert) = tls::alert(error)
+    {
         // In TLS 1.3 the handshake is over for us before the upstream has looked at our certificate.
         let detail = format!("{upstream} refused the handshake with the alert {alert:?}");
         return Refusal::new(Reason::UpstreamConnect, detail);
     }
+    let why = error.map(|error| format!(": {}", told(error)));
+    let why = why.unwrap_or_default();
     let detail =
-        format!("{upstream} closed the connection before its response's head was whole: {told}");
+        format!("{upstream} closed the connection before its response's head was whole{why}");
     Refusal::new(Reason::UpstreamReset, detail)
 }

@@ -66,15 +66,15 @@ impl Shelf {
         Some(link)
     }
 
-    /// Keeps a connection for the next request, if it is free for one. Drops those that have been idle for too long, and the
+    /// Keeps a connection for the next request, which looks whether it is free. Drops those that have been idle for too long, and the
     /// one that has been for longest if there are too many.
-    pub(super) fn put(&self, mut link: Box<Link>, cx: &mut Context<'_>) {
+    pub(super) fn put(&self, mut link: Box<Link>) {
         let keeping = &self.0.keeping;
         let now = Instant::now();
         link.carried += 1;
         let worn = keeping.max_requests.is_some_and(|max| link.carried >= max)
             || keeping.max_age.is_some_and(|max| now - link.born >= max);
-        if worn || keeping.idle_connections == 0 || !link.is_free(cx) {
+        if worn || keeping.idle_connections == 0 {
             return;
         }
         link.idle_since = now;

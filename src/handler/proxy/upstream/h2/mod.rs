@@ -17,7 +17,7 @@ use http::Response;
 use self::exchange::{Failed, exchange};
 use self::session::Place;
 pub(super) use self::session::Sessions;
-use super::{Attempt, Offer, Stream, Upstream};
+use super::{Attempt, Ends, Offer, Stream, Upstream};
 use crate::config::UpstreamScheme;
 use crate::handler::proxy::outbound::Outbound;
 use crate::model::{Body, Reason, Refusal};
@@ -43,13 +43,16 @@ impl Upstream {
                     if self.scheme == Some(UpstreamScheme::Https)
                         && let Some(head) = self.over_kept(outbound).await?
                     {
-                        return self.answer(head, outbound).await;
+                        return self.answer(head, outbound);
                     }
-                    match self.within_connect_timeout(self.join()).await? {
+                    match self
+                        .within_connect_timeout(self.join(outbound.ends))
+                        .await?
+                    {
                         Joined::Session(place) => place,
                         Joined::Stream(stream) => {
                             let head = self.over_new(stream, outbound).await?;
-                            return self.answer(head, outbound).await;
+                            return self.answer(head, outbound);
                         }
                     }
                 }
@@ -66,17 +69,17 @@ impl Upstream {
     }
 
     /// A place on a session. Whoever comes while one is being made waits for it, and most likely shares it.
-    async fn join(&self) -> Result<Joined, Refusal> {
+    async fn join(&self, ends: Option<Ends>) -> Result<Joined, Refusal> {
         let sessions = self.sessions.mine();
-        // An upstream that speaks HTTP/1.1 needs a connection for each: nobody waits for another.
-        let _turn = match self.prefers_http1.load(Relaxed) {
+        // An upstream that speaks HTTP/1.1, or is told of clients, needs a connection for each: nobody waits for another.
+        let _turn = match self.prefers_http1.load(Relaxed) || self.connector.announces() {
             true => None,
             false => Some(sessions.turn().await),
         };
         if let Some(place) = sessions.place() {
             return Ok(Joined::Session(place));
         }
-        let stream = self.connector.connect(&self.name, Offer::Any).await?;
+        let stream = self.connector.connect(&self.name, Offer::Any, ends).await?;
         let http1 = self.scheme == Some(UpstreamScheme::Https) && !stream.settled_on_http2();
         if self.prefers_http1.load(Relaxed) != http1 {
             self.prefers_http1.store(http1, Relaxed);

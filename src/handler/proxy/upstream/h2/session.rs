@@ -28,6 +28,8 @@ pub(in crate::handler::proxy::upstream) struct Sessions {
 /// One connection.
 struct Session {
     born: Instant,
+    /// How many requests it carries, if there is an end to it.
+    carries: Option<u64>,
     state: Mutex<State>,
 }
 
@@ -89,6 +91,7 @@ impl Sessions {
         let now = Instant::now();
         let session = Arc::new(Session {
             born: now,
+            carries: self.keeping.max_requests,
             state: Mutex::new(State {
                 sender: Some(sender),
                 origin,
@@ -191,6 +194,10 @@ impl Drop for Place {
         state.streams -= 1;
         if state.streams == 0 {
             state.idle_since = Instant::now();
+            // Nobody waits for the next request to find that it is worn.
+            if (self.session.carries).is_some_and(|most| state.carried >= most) {
+                state.retire();
+            }
         }
     }
 }

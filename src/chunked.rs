@@ -1,13 +1,13 @@
 //! Following chunked framing (RFC 9112 section 7.1) through the bytes of a body, strictly.
 //!
-//! hyper decodes the chunks; this only refuses what hyper would take and a stricter neighbour would read otherwise.
+//! Of a client's content hyper decodes the chunks; this only refuses what hyper would take and a stricter neighbour would read
+//! otherwise.
 
-use super::head::is_token;
 use crate::model::{Reason, Refusal};
 
 /// Where in a chunked body the bytes have come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     state: State,
     /// Bytes of extensions in this chunk's line, or of trailer fields.
     extra: usize,
@@ -38,9 +38,16 @@ enum State {
     Done,
 }
 
+/// So many bytes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Framing(usize),
+    Data(usize),
+}
+
 impl Chunked {
     /// At the start of a body.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: State::Size { size: 0, digits: 0 },
             extra: 0,
@@ -50,31 +57,51 @@ impl Chunked {
     }
 
     /// Whether the body has come to its end.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
+    /// Whether what comes next are trailer fields, or the line that ends them.
+    pub(crate) fn is_in_trailers(&self) -> bool {
+        use State::{EndLf, Trailer, TrailerLf, TrailerName, TrailerStart};
+        matches!(
+            self.state,
+            TrailerStart | TrailerName | Trailer | TrailerLf | EndLf
+        )
+    }
+
     /// Follows `bytes` and says how many of them belong to the body; fewer than all only at the body's end.
-    pub(super) fn follow(&mut self, bytes: &[u8], fields_max: usize) -> Result<usize, Refusal> {
+    pub(crate) fn follow(&mut self, bytes: &[u8], fields_max: usize) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
-            if let State::Data { left } = self.state {
-                let step = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len() - at);
-                at += step;
-                let left = left - step as u64;
-                self.state = if left == 0 {
-                    State::DataCr
-                } else {
-                    State::Data { left }
-                };
-                continue;
-            }
-            self.state = self.step(bytes[at], fields_max)?;
-            at += 1;
+            let (Part::Framing(step) | Part::Data(step)) = self.part(&bytes[at..], fields_max)?;
+            at += step;
         }
         Ok(at)
+    }
+
+    /// What the first of `bytes` are: data, or framing up to the next data, a trailer field or the end.
+    pub(crate) fn part(&mut self, bytes: &[u8], fields_max: usize) -> Result<Part, Refusal> {
+        if let State::Data { left } = self.state {
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            self.state = match left - step as u64 {
+                0 => State::DataCr,
+                left => State::Data { left },
+            };
+            return Ok(Part::Data(step));
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            self.state = self.step(bytes[at], fields_max)?;
+            at += 1;
+            if matches!(
+                self.state,
+                State::Data { .. } | State::TrailerStart | State::Done
+            ) {
+                break;
+            }
+        }
+        Ok(Part::Framing(at))
     }
 
     fn step(&mut self, byte: u8, fields_max: usize) -> Result<State, Refusal> {
@@ -200,6 +227,11 @@ fn hex(digit: u8) -> u8 {
 
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Bytes of a token (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
