@@ -1,4 +1,5 @@
 //! The admin socket: where `portunus show`, `reload` and `stop` ask a running server. HTTP and JSON, on a thread of its own.
+//! Beside it, if asked for, the metrics address: what watches the server may ask there how it is, and nothing else.
 //!
 //! It knows nothing of the server: what it can be asked is [`Question`], and whoever can answer is a [`Backend`].
 
@@ -15,13 +16,27 @@ use serde_json::Value;
 
 pub use client::{Client, ClientError, Form};
 pub use listen::{Admin, start};
-pub use socket::{Bound, SocketError, bind};
+pub use socket::{Bound, SocketError, bind, bind_metrics};
 
 /// What the server can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Its certificates.
     Certificates,
+    /// All of its state in short: what it listens on, what it works on, what it refused.
+    Service,
+    /// Its bindings, with their routes.
+    Bindings,
+    /// Its connections.
+    Connections,
+    /// The last handshakes that failed.
+    TlsFailures,
+    /// What it has counted, as Prometheus reads it.
+    Metrics,
+    /// Whether it lives.
+    Live,
+    /// Whether it takes requests.
+    Ready,
     /// To take its configuration anew.
     Reload,
     /// To stop: once requests in flight are done, or now.
@@ -55,11 +70,25 @@ pub struct Declined(pub String);
 
 impl Question {
     /// Whether answering it changes anything.
-    fn changes(self) -> bool {
+    fn changes(&self) -> bool {
         match self {
-            Self::Certificates => false,
+            Self::Certificates
+            | Self::Service
+            | Self::Bindings
+            | Self::Connections
+            | Self::TlsFailures
+            | Self::Metrics
+            | Self::Live
+            | Self::Ready => false,
             Self::Reload | Self::Stop { .. } => true,
         }
+    }
+}
+
+impl Question {
+    /// Whether anybody on this machine may ask it, where such are listened to.
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Metrics | Self::Live | Self::Ready)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `server.admin`: where an administrator asks.
+//! `server.admin` and `server.metrics`: where an administrator asks, and where metrics are read.
 
 use std::net::SocketAddr;
 
@@ -14,6 +14,21 @@ pub(super) fn read(value: &DeValue<'_>, source: &Source) -> Result<Admin, Wrong>
 pub(super) fn default(source: &Source) -> Admin {
     let path = defaults::ADMIN.trim_start_matches("unix:");
     Admin::Unix(source.resolve(path))
+}
+
+/// A loopback address with its port, or `off`: what is served is nothing for a network, and asks nobody who he is.
+pub(super) fn metrics(value: &DeValue<'_>) -> Result<Option<SocketAddr>, Wrong> {
+    let text = wrong::text("metrics", value)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => return Ok(Some(address)),
+        Ok(address) => format!("{} can be reached from other machines", address.ip()),
+        Err(_) => format!("`metrics` cannot be {text:?}"),
+    };
+    let wrong = Wrong::new("bad-metrics", wrong);
+    Err(wrong.help("write a loopback address as in \"127.0.0.1:9181\", or \"off\"; a binding with a proxy makes it public, with what guards that needs"))
 }
 
 fn parse(text: &str, source: &Source) -> Result<Admin, Wrong> {

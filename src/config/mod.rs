@@ -110,6 +110,8 @@ pub struct Server {
     pub threads: usize,
     /// Where an administrator asks.
     pub admin: Admin,
+    /// Where anybody on this machine may read metrics and health; none: nowhere but where an administrator asks.
+    pub metrics: Option<SocketAddr>,
     /// Run as this user once the sockets are bound; empty: stay.
     pub user: String,
     /// Run as this group once the sockets are bound; empty: the user's own.

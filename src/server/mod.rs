@@ -16,7 +16,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -57,6 +57,8 @@ pub struct Server {
     inherited: Inherited,
     stapler: Arc<Stapler>,
     threads: Vec<DataThread>,
+    /// What they work with, as long as they do.
+    workers: Vec<Weak<Worker>>,
     library: LibraryHandlers,
     upkeep: UpkeepThread,
     rehearsals: Rehearsals,
@@ -179,6 +181,7 @@ impl Server {
             inherited,
             stapler,
             threads: Vec::new(),
+            workers: Vec::new(),
             library,
             upkeep: UpkeepThread::default(),
             rehearsals: Rehearsals::default(),
@@ -206,6 +209,7 @@ impl Server {
         for index in 0..threads {
             let thread = Thread::new(Arc::clone(&self.published));
             let worker = Worker::new(thread, Arc::clone(&self.tls), Arc::clone(&self.limits));
+            self.workers.push(Arc::downgrade(&worker));
             self.threads.push(DataThread::start(index, worker)?);
         }
         Ok(())
@@ -455,6 +459,7 @@ fn warn_of_what_needs_a_restart(old: &Config, new: &Config) {
     let (old, new) = (&old.server, &new.server);
     for (key, changed) in [
         ("server.admin", old.admin != new.admin),
+        ("server.metrics", old.metrics != new.metrics),
         ("server.threads", old.threads != new.threads),
         ("server.user", old.user != new.user),
         ("server.group", old.group != new.group),

@@ -71,11 +71,6 @@ impl Proxy {
             telling: config.telling,
         })
     }
-
-    /// How each upstream stands, and what it did so far.
-    pub fn upstreams(&self) -> Vec<UpstreamState> {
-        self.balancer.state()
-    }
 }
 
 impl Handler for Proxy {
@@ -95,6 +90,10 @@ impl Handler for Proxy {
             }
             Err(refusal) => Reply::Now(Err(refusal)),
         }
+    }
+
+    fn upstreams(&self) -> Vec<UpstreamState> {
+        self.balancer.state()
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

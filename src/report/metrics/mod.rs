@@ -168,3 +168,6 @@ impl Metrics {
         self.started
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,7 @@ use crate::ocsp::{Stapling, Status};
 
 pub(super) fn told(serving: &Serving) -> Told {
     let now = serving.now.load();
-    let (config, certificates) = &**now;
-    let inventory = Inventory::of(config, certificates);
+    let inventory = Inventory::of(&now.config, &now.certificates);
     let staples = serving.stapler.report();
     let mut text = inventory.to_string();
     if text.is_empty() {

@@ -1,0 +1,75 @@
+//! `/livez` and `/readyz`.
+
+use super::{admin, watcher};
+use crate::support::{Site, Upstream, free_port, raw, wait_for};
+
+#[test]
+fn a_server_that_serves_is_alive_and_ready_at_both_places() {
+    let metrics = free_port();
+    let site = Site {
+        head: format!("[server]\nmetrics = \"127.0.0.1:{metrics}\""),
+        ..Site::default()
+    };
+    let server = site.start();
+    for (status, text) in [
+        admin(&server, "/livez"),
+        admin(&server, "/readyz"),
+        watcher(metrics, "/livez"),
+        watcher(metrics, "/readyz"),
+    ] {
+        assert_eq!(status, 200, "{text}");
+        assert!(!text.contains("[-]"), "{text}");
+    }
+}
+
+#[test]
+fn a_server_whose_binding_has_no_certificate_is_alive_and_not_ready() {
+    let site = Site {
+        https: "certificate = \"mine\"".into(),
+        tail: "[[certificate]]\nname = \"mine\"\nfile = \"../certs/mine.pem\"".into(),
+        ..Site::default()
+    };
+    let server = site.start();
+    assert_eq!(admin(&server, "/livez").0, 200);
+    let (status, text) = admin(&server, "/readyz");
+    assert_eq!(status, 503, "{text}");
+    assert!(
+        text.contains("[-] certificates: no certificate can be used for https://"),
+        "{text}"
+    );
+    assert!(text.contains("[+] sockets"), "{text}");
+}
+
+#[test]
+fn a_server_that_stops_is_not_ready_and_finishes_its_requests() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let upstream = Upstream::start(move |talk| {
+        if talk.read_head().is_some() {
+            let _ = released.lock().expect("one at a time").recv();
+            talk.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let site = Site {
+        handler: upstream.handler(),
+        ..Site::default()
+    };
+    let server = site.start();
+    let mut stream = raw::connect(server.http);
+    raw::ask(&mut stream, "/slow");
+    upstream.head();
+    assert_eq!(admin(&server, "/readyz").0, 200);
+    server.signal("TERM");
+    let text = wait_for("a server that is not ready", || {
+        let (status, text) = admin(&server, "/readyz");
+        (status == 503).then_some(text)
+    });
+    assert!(
+        text.contains("[-] not-draining: the server stops"),
+        "{text}"
+    );
+    assert_eq!(admin(&server, "/livez").0, 200);
+    release.send(()).expect("the upstream waits");
+    let (head, _) = raw::read_response(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
