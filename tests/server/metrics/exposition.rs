@@ -15,7 +15,7 @@ fn busy() -> (Server, u16) {
         tail: "[[pool]]\nname = \"app\"\n[pool.handler]\ntype = \"proxy\"\n\
                upstreams = [\"http://127.0.0.1:1\", \"http://127.0.0.1:1\"]\n\
                [[site]]\nname = \"app\"\n[[site.route]]\npath = \"/\"\npool = \"app\"\n\
-               [[binding]]\nprotocol = \"https\"\nip = \"127.0.0.1\"\nport = 0\nhostname = \"app.test\"\nsite = \"app\""
+               [[binding]]\nprotocol = \"http\"\nip = \"127.0.0.1\"\nport = 0\nhostname = \"app.test\"\nsite = \"app\""
             .into(),
         ..Site::default()
     };
@@ -24,13 +24,8 @@ fn busy() -> (Server, u16) {
     assert_eq!(raw::get(&mut stream, "/").0, 200);
     let url = format!("https://localhost:{}/", server.https);
     Tool::curl(&server).arg(url).output();
-    let url = format!("https://app.test:{}/", server.https);
-    let to = format!("app.test:{}:127.0.0.1", server.https);
-    Tool::curl(&server)
-        .arg("--resolve")
-        .arg(to)
-        .arg(url)
-        .output();
+    let app = "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw::status(&raw::exchange(server.http, app)), 502);
     server.wait_error("Upstream_Connect");
     (server, metrics)
 }
@@ -57,6 +52,7 @@ fn what_prometheus_reads_is_well_formed_and_has_every_metric_that_is_documented(
     let listed = include_str!("../../../docs/metrics.md").lines();
     let names = listed.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let missing: Vec<&str> = names
+        .filter(|name| !name.starts_with('/'))
         .filter(|name| !text.contains(&format!("# TYPE {name} ")))
         .collect();
     assert_eq!(missing, Vec::<&str>::new());
@@ -87,7 +83,7 @@ fn upstreams_and_handshakes_are_told_by_the_names_of_the_configuration() {
         ("blame", "upstream"),
     ];
     assert_eq!(of("portunus_pool_refusals_total", &failed), 1.0);
-    let binding = format!("https://127.0.0.1:{} app.test", server.https);
+    let binding = format!("https://127.0.0.1:{} localhost", server.https);
     let shaken = [
         ("binding", &*binding),
         ("version", "TLSv1.3"),
@@ -95,18 +91,18 @@ fn upstreams_and_handshakes_are_told_by_the_names_of_the_configuration() {
     ];
     assert_eq!(of("portunus_tls_handshakes_total", &shaken), 1.0);
     let all = of("portunus_tls_handshakes_total", &[]);
-    assert_eq!(all, 2.0, "those of the server with itself are not counted");
+    assert_eq!(all, 1.0, "those of the server with itself are not counted");
     let durations = "portunus_tls_handshake_duration_seconds_count";
     assert_eq!(
         of(durations, &[("transport", "tcp"), ("resumed", "no")]),
-        2.0
+        1.0
     );
     assert_eq!(
         of(
             "portunus_connections_accepted_total",
             &[("transport", "tls")]
         ),
-        2.0
+        1.0
     );
 }
 

@@ -23,24 +23,6 @@ fn a_server_that_serves_is_alive_and_ready_at_both_places() {
 }
 
 #[test]
-fn a_server_whose_binding_has_no_certificate_is_alive_and_not_ready() {
-    let site = Site {
-        https: "certificate = \"mine\"".into(),
-        tail: "[[certificate]]\nname = \"mine\"\nfile = \"../certs/mine.pem\"".into(),
-        ..Site::default()
-    };
-    let server = site.start();
-    assert_eq!(admin(&server, "/livez").0, 200);
-    let (status, text) = admin(&server, "/readyz");
-    assert_eq!(status, 503, "{text}");
-    assert!(
-        text.contains("[-] certificates: no certificate can be used for https://"),
-        "{text}"
-    );
-    assert!(text.contains("[+] sockets"), "{text}");
-}
-
-#[test]
 fn a_server_that_stops_is_not_ready_and_finishes_its_requests() {
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
