@@ -26,3 +26,4 @@ pub mod report;
 pub mod server;
 pub mod site;
 pub mod tls;
+pub mod worker;

@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use portunus::handler::proxy::dns::{Kind, Reply, question, reply};
 
 fuzz_target!(|bytes: &[u8]| {
+    services(bytes);
     let asked = question(0x1234, "app.test", Kind::Aaaa).expect("a name that can be asked for");
     // Most of what is made up is no reply to the question: given its beginning, all that follows is read.
     let mut begun = asked.clone();
@@ -24,3 +25,23 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
+
+/// The same of where a service is: every target is a name that can be asked for, or none.
+fn services(bytes: &[u8]) {
+    let asked = question(0x1234, "_a._tcp.test", Kind::Srv).expect("a name that can be asked for");
+    let mut begun = asked.clone();
+    begun[2] = 0x81;
+    if let Some((count, records)) = bytes.split_first() {
+        begun[7] = *count;
+        begun.extend(records);
+    }
+    if let Ok(Reply::Services(services, _)) = reply(&asked, &begun) {
+        for service in services {
+            let target = service.target;
+            assert!(
+                target.is_empty() || question(1, &target, Kind::A).is_some(),
+                "{target:?}"
+            );
+        }
+    }
+}

@@ -93,6 +93,9 @@ fn settled(mut handler: Handler, server: &Server) -> Handler {
     {
         sticky.key_file = Some(server.state_dir.join("sticky.key"));
     }
+    if let Handler::Process(process) = &mut handler {
+        process.socket_folder = server.state_dir.join("workers");
+    }
     handler
 }
 

@@ -194,3 +194,52 @@ pub(super) const MAX_CONNECTION_AGE: Duration = seconds(3600);
 pub(super) const MAX_CONNECTION_REQUESTS: u64 = 0;
 /// Whoever answers in the upstream's place would see everything.
 pub(super) const VERIFY: bool = true;
+
+/// None, as nginx (fastcgi_keep_conn): a process of PHP that has a connection waits for its next request, and serves nobody else.
+pub(super) const FASTCGI_IDLE_CONNECTIONS: u64 = 0;
+/// Clients that send no length send little: forms and uploads of browsers have one.
+pub(super) const FASTCGI_BUFFER_BODY: u64 = 1024 * 1024;
+/// The folder of the file, as every relative path.
+pub(super) const WORKER_CWD: &str = ".";
+/// As the server: an identity of its own must be made by the machine's owner.
+pub(super) const WORKER_USER: &str = "";
+/// The user's own.
+pub(super) const WORKER_GROUP: &str = "";
+/// IIS' maxProcesses.
+pub(super) const WORKERS: u64 = 1;
+/// IIS' startMode.
+pub(super) const WORKER_START_MODE: super::StartMode = super::StartMode::OnDemand;
+/// A file in a private folder: nobody else on the machine can reach it, and there is no port to run out of.
+pub(super) const WORKER_LISTEN: super::WorkerListen = super::WorkerListen::Unix;
+/// What most applications speak.
+pub(super) const WORKER_PROTOCOL: super::WorkerProtocol = super::WorkerProtocol::Http;
+/// IIS' startupTimeLimit.
+pub(super) const STARTUP_TIMEOUT: Duration = seconds(90);
+/// IIS' pingInterval.
+pub(super) const PING_INTERVAL: Duration = seconds(30);
+/// IIS' pingResponseTime.
+pub(super) const PING_TIMEOUT: Duration = seconds(90);
+/// IIS' rapidFailProtectionMaxCrashes.
+pub(super) const RAPID_FAILURES: u64 = 5;
+/// IIS' rapidFailProtectionInterval.
+pub(super) const RAPID_FAIL_WITHIN: Duration = seconds(300);
+/// As IIS: what fails five times in five minutes does not heal by itself.
+pub(super) const RAPID_FAIL_PROBATION: Duration = seconds(0);
+/// IIS' periodicRestart time: not a whole number of days, so that it comes at another hour each time.
+pub(super) const RECYCLE_TIME: Duration = seconds(29 * 3600);
+/// IIS' shutdownTimeLimit.
+pub(super) const SHUTDOWN_TIMEOUT: Duration = seconds(90);
+/// IIS' idleTimeout.
+pub(super) const WORKER_IDLE_TIMEOUT: Duration = seconds(20 * 60);
+/// IIS' idleTimeoutAction.
+pub(super) const IDLE_ACTION: super::IdleAction = super::IdleAction::Stop;
+/// That of ASP.NET, which deployment tools put there.
+pub(super) const OFFLINE_FILE: &str = "app_offline.htm";
+/// What the kernel does by itself where a group has a limit.
+pub(super) const ON_MEMORY: super::AtLimit = super::AtLimit::Kill;
+/// A busy worker is not a broken one.
+pub(super) const ON_CPU: super::AtLimit = super::AtLimit::Throttle;
+/// PHP, whose scripts nearly every FastCGI worker runs.
+pub(super) const FASTCGI_INDEX: &str = "index.php";
+/// As the index.
+pub(super) const FASTCGI_SPLIT: &str = ".php";

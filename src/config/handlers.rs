@@ -10,9 +10,11 @@ use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
 use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, telling, upstream};
+use super::{balance, fastcgi, process, telling, upstream};
 
-const TYPES: [&str; 5] = ["respond", "files", "proxy", "redirect", "library"];
+const TYPES: [&str; 7] = [
+    "respond", "files", "proxy", "redirect", "fastcgi", "process", "library",
+];
 
 /// Reads a pool's handler. Where it is wrong, that is reported, and what comes back is never used.
 pub(super) fn read(pool: &Table<'_>) -> Handler {
@@ -32,12 +34,14 @@ pub(super) fn read(pool: &Table<'_>) -> Handler {
         Ok("files") => return Handler::Files(files(&open(&keys::FILES))),
         Ok("redirect") => return Handler::Redirect(redirect(&open(&keys::REDIRECT))),
         Ok("proxy") => return Handler::Proxy(proxy(&open(&keys::PROXY))),
+        Ok("fastcgi") => return Handler::FastCgi(fastcgi::read(&open(&keys::FASTCGI_HANDLER))),
         Ok("library") => {
             open(&keys::LIBRARY);
             return Handler::Library;
         }
-        Ok("process") => Wrong::not_yet("the handler type \"process\"")
-            .help("start the program yourself, and let a \"proxy\" handler name its address"),
+        Ok("process") => {
+            return Handler::Process(Box::new(process::read(&open(&keys::PROCESS))));
+        }
         Ok(other) => {
             let near = keys::nearest(&other.to_ascii_lowercase(), TYPES);
             let wrong = Wrong::new("unknown-value", format!("there is no handler {other:?}"));

@@ -214,6 +214,25 @@ pub(super) static PROXY: Section = section(
     ],
 );
 
+pub(super) static FASTCGI_HANDLER: Section = section(
+    "a fastcgi handler",
+    &[
+        "type",
+        "address",
+        "root",
+        "index",
+        "script",
+        "split",
+        "params",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+        "idle_connections",
+        "idle_timeout",
+        "buffer_body",
+    ],
+);
+
 pub(super) static UPSTREAM_TLS: Section = section(
     "an upstream's tls",
     &["ca", "server_name", "verify", "client_certificate"],
@@ -255,6 +274,58 @@ pub(super) static RETRY: Section =
 
 pub(super) static UPSTREAM_QUEUE: Section = section("queue", &["length", "timeout"]);
 
+pub(super) static PROCESS: Section = section(
+    "a process handler",
+    &[
+        "type",
+        "command",
+        "cwd",
+        "env",
+        "user",
+        "group",
+        "workers",
+        "start_mode",
+        "listen",
+        "protocol",
+        "startup_timeout",
+        "ready_path",
+        "warm_up",
+        "splash",
+        "ping_interval",
+        "ping_timeout",
+        "ping_path",
+        "rapid_fail",
+        "recycle",
+        "shutdown_timeout",
+        "idle_timeout",
+        "idle_action",
+        "offline_file",
+        "limits",
+        "connect_timeout",
+        "response_timeout",
+        "body_timeout",
+        "client_certificate_fields",
+        "fastcgi",
+    ],
+);
+
+pub(super) static FASTCGI: Section = section(
+    "fastcgi",
+    &["root", "index", "script", "split", "params", "buffer_body"],
+);
+
+pub(super) static RAPID_FAIL: Section = section("rapid_fail", &["failures", "within", "probation"]);
+
+pub(super) static RECYCLE: Section = section(
+    "recycle",
+    &["requests", "time", "schedule", "memory", "files"],
+);
+
+pub(super) static WORKER_LIMITS: Section = section(
+    "a worker's limits",
+    &["memory", "cpu", "processes", "files", "on_memory", "on_cpu"],
+);
+
 pub(super) static LIBRARY: Section = section("a library handler", &["type"]);
 
 /// Every kind of table but the file itself.
@@ -279,6 +350,7 @@ pub(super) static ALL: &[&Section] = &[
     &FILES,
     &REDIRECT,
     &PROXY,
+    &FASTCGI_HANDLER,
     &UPSTREAM_TLS,
     &CLIENT_CERTIFICATE,
     &UPSTREAM,
@@ -288,6 +360,11 @@ pub(super) static ALL: &[&Section] = &[
     &HEALTH,
     &RETRY,
     &UPSTREAM_QUEUE,
+    &PROCESS,
+    &RAPID_FAIL,
+    &RECYCLE,
+    &WORKER_LIMITS,
+    &FASTCGI,
     &LIBRARY,
 ];
 

@@ -12,14 +12,17 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod fastcgi;
 mod handlers;
 mod hostname;
 mod keys;
 mod load;
 mod networks;
+mod process;
 mod raw;
 mod reader;
 mod render;
+mod service;
 mod settings;
 mod source;
 mod suites;
@@ -49,7 +52,15 @@ pub use balance::{
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+#[cfg(test)]
+pub(crate) use fastcgi::OURS;
+pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
 pub use load::{Loaded, load, parse};
+pub use process::{
+    AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
+    WorkerListen, WorkerProtocol,
+};
+pub use service::ServiceName;
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use telling::{ForwardedFields, ProxyProtocol, Telling};
@@ -418,6 +429,10 @@ pub enum Handler {
     Redirect(Redirect),
     /// A reverse proxy.
     Proxy(Proxy),
+    /// An application that speaks FastCGI.
+    FastCgi(FastCgi),
+    /// An application that Portunus starts itself.
+    Process(Box<Process>),
     /// The program that Portunus is a library of brings the handler itself.
     Library,
 }

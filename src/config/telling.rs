@@ -51,13 +51,18 @@ impl Default for Telling {
     }
 }
 
+/// What is told of a client's certificate.
+pub(super) fn client_certificate(table: &Table<'_>) -> ClientFields {
+    let fields = table.one_of("client_certificate_fields", &CLIENT_FIELDS);
+    fields.map_or(Telling::default().certificate, |at| at.value)
+}
+
 /// A proxy's keys of it.
 pub(super) fn read(table: &Table<'_>) -> Telling {
     let default = Telling::default();
-    let certificate = table.one_of("client_certificate_fields", &CLIENT_FIELDS);
     let protocol = table.one_of("proxy_protocol", &PROTOCOLS);
     Telling {
-        certificate: certificate.map_or(default.certificate, |at| at.value),
+        certificate: client_certificate(table),
         forwarded: forwarded(table).unwrap_or(default.forwarded),
         proxy_protocol: protocol.map_or(default.proxy_protocol, |at| at.value),
         odd_names: table.boolean("odd_field_names", default.odd_names),

@@ -4,8 +4,11 @@ mod balance;
 mod clients;
 mod documented;
 mod examples;
+mod fastcgi;
 mod policies;
+mod process;
 mod properties;
+mod telling;
 
 use std::path::Path;
 
@@ -179,14 +182,6 @@ fn unknown_keys_suggest_the_nearest() {
         "[server]\nheader_wait = \"15s\"",
         "[server]\ncolour = \"blue\"",
         "[server]\nDrain_Timeout = \"15s\"",
-    ]));
-}
-
-#[test]
-fn what_later_versions_bring_is_refused_by_name() {
-    insta::assert_snapshot!(rendered_handlers(&[
-        "{ type = \"process\", command = [\"python3\", \"app.py\"] }",
-        "{ type = \"proxy\", upstreams = [\"srv+http://_http._tcp.app.test\"] }",
     ]));
 }
 

@@ -8,6 +8,7 @@ use http::Uri;
 use toml::de::DeValue;
 
 use super::reader::{At, Table};
+use super::service::{self, ServiceName};
 use super::settings::WAIT;
 use super::wrong::{self, Wrong};
 use super::{Member, balance, defaults, keys};
@@ -25,6 +26,13 @@ pub enum Upstream {
         /// The port.
         port: u16,
     },
+    /// `srv+http://_name._tcp.domain`, `srv+https://…`, `srv+h2c://…`
+    Service {
+        /// What is spoken.
+        scheme: UpstreamScheme,
+        /// Whose SRV records say where it is.
+        name: ServiceName,
+    },
     /// `unix:/path.sock`
     Unix(PathBuf),
 }
@@ -38,6 +46,8 @@ pub enum UpstreamScheme {
     Https,
     /// HTTP/2 without TLS, with prior knowledge.
     H2c,
+    /// FastCGI, which no proxy speaks: a `fastcgi` handler does.
+    FastCgi,
 }
 
 impl UpstreamScheme {
@@ -49,6 +59,7 @@ impl UpstreamScheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::H2c => "h2c",
+            Self::FastCgi => "fastcgi",
         }
     }
 
@@ -56,6 +67,8 @@ impl UpstreamScheme {
         match self {
             Self::Https => 443,
             Self::Http | Self::H2c => 80,
+            // PHP's, and so everybody's.
+            Self::FastCgi => 9000,
         }
     }
 }
@@ -63,13 +76,12 @@ impl UpstreamScheme {
 impl Upstream {
     /// Whether it is spoken to by TLS.
     pub fn is_https(&self) -> bool {
-        matches!(
-            self,
-            Self::Net {
-                scheme: UpstreamScheme::Https,
-                ..
+        match self {
+            Self::Net { scheme, .. } | Self::Service { scheme, .. } => {
+                *scheme == UpstreamScheme::Https
             }
-        )
+            Self::Unix(_) => false,
+        }
     }
 }
 
@@ -83,6 +95,9 @@ impl std::fmt::Display for Upstream {
                     true => write!(f, "{scheme}://[{host}]:{port}"),
                     false => write!(f, "{scheme}://{host}:{port}"),
                 }
+            }
+            Self::Service { scheme, name } => {
+                write!(f, "srv+{}://{}", scheme.as_str(), name.as_str())
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
@@ -289,7 +304,7 @@ fn one(table: &Table<'_>, text: &At<&str>, before: &[At<Upstream>]) -> Option<At
 
 fn parse(text: &str) -> Result<Upstream, Wrong> {
     let bad = || Wrong::new("bad-upstream", format!("{text:?} is no upstream"));
-    let forms = "write it as \"http://host:port\", \"https://host:port\", \"h2c://host:port\" or \"unix:/path.sock\"";
+    let forms = "write it as \"http://host:port\", \"https://host:port\", \"h2c://host:port\", \"srv+http://_name._tcp.domain\" or \"unix:/path.sock\"";
     if let Some(path) = text.strip_prefix("unix:") {
         return match path.strip_prefix("//").unwrap_or(path) {
             "" | "/" => Err(bad().help("write the socket's path, as in \"unix:/run/app.sock\"")),
@@ -303,15 +318,25 @@ fn parse(text: &str) -> Result<Upstream, Wrong> {
             _ => bad().help(forms),
         });
     };
+    let (is_service, scheme) = match scheme.strip_prefix("srv+") {
+        Some(scheme) => (true, scheme),
+        None => (false, scheme),
+    };
     let known = UpstreamScheme::ALL
         .into_iter()
         .find(|known| known.as_str() == scheme);
     let Some(scheme) = known else {
-        if scheme.starts_with("srv+") {
-            return Err(Wrong::not_yet("an upstream by its SRV records").help(forms));
+        if scheme == "fastcgi" {
+            let help = "a handler of type = \"fastcgi\" speaks to it, with its address";
+            return Err(bad().help(help));
         }
         return Err(bad().help(forms));
     };
+    if is_service {
+        let name = service::parse(rest.strip_suffix('/').unwrap_or(rest));
+        let name = name.map_err(|help| bad().help(help))?;
+        return Ok(Upstream::Service { scheme, name });
+    }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '@']) || text.parse::<Uri>().is_err() {
         return Err(

@@ -32,14 +32,6 @@ impl Wrong {
         self.help = Some(help.into());
         self
     }
-
-    /// A value that a later version brings.
-    pub(super) fn not_yet(what: &str) -> Self {
-        Self::new(
-            "not-yet",
-            format!("{what} is not in this version of Portunus yet"),
-        )
-    }
 }
 
 /// The value is of another kind than its key asks for.
@@ -205,7 +197,10 @@ pub(super) fn one_of<T: Copy>(
     value: &DeValue<'_>,
     words: &[(&'static str, T)],
 ) -> Result<T, Wrong> {
-    let text = string(key, value)?;
+    let Some(text) = value.as_str() else {
+        let words = either(words.iter().map(|(word, _)| *word));
+        return Err(kind(key, "a string", value).help(format!("write {words}")));
+    };
     if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*meant);
     }

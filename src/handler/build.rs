@@ -11,12 +11,18 @@ pub enum BuildError {
     /// The folder of a `files` handler cannot be opened.
     #[error("{0}")]
     Files(#[from] std::io::Error),
+    /// The folder of a FastCGI application's scripts cannot be opened.
+    #[error("{0}")]
+    Scripts(std::io::Error),
     /// The files of TLS to a proxy's upstreams cannot be used.
     #[error("TLS to upstreams: {0}")]
     ProxyTls(#[from] super::proxy::TlsFilesError),
     /// The key that signs the cookies by which clients stay with an upstream cannot be had.
     #[error("{0}")]
     Sticky(std::io::Error),
+    /// A process is started by whoever supervises it.
+    #[error("the handler type \"process\" cannot be started yet")]
+    Process,
     /// `library` stands for a handler that the program itself brings.
     #[error("the handler type \"library\" is for programs that bring their own handler")]
     Library,
@@ -31,6 +37,11 @@ pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handl
         config::Handler::Redirect(settings) => Arc::new(super::redirect::Redirect::new(settings)),
         config::Handler::Files(settings) => Arc::new(super::files::Files::new(settings)?),
         config::Handler::Proxy(settings) => Arc::new(super::proxy::Proxy::new(settings, threads)?),
+        config::Handler::FastCgi(settings) => {
+            let made = super::fastcgi::FastCgi::new(settings, threads);
+            Arc::new(made.map_err(BuildError::Scripts)?)
+        }
+        config::Handler::Process(_) => return Err(BuildError::Process),
         config::Handler::Library => return Err(BuildError::Library),
     })
 }

@@ -3,6 +3,7 @@
 //! A handler returns a response or a [`Refusal`]; it never builds an error response itself.
 
 mod build;
+pub mod fastcgi;
 pub mod files;
 mod own_fields;
 pub mod proxy;

@@ -13,6 +13,7 @@ const RANKS: &[&str] = &[
     "certificate",
     "acme",
     "ocsp",
+    "worker",
     "handler",
     "pool",
     "site",

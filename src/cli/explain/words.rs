@@ -53,6 +53,8 @@ pub(super) fn handler(pool: &Pool) -> String {
                 .collect::<Vec<_>>()
                 .join(", ")
         ),
+        Handler::FastCgi(fastcgi) => format!("fastcgi: {}", fastcgi.address),
+        Handler::Process(process) => format!("process: {}", process.command.join(" ")),
         Handler::Library => "library".to_owned(),
     }
 }

@@ -122,8 +122,20 @@ fn writing_every_default_of_a_handler_out_changes_nothing() {
             "a proxy handler",
             "type = \"proxy\", upstreams = [\"http://a.test\"]",
         ),
+        (
+            "a fastcgi handler",
+            "type = \"fastcgi\", root = \"www\", address = \"unix:/a.sock\"",
+        ),
+        (
+            "a process handler",
+            "type = \"process\", command = [\"app\"]",
+        ),
     ] {
-        let defaults = defaults(section).trim().replace('\n', ", ");
+        // An empty table is one whose own defaults are compared below.
+        let defaults = defaults(section)
+            .replace("fastcgi = {}\n", "")
+            .trim()
+            .replace('\n', ", ");
         assert!(!defaults.is_empty());
         assert_eq!(
             handler(&format!("{{ {must}, {defaults} }}")),
@@ -131,6 +143,36 @@ fn writing_every_default_of_a_handler_out_changes_nothing() {
             "{section}"
         );
     }
+}
+
+#[test]
+fn writing_every_default_of_a_workers_tables_out_changes_nothing() {
+    let with = |rest: &str| {
+        handler(&format!(
+            "{{ type = \"process\", command = [\"app\"], protocol = \"fastcgi\"{rest} }}"
+        ))
+    };
+    for section in ["rapid_fail", "recycle"] {
+        let defaults = defaults(section).trim().replace('\n', ", ");
+        assert!(!defaults.is_empty());
+        assert_eq!(with(&format!(", {section} = {{ {defaults} }}")), with(""));
+    }
+    let root = "root = \"www\"";
+    let written = defaults("fastcgi").trim().replace('\n', ", ");
+    assert!(written.contains("index = "));
+    assert_eq!(
+        with(&format!(", fastcgi = {{ {root}, {written} }}")),
+        with(&format!(", fastcgi = {{ {root} }}"))
+    );
+    assert_eq!(with(", fastcgi = {}"), with(""));
+    let limits = "memory = \"1GiB\", cpu = \"50%\"";
+    let rest: Vec<_> = document()["a worker's limits"]
+        .iter()
+        .filter(|(key, _)| !["memory", "cpu"].contains(&key.as_str()))
+        .map(|(key, default)| format!("{key} = {}", default.trim_matches('`')))
+        .collect();
+    let written = format!(", limits = {{ {limits}, {} }}", rest.join(", "));
+    assert_eq!(with(&written), with(&format!(", limits = {{ {limits} }}")));
 }
 
 #[test]

@@ -357,6 +357,13 @@ fn upstreams_are_hosts_and_sockets() {
         unix("/etc/portunus/app.sock"),
     ];
     assert_eq!(proxy.upstreams, expected);
+    let text = "{ type = \"proxy\", upstreams = [\"srv+https://_App._tcp.app.test/\"] }";
+    let Handler::Proxy(proxy) = handler(text) else {
+        panic!("no proxy");
+    };
+    assert!(proxy.upstreams[0].is_https());
+    let written = proxy.upstreams[0].to_string();
+    assert_eq!(written, "srv+https://_app._tcp.app.test");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::model::{Reason, Refusal};
 
 /// A folder that is held open.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(in crate::handler) struct Folder {
     root: OwnedFd,
     resolve: Resolve,
 }
@@ -58,7 +58,7 @@ pub(super) struct Stamp {
 
 /// Why nothing was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum OpenError {
+pub(in crate::handler) enum OpenError {
     /// Nothing there that may be served. What lies outside, what leads outside and what is no regular file is not told from
     /// what is not there.
     #[error("there is no such file")]
@@ -73,7 +73,7 @@ pub(super) enum OpenError {
 
 impl Folder {
     /// Whether `path` still leads to this folder.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
+    pub(in crate::handler) fn is_at(&self, path: &Path) -> bool {
         match (stat(path), fstat(&self.root)) {
             (Ok(there), Ok(here)) => (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino),
             // A path that leads nowhere just now leads to nothing better.
@@ -82,7 +82,7 @@ impl Folder {
     }
 
     /// Opens the folder itself; here, links are followed wherever they lead.
-    pub(super) fn open_root(path: &Path) -> io::Result<Self> {
+    pub(in crate::handler) fn open_root(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(path, flags, Mode::empty())?;
         // Asked once: neither the kernel nor a seccomp filter takes openat2 back later, and an EPERM of the filter must not
@@ -131,7 +131,7 @@ impl Folder {
     }
 
     /// Looks at what a path leads to, without opening it for reading.
-    pub(super) fn look(&self, relative: &str) -> Result<fs::Metadata, OpenError> {
+    pub(in crate::handler) fn look(&self, relative: &str) -> Result<fs::Metadata, OpenError> {
         let file = fs::File::from(self.open_beneath(relative, OFlag::O_PATH | OFlag::O_CLOEXEC)?);
         file.metadata().map_err(OpenError::of)
     }

@@ -12,7 +12,7 @@ mod answer;
 mod conditions;
 mod content;
 mod encoding;
-mod folder;
+pub(in crate::handler) mod folder;
 mod listing;
 mod ranges;
 
@@ -195,7 +195,7 @@ impl Handler for Files {
 
 /// Whether a segment begins with a dot. `.well-known` is there to be read (RFC 8615), but only where it means something:
 /// as the first segment.
-fn is_hidden(relative: &str) -> bool {
+pub(in crate::handler) fn is_hidden(relative: &str) -> bool {
     let mut segments = relative.split('/');
     let first = segments.next().unwrap_or_default();
     (first.starts_with('.') && first != ".well-known")
@@ -203,7 +203,7 @@ fn is_hidden(relative: &str) -> bool {
 }
 
 /// A folder asked for without its trailing slash: relative links of its index would lead to the wrong place.
-fn redirect_to_folder(request: &Request<Body>, relative: &str) -> Outcome {
+pub(in crate::handler) fn redirect_to_folder(request: &Request<Body>, relative: &str) -> Outcome {
     let mut location = format!("/{}/", utf8_percent_encode(relative, PATH));
     if let Some(query) = request.uri().query() {
         location.push('?');

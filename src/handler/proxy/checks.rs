@@ -138,6 +138,7 @@ impl Checks {
 fn own_host(name: &config::Upstream) -> String {
     match name {
         config::Upstream::Unix(_) => "localhost".to_owned(),
+        config::Upstream::Service { name, .. } => name.domain().to_owned(),
         name => {
             let url = name.to_string();
             url.split_once("://")

@@ -150,17 +150,45 @@ pub(super) fn to_upstream(
 /// Takes out of a request's trailers what would be taken out of its head. Some upstreams merge the two (RFC 9110 section
 /// 6.5.1), and would believe a client there.
 pub(super) fn trailers_to_upstream(trailers: &mut HeaderMap) {
-    strip(trailers, stays_with_us);
+    strip(trailers, |name| {
+        stays_with_us(name) || belongs_in_a_head(name)
+    });
+}
+
+/// Takes out what no upstream gets to see, and adds nothing.
+pub(in crate::handler) fn strip_for_upstream(headers: &mut HeaderMap) {
+    strip(headers, stays_with_us);
 }
 
 /// The same of a response's trailers.
 pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
-    strip(trailers, stays_with_upstream);
+    strip(trailers, |name| {
+        stays_with_upstream(name) || belongs_in_a_head(name)
+    });
+}
+
+/// What has no place behind content: it says where a message goes, how it is framed and read, or who asks (RFC 9110 section
+/// 6.5.1).
+fn belongs_in_a_head(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "cache-control"
+            | "content-encoding"
+            | "content-length"
+            | "content-range"
+            | "content-type"
+            | "cookie"
+            | "host"
+            | "max-forwards"
+            | "set-cookie"
+            | "trailer"
+    )
 }
 
 /// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be
 /// measured: the response is to HEAD, or says 304.
-pub(super) fn to_client(headers: &mut HeaderMap, has_length: bool) {
+pub(in crate::handler) fn to_client(headers: &mut HeaderMap, has_length: bool) {
     let keeps_length = has_length && one_length(headers).is_some();
     strip(headers, |name| {
         stays_with_upstream(name) || (name == "content-length" && !keeps_length)
@@ -168,7 +196,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, has_length: bool) {
 }
 
 /// The length that a head says its content has, if it says one alone.
-pub(super) fn one_length(headers: &HeaderMap) -> Option<u64> {
+pub(in crate::handler) fn one_length(headers: &HeaderMap) -> Option<u64> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next()?.to_str().ok()?;
     let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());

@@ -29,6 +29,10 @@ use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
 pub use self::balance::{Said, Sticky, UpstreamState};
+pub(in crate::handler) use self::fields::{one_length, strip_for_upstream, to_client};
+pub(in crate::handler) use self::outbound::{is_idempotent, target};
+pub(in crate::handler) use self::upload::{Progress, Upload};
+pub(in crate::handler) use self::upstream::{Attempt, Connector, Origin, Stream};
 pub use self::upstream::{TlsFilesError, dns, response};
 
 /// A reverse proxy.

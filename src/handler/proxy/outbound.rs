@@ -244,7 +244,7 @@ fn say_length(request: &mut Request<Body>) {
 }
 
 /// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
+pub(in crate::handler) fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
@@ -274,7 +274,7 @@ pub(super) fn ends_here(request: &mut Request<Body>) -> bool {
 
 /// The target as the upstream gets it: as the client wrote it, unless resolving it changed more than its encoding. A path
 /// that was routed as one thing must not be read as another behind us.
-fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
+pub(in crate::handler) fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusal> {
     let asked = uri
         .path_and_query()
         .cloned()

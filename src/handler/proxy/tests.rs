@@ -16,6 +16,7 @@ mod keeping;
 mod multiplexed;
 mod names;
 mod scripted;
+mod services;
 mod strictness;
 mod tls;
 mod upgrades;

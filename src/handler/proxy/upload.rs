@@ -13,7 +13,7 @@ use crate::model::{Body, BodyError, Refusal};
 
 /// What has become of a request's content.
 #[derive(Default)]
-pub(super) struct Progress(Mutex<State>);
+pub(in crate::handler) struct Progress(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -33,7 +33,7 @@ impl Progress {
     }
 
     /// Since when the upstream keeps us waiting, which it cannot while the client does: then none.
-    pub(super) fn upstream_waited_for(&self, sent: Instant) -> Option<Instant> {
+    pub(in crate::handler) fn upstream_waited_for(&self, sent: Instant) -> Option<Instant> {
         let state = self.state();
         if state.starved && !state.done {
             return None;
@@ -42,19 +42,19 @@ impl Progress {
     }
 
     /// Why the content broke, if it did.
-    pub(super) fn take_broke(&self) -> Option<Refusal> {
+    pub(in crate::handler) fn take_broke(&self) -> Option<Refusal> {
         self.state().broke.take()
     }
 }
 
 /// The content, telling of its progress.
-pub(super) struct Upload {
+pub(in crate::handler) struct Upload {
     content: Body,
     progress: Arc<Progress>,
 }
 
 impl Upload {
-    pub(super) fn new(content: Body, progress: Arc<Progress>) -> Self {
+    pub(in crate::handler) fn new(content: Body, progress: Arc<Progress>) -> Self {
         Self { content, progress }
     }
 }

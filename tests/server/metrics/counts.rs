@@ -26,7 +26,7 @@ fn logged(lines: &[Value]) -> Responses {
     let mut all = Responses::new();
     for line in lines {
         let text = |key: &str| line[key].as_str().unwrap_or("").to_owned();
-        let protocol = text("version").replace("http/1.0", "http/1.1");
+        let protocol = text("protocol").replace("http/1.0", "http/1.1");
         let class = format!("{}xx", line["status"].as_u64().expect("a status") / 100);
         *all.entry([text("binding"), text("pool"), protocol, class])
             .or_default() += 1;
@@ -59,7 +59,7 @@ fn server(upstream: &Upstream) -> Server {
         head:
             "[log]\nerrors = \"../errors.log\"\naccess = \"../access.log\"\n[server]\nthreads = 3"
                 .into(),
-        https: "protocols = [\"http/1.1\", \"h2\", \"h3\"]".into(),
+        https: "protocols = [\"h2\", \"http/1.1\", \"h3\"]".into(),
         tail: format!(
             "[[pool]]\nname = \"app\"\nconcurrency = 1\nqueue_length = 1\n[pool.handler]\n{}",
             upstream.handler()

@@ -19,7 +19,7 @@ use crate::config::{self, ProxyProtocol};
 use crate::model::{Reason, Refusal};
 
 /// Makes connections to an upstream.
-pub(super) struct Connector {
+pub(in crate::handler) struct Connector {
     place: Place,
     tls: Option<Tls>,
     /// How a connection begins by saying who its client is.
@@ -30,7 +30,6 @@ enum Place {
     Address(SocketAddr),
     Name {
         names: Arc<Names>,
-        port: u16,
         /// Which of its addresses is next: connections are spread over them.
         turn: AtomicUsize,
     },
@@ -49,24 +48,24 @@ impl Connector {
         proxy: &config::Proxy,
         clients: Option<&TlsClients>,
     ) -> Self {
-        let (place, tls) = match name {
-            config::Upstream::Unix(path) => (Place::Unix(path.clone()), None),
-            config::Upstream::Net { scheme, host, port } => {
-                let tls = match (scheme, clients) {
-                    (config::UpstreamScheme::Https, Some(clients)) => {
-                        let server = proxy.tls.server_name.as_ref().unwrap_or(host);
-                        Some(Tls {
-                            clients: clients.clone(),
-                            server: tls::server_name(server),
-                        })
-                    }
-                    _ => None,
-                };
-                (Place::new(host, *port, &proxy.resolvers), tls)
+        let tls = |scheme, host: &String| match (scheme, clients) {
+            (config::UpstreamScheme::Https, Some(clients)) => {
+                let server = proxy.tls.server_name.as_ref().unwrap_or(host);
+                Some(Tls {
+                    clients: clients.clone(),
+                    server: tls::server_name(server),
+                })
             }
+            _ => None,
+        };
+        let tls = match name {
+            config::Upstream::Unix(_) => None,
+            config::Upstream::Net { scheme, host, .. } => tls(*scheme, host),
+            // The names of its targets come from whoever answers for the domain: certificates are for that (RFC 6125, 6.2.1).
+            config::Upstream::Service { scheme, name } => tls(*scheme, &name.domain().to_owned()),
         };
         Self {
-            place,
+            place: Place::of(name, &proxy.resolvers),
             tls,
             announced: proxy.telling.proxy_protocol,
         }
@@ -75,6 +74,23 @@ impl Connector {
     /// Whether each connection is one client's.
     pub(super) fn announces(&self) -> bool {
         self.announced.is_some()
+    }
+
+    /// Without TLS, and with names looked up as this system does.
+    pub(in crate::handler) fn plain(name: &config::Upstream) -> Self {
+        Self {
+            place: Place::of(name, &[]),
+            tls: None,
+            announced: None,
+        }
+    }
+
+    /// A connection without TLS.
+    pub(in crate::handler) async fn connect_plain(
+        &self,
+        name: &config::Upstream,
+    ) -> Result<Stream, Refusal> {
+        self.connect(name, Offer::Http1, None).await
     }
 
     /// A connection: to the first of its addresses that takes one, and with a handshake where there has to be one.
@@ -99,12 +115,12 @@ impl Connector {
                 let stream = TcpStream::connect(address).await.map_err(refused)?;
                 (stream, Origin::fixed())
             }
-            Place::Name { names, port, turn } => {
-                let addresses = names.addresses().await;
-                let addresses = addresses
-                    .map_err(|why| cannot(format!("its name cannot be looked up: {why}")))?;
+            Place::Name { names, turn } => {
+                let spots = names.spots().await;
+                let spots =
+                    spots.map_err(|why| cannot(format!("its name cannot be looked up: {why}")))?;
                 let turn = turn.fetch_add(1, Relaxed);
-                let stream = dial(&addresses, turn, *port).await.map_err(refused)?;
+                let stream = dial(&spots, turn).await.map_err(refused)?;
                 let address = stream.peer_addr().map_err(refused)?;
                 (stream, names.origin(address))
             }
@@ -137,17 +153,24 @@ impl Connector {
 }
 
 impl Place {
-    fn new(host: &str, port: u16, resolvers: &[SocketAddr]) -> Self {
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Self::Address(SocketAddr::new(ip, port));
+    fn of(upstream: &config::Upstream, resolvers: &[SocketAddr]) -> Self {
+        match upstream {
+            config::Upstream::Unix(path) => Self::Unix(path.clone()),
+            config::Upstream::Net { host, port, .. } => match host.parse::<IpAddr>() {
+                Ok(ip) => Self::Address(SocketAddr::new(ip, *port)),
+                Err(_) => Self::by_name(host, Some(*port), resolvers),
+            },
+            config::Upstream::Service { name, .. } => Self::by_name(name.as_str(), None, resolvers),
         }
+    }
+
+    fn by_name(name: &str, port: Option<u16>, resolvers: &[SocketAddr]) -> Self {
         let lookup = match resolvers {
             [] => Lookup::System,
             servers => Lookup::Servers(servers.to_vec()),
         };
         Self::Name {
-            names: Names::new(host.to_owned(), lookup),
-            port,
+            names: Names::new(name.to_owned(), port, lookup),
             turn: AtomicUsize::new(0),
         }
     }

@@ -19,10 +19,11 @@ use std::time::Duration;
 use http::Response;
 
 pub(super) use self::announce::Ends;
-use self::connector::Connector;
+pub(in crate::handler) use self::connector::Connector;
 use self::h1::Shelf;
 use self::h2::Sessions;
-use self::stream::Stream;
+pub(in crate::handler) use self::names::Origin;
+pub(in crate::handler) use self::stream::Stream;
 use self::tls::Offer;
 pub(super) use self::tls::TlsClients;
 use super::outbound::Outbound;
@@ -57,7 +58,7 @@ struct Waits {
 }
 
 /// Why an upstream gave no response.
-pub(super) enum Attempt {
+pub(in crate::handler) enum Attempt {
     /// It has seen nothing of the request: another may serve it.
     Elsewhere(Refusal),
     /// It may have.
@@ -66,14 +67,14 @@ pub(super) enum Attempt {
 
 impl Attempt {
     /// Why there is none.
-    pub(super) fn refusal(&self) -> &Refusal {
+    pub(in crate::handler) fn refusal(&self) -> &Refusal {
         match self {
             Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
         }
     }
 
     /// Why there is none.
-    pub(super) fn into_refusal(self) -> Refusal {
+    pub(in crate::handler) fn into_refusal(self) -> Refusal {
         match self {
             Attempt::Elsewhere(refusal) | Attempt::Final(refusal) => refusal,
         }
@@ -92,7 +93,9 @@ impl Upstream {
         Self {
             name: name.clone(),
             scheme: match name {
-                config::Upstream::Net { scheme, .. } => Some(*scheme),
+                config::Upstream::Net { scheme, .. } | config::Upstream::Service { scheme, .. } => {
+                    Some(*scheme)
+                }
                 config::Upstream::Unix(_) => None,
             },
             waits: Waits {

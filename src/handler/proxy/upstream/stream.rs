@@ -13,10 +13,10 @@ use tokio_rustls::client::TlsStream;
 use super::names::Origin;
 
 /// A connection to an upstream.
-pub(super) struct Stream {
+pub(in crate::handler) struct Stream {
     carrier: Carrier,
     /// Where it leads to.
-    pub(super) origin: Origin,
+    pub(in crate::handler) origin: Origin,
 }
 
 /// What carries the bytes.

@@ -4,10 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 
-use super::message::{self, Kind, Reply};
+use super::Spot;
+use super::message::{self, Kind, Reply, Service};
 use super::system::{self, Servers};
 
 /// Where names are looked up.
@@ -27,6 +29,14 @@ pub(super) struct Found {
     pub(super) ttl: Duration,
 }
 
+/// Where a service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FoundService {
+    pub(super) spots: Vec<Spot>,
+    /// For how long that is good.
+    pub(super) ttl: Duration,
+}
+
 /// What a server said of a name, both kinds of addresses together.
 enum Said {
     Found(Found),
@@ -35,22 +45,52 @@ enum Said {
 }
 
 impl Lookup {
-    /// Looks a name up, or says why that cannot be done.
-    pub(super) async fn find(&self, name: &str) -> Result<Found, String> {
-        let servers = match self {
+    async fn servers(&self) -> Servers {
+        match self {
             Self::Servers(servers) => Servers::named(servers.clone()),
             Self::System => {
-                let hosts = tokio::fs::read_to_string("/etc/hosts").await;
-                let addresses = system::in_hosts(&hosts.unwrap_or_default(), name);
-                if !addresses.is_empty() {
-                    let ttl = FILE_TTL;
-                    return Ok(Found { addresses, ttl });
-                }
                 let text = tokio::fs::read_to_string("/etc/resolv.conf").await;
                 Servers::parse(&text.unwrap_or_default())
             }
-        };
-        let asked = ask_all(&servers, name).await;
+        }
+    }
+
+    /// Looks up who has a service, and where each of them is (RFC 2782), or says why that cannot be done.
+    pub(super) async fn find_service(&self, name: &str) -> Result<FoundService, String> {
+        let (services, good) = ask_for_service(&self.servers().await, name).await?;
+        let mut ttl = seconds(good);
+        let targets = services.iter().filter(|service| !service.target.is_empty());
+        let targets: Vec<&Service> = targets.take(TARGETS_MAX).collect();
+        let found = join_all(targets.iter().map(|service| self.find(&service.target))).await;
+        let mut why = "its records say that the service is not there".to_owned();
+        let mut spots = Vec::new();
+        for (service, found) in targets.into_iter().zip(found) {
+            match found {
+                Ok(found) => {
+                    ttl = ttl.min(found.ttl);
+                    spots.extend(Spot::all(service, &found.addresses));
+                }
+                Err(error) => why = format!("{}: {error}", service.target),
+            }
+        }
+        spots.truncate(ADDRESSES_MAX);
+        match spots.is_empty() {
+            true => Err(why),
+            false => Ok(FoundService { spots, ttl }),
+        }
+    }
+
+    /// Looks a name up, or says why that cannot be done.
+    pub(super) async fn find(&self, name: &str) -> Result<Found, String> {
+        if *self == Self::System {
+            let hosts = tokio::fs::read_to_string("/etc/hosts").await;
+            let addresses = system::in_hosts(&hosts.unwrap_or_default(), name);
+            if !addresses.is_empty() {
+                let ttl = FILE_TTL;
+                return Ok(Found { addresses, ttl });
+            }
+        }
+        let asked = ask_all(&self.servers().await, name).await;
         match (self, asked) {
             (_, Ok(Said::Found(found))) => Ok(found),
             (Self::Servers(_), Ok(Said::Nothing)) => Err("there is no such name".to_owned()),
@@ -116,10 +156,9 @@ async fn ask_both(servers: &Servers, name: &str) -> Result<Said, String> {
         None if all.is_empty() => Ok(Said::Nothing),
         _ => {
             all.truncate(ADDRESSES_MAX);
-            let ttl = Duration::from_secs(ttl.into()).clamp(TTL_MIN, TTL_MAX);
             Ok(Said::Found(Found {
                 addresses: all,
-                ttl,
+                ttl: seconds(ttl),
             }))
         }
     }
@@ -127,14 +166,36 @@ async fn ask_both(servers: &Servers, name: &str) -> Result<Said, String> {
 
 type Answer = Option<(Vec<IpAddr>, u32)>;
 
-/// Asks one server after the other, until one answers; none where there is nothing.
+/// Who has a service; nobody is an error.
+async fn ask_for_service(servers: &Servers, name: &str) -> Result<(Vec<Service>, u32), String> {
+    let mut why = "there is no such service".to_owned();
+    for name in servers.meanings(name) {
+        match ask_servers(servers, &name, Kind::Srv).await {
+            Ok(Some(Reply::Services(services, ttl))) if !services.is_empty() => {
+                return Ok((services, ttl));
+            }
+            Ok(_) => {}
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+/// The addresses of a name; none where there are none.
 async fn ask_each(servers: &Servers, name: &str, kind: Kind) -> Result<Answer, String> {
+    Ok(match ask_servers(servers, name, kind).await? {
+        Some(Reply::Addresses(addresses, ttl)) if !addresses.is_empty() => Some((addresses, ttl)),
+        _ => None,
+    })
+}
+
+/// Asks one server after the other, until one answers; none where there is no such name.
+async fn ask_servers(servers: &Servers, name: &str, kind: Kind) -> Result<Option<Reply>, String> {
     let mut why = "no name server is known".to_owned();
     for _ in 0..servers.attempts {
         for server in &servers.servers {
             match ask(*server, name, kind, servers.timeout).await {
-                Ok(Reply::Addresses(addresses, _)) if addresses.is_empty() => return Ok(None),
-                Ok(Reply::Addresses(addresses, ttl)) => return Ok(Some((addresses, ttl))),
+                Ok(reply @ (Reply::Addresses(..) | Reply::Services(..))) => return Ok(Some(reply)),
                 Ok(Reply::NoName) => return Ok(None),
                 Ok(Reply::Truncated) => why = format!("{server} cuts its answer short"),
                 Ok(Reply::Failed(code)) => why = format!("{server} says {}", rcode(code)),
@@ -143,6 +204,11 @@ async fn ask_each(servers: &Servers, name: &str, kind: Kind) -> Result<Answer, S
         }
     }
     Err(why)
+}
+
+/// How long an answer is good for, within reason.
+fn seconds(ttl: u32) -> Duration {
+    Duration::from_secs(ttl.into()).clamp(TTL_MIN, TTL_MAX)
 }
 
 fn rcode(code: u8) -> String {
@@ -212,6 +278,9 @@ const TTL_MAX: Duration = Duration::from_secs(3600);
 
 /// Files and the like say nothing of how long they are good.
 const FILE_TTL: Duration = Duration::from_secs(30);
+
+/// Targets of a service whose addresses are asked for.
+const TARGETS_MAX: usize = 16;
 
 /// Addresses that are kept of a name.
 const ADDRESSES_MAX: usize = 64;

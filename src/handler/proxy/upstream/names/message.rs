@@ -9,6 +9,8 @@ pub enum Kind {
     A,
     /// Addresses of IPv6 (RFC 3596).
     Aaaa,
+    /// Where a service is (RFC 2782).
+    Srv,
 }
 
 /// What a name server says.
@@ -16,12 +18,27 @@ pub enum Kind {
 pub enum Reply {
     /// The addresses, and for how many seconds they are good; there may be none.
     Addresses(Vec<IpAddr>, u32),
+    /// Where the service is, and for how many seconds that is good; there may be nobody.
+    Services(Vec<Service>, u32),
     /// There is no such name.
     NoName,
     /// It did not fit; it is to be asked for over TCP.
     Truncated,
     /// It failed or would not say: its code (RFC 1035 section 4.1.1, RCODE).
     Failed(u8),
+}
+
+/// One who has a service (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Those with a lower number are asked first.
+    pub priority: u16,
+    /// Its share among those of its priority.
+    pub weight: u16,
+    /// Its port.
+    pub port: u16,
+    /// Its name, without a dot at its end; empty: the service is decidedly not there.
+    pub target: String,
 }
 
 /// What came is no reply to the question, or none at all.
@@ -33,6 +50,7 @@ impl Kind {
         match self {
             Self::A => 1,
             Self::Aaaa => 28,
+            Self::Srv => SRV,
         }
     }
 }
@@ -91,11 +109,11 @@ pub fn reply(question: &[u8], message: &[u8]) -> Result<Reply, NotAReply> {
     for _ in 0..counts[1] {
         records.push(reader.record()?);
     }
-    Ok(addresses(name, kind, &records))
+    Ok(at_the_end(name, kind, &records))
 }
 
-/// The addresses at the end of a name's aliases; good for as long as all that led to them.
-fn addresses(mut name: Vec<u8>, kind: u16, records: &[Record<'_>]) -> Reply {
+/// What is at the end of a name's aliases; good for as long as all that led to it.
+fn at_the_end(mut name: Vec<u8>, kind: u16, records: &[Record<'_>]) -> Reply {
     let mut ttl = u32::MAX;
     for _ in 0..ALIASES_MAX {
         let alias = records
@@ -110,17 +128,23 @@ fn addresses(mut name: Vec<u8>, kind: u16, records: &[Record<'_>]) -> Reply {
         ttl = ttl.min(alias.ttl);
         name = target;
     }
-    let mut found = Vec::new();
+    let (mut addresses, mut services) = (Vec::new(), Vec::new());
     for record in records {
-        if record.kind == kind
-            && record.owner == name
-            && let Some(address) = record.address()
-        {
+        if record.kind != kind || record.owner != name {
+            continue;
+        }
+        let found = match kind {
+            SRV => record.service().map(|service| services.push(service)),
+            _ => record.address().map(|address| addresses.push(address)),
+        };
+        if found.is_some() {
             ttl = ttl.min(record.ttl);
-            found.push(address);
         }
     }
-    Reply::Addresses(found, ttl)
+    match kind {
+        SRV => Reply::Services(services, ttl),
+        _ => Reply::Addresses(addresses, ttl),
+    }
 }
 
 struct Record<'m> {
@@ -134,6 +158,26 @@ struct Record<'m> {
 }
 
 impl Record<'_> {
+    /// A target whose name nobody could ask for is none.
+    fn service(&self) -> Option<Service> {
+        let mut reader = Reader {
+            message: self.message,
+            at: self.at,
+        };
+        let (priority, weight) = (reader.number().ok()?, reader.number().ok()?);
+        let port = reader.number().ok()?;
+        let name = reader.name().ok()?;
+        if reader.at != self.at + self.data.len() {
+            return None;
+        }
+        Some(Service {
+            priority,
+            weight,
+            port,
+            target: dotted(&name)?,
+        })
+    }
+
     fn address(&self) -> Option<IpAddr> {
         match self.kind {
             1 => <[u8; 4]>::try_from(self.data)
@@ -144,6 +188,25 @@ impl Record<'_> {
                 .map(|octets| Ipv6Addr::from(octets).into()),
         }
     }
+}
+
+/// A name as people write it.
+fn dotted(name: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    let mut rest = name;
+    while let Some((length, more)) = rest.split_first() {
+        let (label, behind) = more.split_at_checked(usize::from(*length))?;
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !label.iter().all(plain) {
+            return None;
+        }
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(std::str::from_utf8(label).ok()?);
+        rest = behind;
+    }
+    Some(text)
 }
 
 struct Reader<'m> {
@@ -228,6 +291,7 @@ const NAME_MAX: usize = 255;
 const POINTER: u8 = 0xc0;
 const CLASS_IN: u16 = 1;
 const CNAME: u16 = 5;
+const SRV: u16 = 33;
 const IS_REPLY: u16 = 0x8000;
 const OPCODE: u16 = 0x7800;
 const IS_TRUNCATED: u16 = 0x0200;

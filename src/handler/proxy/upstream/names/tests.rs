@@ -40,6 +40,10 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
+fn spot(text: &str) -> Spot {
+    Spot::new(SocketAddr::new(ip(text), 80))
+}
+
 /// The question's own name.
 const OWN: &[u8] = &[0xc0, 12];
 
@@ -189,14 +193,61 @@ fn hosts_are_found_under_all_their_names() {
 
 #[tokio::test]
 async fn a_connection_stands_for_as_long_as_its_name_leads_to_it() {
-    let names = Names::new("app.test".to_owned(), Lookup::Servers(Vec::new()));
-    names.take(vec![ip("192.0.2.1"), ip("192.0.2.2")]);
+    let names = Names::new("app.test".to_owned(), Some(80), Lookup::Servers(Vec::new()));
+    names.take(vec![spot("192.0.2.1"), spot("192.0.2.2")]);
     let mut origin = names.origin("192.0.2.1:80".parse().expect("an address"));
     assert!(origin.stands());
-    names.take(vec![ip("192.0.2.3"), ip("192.0.2.1")]);
+    names.take(vec![spot("192.0.2.3"), spot("192.0.2.1")]);
     assert!(origin.stands(), "it leads there and elsewhere");
     names.miss("nobody answers".to_owned());
     assert!(origin.stands(), "it leads where it led last");
-    names.take(vec![ip("192.0.2.3")]);
+    names.take(vec![spot("192.0.2.3")]);
     assert!(!origin.stands());
+}
+
+#[test]
+fn a_service_is_read_with_all_who_have_it() {
+    let question = question(ID, "_http._tcp.app.test", Kind::Srv).expect("a question");
+    let mut message = question.clone();
+    message[2..4].copy_from_slice(&0x8180u16.to_be_bytes());
+    message[7] = 4;
+    let one = b"\x00\x0a\x00\x05\x1f\x90\x03One\xc0\x17";
+    message.extend(record(OWN, 33, 300, one));
+    message.extend(record(OWN, 33, 60, b"\x00\x14\x00\x00\x00\x50\x00"));
+    // A name that nobody could ask for, and bytes behind the name.
+    message.extend(record(OWN, 33, 60, b"\x00\x14\x00\x00\x00\x50\x02a b\x00"));
+    message.extend(record(
+        OWN,
+        33,
+        60,
+        b"\x00\x14\x00\x00\x00\x50\x01a\x00\x00",
+    ));
+    let service = |priority, weight, port, target: &str| Service {
+        priority,
+        weight,
+        port,
+        target: target.to_owned(),
+    };
+    let expected = vec![service(10, 5, 8080, "one.app.test"), service(20, 0, 80, "")];
+    assert_eq!(
+        reply(&question, &message),
+        Ok(Reply::Services(expected, 60))
+    );
+}
+
+#[test]
+fn the_addresses_of_one_target_share_its_weight() {
+    let service = Service {
+        priority: 1,
+        weight: 10,
+        port: 80,
+        target: "one.test".to_owned(),
+    };
+    let weights = |addresses: &[IpAddr]| -> Vec<u32> {
+        Spot::all(&service, addresses)
+            .map(|spot| spot.weight)
+            .collect()
+    };
+    assert_eq!(weights(&[ip("192.0.2.1")]), [640]);
+    assert_eq!(weights(&[ip("192.0.2.1"), ip("2001:db8::1")]), [320, 320]);
 }
