@@ -17,6 +17,10 @@ test *ARGS:
 testssl:
     cargo test --test server testssl -- --include-ignored
 
+# Workers killed, stopped, broken and recycled at random under load.
+chaos SECONDS='60':
+    PORTUNUS_CHAOS_SECONDS={{ SECONDS }} cargo test --test server workers::chaos
+
 # Form and clippy's findings; a warning is a fault.
 lint:
     cargo fmt --all --check

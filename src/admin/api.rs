@@ -5,14 +5,18 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Declined, Question, Told};
+use super::{Declined, PoolOrder, Question, Told};
 use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
-/// Every path, with its method and what it asks.
-const PATHS: [(&str, Method, Question); 11] = [
+const POOLS: &str = "/v1/pools";
+
+/// Every path but those of single pools, with its method and what it asks.
+const PATHS: [(&str, Method, Question); 12] = [
     ("/v1/certificates", Method::GET, Question::Certificates),
+    (POOLS, Method::GET, Question::Pools),
     ("/v1/service", Method::GET, Question::Service),
     ("/v1/bindings", Method::GET, Question::Bindings),
     ("/v1/connections", Method::GET, Question::Connections),
@@ -30,12 +34,17 @@ pub(super) fn question(
     method: &Method,
     path: &str,
 ) -> Result<Question, Box<Response<Full<Bytes>>>> {
-    let Some((_, asked_with, question)) = PATHS.iter().find(|(known, ..)| *known == path) else {
-        let paths: Vec<_> = PATHS.iter().map(|(path, ..)| *path).collect();
+    let known = PATHS.iter().find(|(known, ..)| *known == path);
+    let found = known.map(|(_, method, question)| (method.clone(), question.clone()));
+    let Some((asked_with, question)) = found.or_else(|| Some((Method::POST, of_pool(path)?)))
+    else {
+        let mut paths: Vec<_> = PATHS.iter().map(|(path, ..)| (*path).to_owned()).collect();
+        let orders = PoolOrder::ALL.iter();
+        paths.extend(orders.map(|order| format!("{POOLS}/NAME/{}", order.as_str())));
         let error = json!({ "error": "there is nothing at this path", "paths": paths });
         return Err(Box::new(respond(StatusCode::NOT_FOUND, &error)));
     };
-    if method != asked_with {
+    if *method != asked_with {
         let text = format!("{path} takes {asked_with}");
         let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &text);
         let allow = HeaderValue::from_str(asked_with.as_str());
@@ -44,16 +53,28 @@ pub(super) fn question(
         }
         return Err(Box::new(response));
     }
-    Ok(*question)
+    Ok(question)
+}
+
+/// What a path asks of one pool.
+fn of_pool(path: &str) -> Option<Question> {
+    let (name, order) = (path.strip_prefix(POOLS)?.strip_prefix('/')?).split_once('/')?;
+    let order = PoolOrder::ALL.into_iter().find(|it| it.as_str() == order)?;
+    let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
+    Some(Question::Pool { name, order })
 }
 
 /// How a question is asked.
-pub(super) fn path(question: Question) -> (Method, &'static str) {
+pub(super) fn path(question: &Question) -> (Method, String) {
+    if let Question::Pool { name, order } = question {
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        return (Method::POST, format!("{POOLS}/{name}/{}", order.as_str()));
+    }
     let (path, method, _) = PATHS
         .iter()
-        .find(|(_, _, asked)| *asked == question)
+        .find(|(_, _, asked)| asked == question)
         .unwrap_or(&PATHS[0]);
-    (method.clone(), path)
+    (method.clone(), (*path).to_owned())
 }
 
 /// The response to what was asked.

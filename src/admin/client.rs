@@ -202,7 +202,7 @@ fn request(
     (question, form): (Question, Form),
     at: Option<(SocketAddr, &str)>,
 ) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let (method, path) = api::path(question);
+    let (method, path) = api::path(&question);
     let mut request = Request::builder().method(method).uri(path);
     if form == Form::Text {
         request = request.header(ACCEPT, api::TEXT);

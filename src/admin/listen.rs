@@ -170,7 +170,7 @@ async fn respond(
         let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
         return Ok(api::error(StatusCode::FORBIDDEN, why));
     }
-    let answer = shared.backend.answer(question).await;
+    let answer = shared.backend.answer(question.clone()).await;
     if question.changes() {
         let done = answer.is_ok();
         tracing::info!(%peer, ?question, done, "an administrator asked");

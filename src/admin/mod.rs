@@ -19,7 +19,7 @@ pub use listen::{Admin, start};
 pub use socket::{Bound, SocketError, bind, bind_metrics};
 
 /// What the server can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Its certificates.
     Certificates,
@@ -37,6 +37,15 @@ pub enum Question {
     Live,
     /// Whether it takes requests.
     Ready,
+    /// Its pools, and the workers of those that have some.
+    Pools,
+    /// Something of one pool.
+    Pool {
+        /// Which.
+        name: String,
+        /// What.
+        order: PoolOrder,
+    },
     /// To take its configuration anew.
     Reload,
     /// To stop: once requests in flight are done, or now.
@@ -44,6 +53,17 @@ pub enum Question {
         /// At once.
         now: bool,
     },
+}
+
+/// What a pool can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolOrder {
+    /// To replace its workers.
+    Recycle,
+    /// To take no more requests, and end its workers.
+    Stop,
+    /// To take requests.
+    Start,
 }
 
 /// Who can answer.
@@ -73,6 +93,7 @@ impl Question {
     fn changes(&self) -> bool {
         match self {
             Self::Certificates
+            | Self::Pools
             | Self::Service
             | Self::Bindings
             | Self::Connections
@@ -80,7 +101,20 @@ impl Question {
             | Self::Metrics
             | Self::Live
             | Self::Ready => false,
-            Self::Reload | Self::Stop { .. } => true,
+            Self::Pool { .. } | Self::Reload | Self::Stop { .. } => true,
+        }
+    }
+}
+
+impl PoolOrder {
+    const ALL: [Self; 3] = [Self::Recycle, Self::Stop, Self::Start];
+
+    /// As the command and the path name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recycle => "recycle",
+            Self::Stop => "stop",
+            Self::Start => "start",
         }
     }
 }

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::worker::launch as worker;
+
 /// The HTTPS edge server that never refuses in silence.
 #[derive(Debug, Parser)]
 #[command(
@@ -57,11 +59,20 @@ enum Command {
     Reload(running::At),
     /// Have the running server stop, and wait until it is gone
     Stop(running::Stop),
+    /// Recycle, stop or start a pool of the running server
+    #[command(subcommand)]
+    Pool(running::Pool),
     /// Make certificates
     #[command(subcommand)]
     Cert(cert::Command),
     /// Write the completions of a shell to stdout
     Completions(completions::Arguments),
+    /// (for Portunus itself) Stand between Portunus and one worker process
+    #[command(hide = true)]
+    KeepWorker,
+    /// (for Portunus itself) Become a worker process
+    #[command(hide = true)]
+    BecomeWorker,
     #[command(flatten)]
     Later(Later),
 }
@@ -72,9 +83,6 @@ enum Later {
     /// (not in this version) Show the running server's state, live
     #[command(hide = true)]
     Top(Rest),
-    /// (not in this version) Recycle, stop or start a pool
-    #[command(hide = true)]
-    Pool(Rest),
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,9 +104,12 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
         Command::Show(show) => running::show(&config, &show),
+        Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
         Command::Completions(arguments) => completions::main(&arguments),
+        Command::KeepWorker => worker::keep(),
+        Command::BecomeWorker => worker::become_worker(),
         Command::Later(later) => refuse_later(&later),
     }
 }
@@ -129,10 +140,6 @@ fn refuse_later(later: &Later) -> ExitCode {
         Later::Top(_) => (
             "top",
             "the logs tell what is refused, and `portunus explain` why",
-        ),
-        Later::Pool(_) => (
-            "pool",
-            "change the pool in the bindings file and send SIGHUP",
         ),
     };
     fail(&format!(

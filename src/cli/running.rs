@@ -1,4 +1,4 @@
-//! `portunus show`, `reload` and `stop`: what a running server is asked through its admin socket.
+//! `portunus show`, `pool`, `reload` and `stop`: what a running server is asked through its admin socket.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::fail;
-use crate::admin::{Client, ClientError, Form, Question};
+use crate::admin::{Client, ClientError, Form, PoolOrder, Question};
 use crate::config;
 
 /// Where the server is asked.
@@ -25,6 +25,8 @@ pub(super) enum Show {
     Bindings(Look),
     /// Every certificate that it shows: names, issuer, days left, used by which bindings
     Certificates(Look),
+    /// Every pool: its state, its queue, its upstreams, its workers, how the last one failed, and what happened last
+    Pools(Look),
     /// The connections that are open: client, protocol, TLS, age
     Connections(Look),
     /// The last handshakes that failed, by reason, server name and client
@@ -36,6 +38,24 @@ pub(super) struct Look {
     /// Write JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Pool {
+    /// Replace the pool's workers by new ones, which are started first: no request is lost
+    Recycle(OfPool),
+    /// Have the pool refuse requests (503, AppShutdown), and end its workers when their requests have ended
+    Stop(OfPool),
+    /// Start a pool that was stopped, or that was disabled since its application kept failing
+    Start(OfPool),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OfPool {
+    /// The pool's name
+    name: String,
     #[command(flatten)]
     at: At,
 }
@@ -54,6 +74,7 @@ pub(super) fn show(config: &Path, show: &Show) -> ExitCode {
         Show::Service(look) => (Question::Service, look),
         Show::Bindings(look) => (Question::Bindings, look),
         Show::Certificates(look) => (Question::Certificates, look),
+        Show::Pools(look) => (Question::Pools, look),
         Show::Connections(look) => (Question::Connections, look),
         Show::TlsFailures(look) => (Question::TlsFailures, look),
     };
@@ -65,6 +86,24 @@ pub(super) fn show(config: &Path, show: &Show) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => fail(&why),
+    }
+}
+
+pub(super) fn pool(config: &Path, pool: &Pool) -> ExitCode {
+    let (of, order, not_done) = match pool {
+        Pool::Recycle(of) => (of, PoolOrder::Recycle, "not recycled"),
+        Pool::Stop(of) => (of, PoolOrder::Stop, "not stopped"),
+        Pool::Start(of) => (of, PoolOrder::Start, "not started"),
+    };
+    let name = of.name.clone();
+    let asked = (of.at.client(config))
+        .and_then(|client| ask(&client, Question::Pool { name, order }, Form::Text));
+    match asked {
+        Ok(done) => {
+            eprint!("{done}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&format!("{not_done}: {why}")),
     }
 }
 

@@ -305,6 +305,8 @@ pub(super) static PROCESS: Section = section(
         "response_timeout",
         "body_timeout",
         "client_certificate_fields",
+        "forwarded",
+        "odd_field_names",
         "fastcgi",
     ],
 );

@@ -51,20 +51,23 @@ impl Default for Telling {
     }
 }
 
-/// What is told of a client's certificate.
-pub(super) fn client_certificate(table: &Table<'_>) -> ClientFields {
-    let fields = table.one_of("client_certificate_fields", &CLIENT_FIELDS);
-    fields.map_or(Telling::default().certificate, |at| at.value)
-}
-
 /// A proxy's keys of it.
 pub(super) fn read(table: &Table<'_>) -> Telling {
-    let default = Telling::default();
     let protocol = table.one_of("proxy_protocol", &PROTOCOLS);
     Telling {
-        certificate: client_certificate(table),
+        proxy_protocol: protocol.map_or(defaults::UPSTREAM_PROXY_PROTOCOL, |at| at.value),
+        ..fields(table)
+    }
+}
+
+/// The keys of it that a handler has whose connections begin with a request.
+pub(super) fn fields(table: &Table<'_>) -> Telling {
+    let default = Telling::default();
+    let certificate = table.one_of("client_certificate_fields", &CLIENT_FIELDS);
+    Telling {
+        certificate: certificate.map_or(default.certificate, |at| at.value),
         forwarded: forwarded(table).unwrap_or(default.forwarded),
-        proxy_protocol: protocol.map_or(default.proxy_protocol, |at| at.value),
+        proxy_protocol: None,
         odd_names: table.boolean("odd_field_names", default.odd_names),
     }
 }

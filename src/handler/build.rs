@@ -20,16 +20,17 @@ pub enum BuildError {
     /// The key that signs the cookies by which clients stay with an upstream cannot be had.
     #[error("{0}")]
     Sticky(std::io::Error),
-    /// A process is started by whoever supervises it.
-    #[error("the handler type \"process\" cannot be started yet")]
-    Process,
     /// `library` stands for a handler that the program itself brings.
     #[error("the handler type \"library\" is for programs that bring their own handler")]
     Library,
 }
 
-/// Makes a handler as configured, for `threads` data threads.
-pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handler>, BuildError> {
+/// Makes the handler of the pool `pool` as configured, for `threads` data threads.
+pub fn build(
+    pool: &str,
+    settings: &config::Handler,
+    threads: usize,
+) -> Result<Arc<dyn Handler>, BuildError> {
     Ok(match settings {
         config::Handler::Respond(settings) => {
             Arc::new(super::respond::Respond::new(settings, threads))
@@ -37,11 +38,14 @@ pub fn build(settings: &config::Handler, threads: usize) -> Result<Arc<dyn Handl
         config::Handler::Redirect(settings) => Arc::new(super::redirect::Redirect::new(settings)),
         config::Handler::Files(settings) => Arc::new(super::files::Files::new(settings)?),
         config::Handler::Proxy(settings) => Arc::new(super::proxy::Proxy::new(settings, threads)?),
+        config::Handler::Process(settings) => {
+            let made = super::process::Process::new(pool, settings, threads);
+            Arc::new(made.map_err(BuildError::Scripts)?)
+        }
         config::Handler::FastCgi(settings) => {
             let made = super::fastcgi::FastCgi::new(settings, threads);
             Arc::new(made.map_err(BuildError::Scripts)?)
         }
-        config::Handler::Process(_) => return Err(BuildError::Process),
         config::Handler::Library => return Err(BuildError::Library),
     })
 }

@@ -6,6 +6,7 @@ mod build;
 pub mod fastcgi;
 pub mod files;
 mod own_fields;
+pub mod process;
 pub mod proxy;
 pub mod redirect;
 pub mod respond;
@@ -14,10 +15,14 @@ pub mod upgrade;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use http::{Request, Response};
+use tokio::sync::Notify;
 
+use crate::config;
 use crate::model::{Body, Facts, Refusal};
+use crate::worker::Desk;
 
 pub use build::{BuildError, build};
 pub use own_fields::Unforged;
@@ -54,6 +59,48 @@ pub trait Handler: Send + Sync {
     fn upkeep(&self) -> Option<Upkeep> {
         None
     }
+
+    /// The handler's pool is there, and this is its gate, open. Told before any request comes.
+    fn attach(&self, gate: Arc<dyn Gate>) {
+        let _ = gate;
+    }
+
+    /// Who looks after the processes that do the work, where there are any.
+    fn desk(&self) -> Option<&Desk> {
+        None
+    }
+
+    /// Whether it can go on by other settings, which are handed to [`Handler::reconfigure`] then: what it has under way lives on.
+    fn goes_on_with(&self, settings: &config::Handler) -> bool {
+        let _ = settings;
+        false
+    }
+
+    /// Goes on by other settings.
+    fn reconfigure(&self, settings: &config::Handler) {
+        let _ = settings;
+    }
+}
+
+/// The gate of a handler's pool, for a handler that is not always ready to work.
+pub trait Gate: Send + Sync {
+    /// Requests come in.
+    fn open(&self);
+
+    /// Requests wait in the pool's queue, by its bounds.
+    fn hold(&self);
+
+    /// Requests are refused, and those that wait let go: the pool is stopped.
+    fn stop(&self);
+
+    /// Requests are refused, and those that wait let go: the application keeps failing, and why.
+    fn offline(&self, why: String);
+
+    /// Those that wait are let go, and why; those that come wait again.
+    fn let_go(&self, why: String);
+
+    /// Told when a request comes that has to wait for [`Gate::open`].
+    fn wanted(&self) -> Arc<Notify>;
 }
 
 /// Work that a handler has beside its requests.

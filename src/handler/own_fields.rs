@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::{Handler, Outcome, Reply};
+use super::{Gate, Handler, Outcome, Reply};
 use crate::model::{Body, BodyError, Facts};
 
 /// The certificate (RFC 9440 section 2.2).
@@ -73,6 +73,10 @@ impl Handler for Unforged {
 
     fn is_outdated(&self) -> bool {
         self.handler.is_outdated()
+    }
+
+    fn attach(&self, gate: Arc<dyn Gate>) {
+        self.handler.attach(gate);
     }
 }
 

@@ -10,8 +10,8 @@
 //!            └─► refused     └─► gone
 //! ```
 //!
-//! At rest a request waits only while every slot is taken. Transitions keep that, except that limits may change: then
-//! [`State::grant`] is asked until it has nothing more to give.
+//! At rest a request waits only while every slot is taken, or while there are none to take ([`Limits::held`]). Transitions keep
+//! that, except that limits may change: then [`State::grant`] is asked until it has nothing more to give.
 
 /// How many requests run and wait in a pool. Both fit one word, so that they change together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +115,14 @@ impl Limits {
         Self {
             concurrency: u32::try_from(concurrency).unwrap_or(u32::MAX).max(1),
             queue_length: u32::try_from(queue_length).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The same queue where nobody may run for now: all who come wait.
+    pub fn held(self) -> Self {
+        Self {
+            concurrency: 0,
+            ..self
         }
     }
 

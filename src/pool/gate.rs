@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+
 use super::admission::{Arrival, Finish, Limits, State};
 use super::queue::{Queue, Waiter};
 use super::{Counts, Entry, Permit, PoolState, Waiting};
@@ -23,6 +26,10 @@ pub(super) struct Gate {
     state: AtomicU8,
     /// On lines of its own as well: waiting must cost nothing to those that need not.
     queue: OwnLine<Mutex<Queue>>,
+    /// Told when somebody comes to a pool that is starting.
+    wanted: Arc<Notify>,
+    /// Why the pool takes nobody, where there is more to say than its state.
+    why: ArcSwapOption<String>,
     tallies: PerThread<Tally>,
 }
 
@@ -54,14 +61,14 @@ pub(super) fn enter(slots: &Slots) -> Entry {
     let tally = slots.tally();
     tally.arrived.fetch_add(1, Relaxed);
     if let Some(reason) = state_of(slots.state.load(Acquire)).refuses() {
-        return turn_away(tally, reason);
+        return turn_away(slots, reason);
     }
     let limits = || Limits::unpack(slots.limits.load(Acquire));
     let mut word = slots.word.0.load(Acquire);
     loop {
         let (next, arrival) = State::unpack(word).arrive(limits());
         match arrival {
-            Arrival::Refused => return refuse(tally),
+            Arrival::Refused => return refuse(slots),
             Arrival::Queued => return enqueue(slots),
             Arrival::Admitted => {}
         }
@@ -77,41 +84,35 @@ fn enqueue(slots: &Slots) -> Entry {
     let tally = slots.tally();
     let mut queue = slots.lock();
     if let Some(reason) = queue.state.refuses() {
-        return turn_away(tally, reason);
+        return turn_away(slots, reason);
     }
     let limits = slots.limits();
     let arrival = slots.change(|state| state.arrive(limits));
     match arrival {
         Arrival::Admitted => Entry::Admitted(Permit::new(slots.clone())),
-        Arrival::Refused => refuse(tally),
+        Arrival::Refused => refuse(slots),
         Arrival::Queued => {
             tally.queued.fetch_add(1, Relaxed);
             let (since, timeout) = (Instant::now(), queue.timeout);
             let ticket = queue.push(slots.clone(), since);
             slots.check(&queue);
+            drop(queue);
+            slots.want();
             Entry::Waiting(Waiting::new(slots.clone(), ticket, timeout))
         }
     }
 }
 
-fn refuse(tally: &Tally) -> Entry {
-    tally.rejected.fetch_add(1, Relaxed);
+fn refuse(slots: &Slots) -> Entry {
+    slots.tally().rejected.fetch_add(1, Relaxed);
+    slots.want();
     let detail = "the pool's queue is full: as many requests wait as its queue_length allows";
     Entry::Refused(Refusal::new(Reason::QueueFull, detail))
 }
 
-fn turn_away(tally: &Tally, reason: Reason) -> Entry {
-    tally.turned_away.fetch_add(1, Relaxed);
-    Entry::Refused(closed(reason))
-}
-
-/// The refusal of a pool that takes nobody.
-pub(super) fn closed(reason: Reason) -> Refusal {
-    let detail = match reason {
-        Reason::Disabled => "an administrator has switched the pool off",
-        _ => "the pool is stopped",
-    };
-    Refusal::new(reason, detail)
+fn turn_away(slots: &Slots, reason: Reason) -> Entry {
+    slots.tally().turned_away.fetch_add(1, Relaxed);
+    Entry::Refused(slots.closed(reason))
 }
 
 impl Gate {
@@ -121,7 +122,9 @@ impl Gate {
             word: OwnLine(AtomicU64::new(State::default().pack())),
             limits: AtomicU64::new(limits.pack()),
             state: AtomicU8::new(PoolState::Started as u8),
-            queue: OwnLine(Mutex::new(Queue::new(config.queue_timeout))),
+            queue: OwnLine(Mutex::new(Queue::new(limits, config.queue_timeout))),
+            wanted: Arc::default(),
+            why: ArcSwapOption::empty(),
             tallies: PerThread::new(threads, |_| Tally::default()),
         }
     }
@@ -206,13 +209,52 @@ impl Gate {
         left.is_some()
     }
 
+    /// Has somebody notice that a pool which is starting has something to start for.
+    fn want(&self) {
+        if self.state() == PoolState::Starting {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Told when somebody comes to a pool that is starting.
+    pub(super) fn wanted(&self) -> &Arc<Notify> {
+        &self.wanted
+    }
+
+    /// The refusal of a pool that takes nobody.
+    pub(super) fn closed(&self, reason: Reason) -> Refusal {
+        let detail = match reason {
+            Reason::Disabled => "an administrator has switched the pool off",
+            Reason::AppOffline => "the pool's application keeps failing",
+            _ => "the pool is stopped",
+        };
+        match (reason, &*self.why.load()) {
+            (Reason::AppOffline, Some(why)) => Refusal::new(reason, format!("{detail}: {why}")),
+            _ => Refusal::new(reason, detail),
+        }
+    }
+
+    /// Says why the application fails, to whoever is refused for it.
+    pub(super) fn set_why(&self, why: String) {
+        self.why.store(Some(Arc::new(why)));
+    }
+
     pub(super) fn set_state(&self, state: PoolState) {
         let mut queue = self.lock();
         queue.state = state;
         self.state.store(state as u8, Release);
-        let Some(reason) = state.refuses() else {
-            return;
-        };
+        match state.refuses() {
+            Some(reason) => self.let_all_go(queue, reason),
+            None => self.limit(queue),
+        }
+    }
+
+    /// Lets go whoever waits, and leaves the pool as it is.
+    pub(super) fn let_go(&self, reason: Reason) {
+        self.let_all_go(self.lock(), reason);
+    }
+
+    fn let_all_go(&self, mut queue: MutexGuard<'_, Queue>, reason: Reason) {
         let let_go = queue.take_all();
         self.change(|state| {
             (
@@ -229,9 +271,18 @@ impl Gate {
     }
 
     pub(super) fn reconfigure(&self, config: &config::Pool) {
-        let limits = Limits::new(config.concurrency, config.queue_length);
         let mut queue = self.lock();
         queue.timeout = config.queue_timeout;
+        queue.limits = Limits::new(config.concurrency, config.queue_length);
+        self.limit(queue);
+    }
+
+    /// Has the limits hold that the state asks for, and gives slots to those who wait, if there are more of them now.
+    fn limit(&self, mut queue: MutexGuard<'_, Queue>) {
+        let limits = match queue.state {
+            PoolState::Starting => queue.limits.held(),
+            _ => queue.limits,
+        };
         self.limits.store(limits.pack(), Release);
         let mut granted = Vec::new();
         let grant = |state: State| match state.grant(limits) {
@@ -275,7 +326,11 @@ impl Gate {
 fn state_of(byte: u8) -> PoolState {
     const STOPPED: u8 = PoolState::Stopped as u8;
     const DISABLED: u8 = PoolState::Disabled as u8;
+    const STARTING: u8 = PoolState::Starting as u8;
+    const OFFLINE: u8 = PoolState::Offline as u8;
     match byte {
+        STARTING => PoolState::Starting,
+        OFFLINE => PoolState::Offline,
         STOPPED => PoolState::Stopped,
         DISABLED => PoolState::Disabled,
         _ => PoolState::Started,

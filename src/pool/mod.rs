@@ -18,10 +18,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use gate::{Gate, Slots};
+use tokio::sync::Notify;
 pub use waiting::Waiting;
 
 use crate::config::{self, Overflow};
-use crate::handler::Handler;
+use crate::handler::{self, Handler};
 use crate::model::{PerThread, Reason, Refusal};
 
 /// A pool: who does the work, and how much of it at once.
@@ -58,10 +59,14 @@ pub enum PoolState {
     /// It does.
     #[default]
     Started,
+    /// Its handler is not ready to work: whoever comes waits in turn, and nobody runs.
+    Starting,
     /// It was stopped: refused for `AppShutdown`.
     Stopped,
     /// An administrator switched it off: refused for `Disabled`.
     Disabled,
+    /// Its application keeps failing: refused for `AppOffline`.
+    Offline,
 }
 
 /// What a pool has done, and is doing.
@@ -91,6 +96,7 @@ impl Pool {
     /// A pool that is started, for `threads` data threads.
     pub fn new(config: &config::Pool, handler: Arc<dyn Handler>, threads: usize) -> Self {
         let gate = Arc::new(Gate::new(config, threads));
+        handler.attach(Arc::new(HandlersGate(Arc::clone(&gate))));
         Self {
             name: config.name.as_str().into(),
             handler,
@@ -153,13 +159,45 @@ impl Pool {
     }
 }
 
+/// The gate, as a pool's handler moves it.
+struct HandlersGate(Arc<Gate>);
+
+impl handler::Gate for HandlersGate {
+    fn open(&self) {
+        self.0.set_state(PoolState::Started);
+    }
+
+    fn hold(&self) {
+        self.0.set_state(PoolState::Starting);
+    }
+
+    fn stop(&self) {
+        self.0.set_state(PoolState::Stopped);
+    }
+
+    fn offline(&self, why: String) {
+        self.0.set_why(why);
+        self.0.set_state(PoolState::Offline);
+    }
+
+    fn let_go(&self, why: String) {
+        self.0.set_why(why);
+        self.0.let_go(Reason::AppOffline);
+    }
+
+    fn wanted(&self) -> Arc<Notify> {
+        Arc::clone(self.0.wanted())
+    }
+}
+
 impl PoolState {
     /// Why a request is refused; none where it is not.
     pub fn refuses(self) -> Option<Reason> {
         match self {
-            PoolState::Started => None,
+            PoolState::Started | PoolState::Starting => None,
             PoolState::Stopped => Some(Reason::AppShutdown),
             PoolState::Disabled => Some(Reason::Disabled),
+            PoolState::Offline => Some(Reason::AppOffline),
         }
     }
 }

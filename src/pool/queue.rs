@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::admission::Limits;
 use super::{Permit, PoolState, Slots};
 use crate::model::Reason;
 
@@ -19,6 +20,8 @@ pub(super) struct Queue {
     next_ticket: u64,
     /// How long a request may wait.
     pub(super) timeout: Duration,
+    /// The limits as configured, whatever holds just now.
+    pub(super) limits: Limits,
     /// Whether anybody may come at all.
     pub(super) state: PoolState,
 }
@@ -41,11 +44,12 @@ pub(super) struct Ticket {
 }
 
 impl Queue {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(super) fn new(limits: Limits, timeout: Duration) -> Self {
         Self {
             waiters: BTreeMap::new(),
             next_ticket: 0,
             timeout,
+            limits,
             state: PoolState::Started,
         }
     }

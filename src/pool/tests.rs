@@ -1,5 +1,6 @@
 //! One pool on one thread; threads at once are in `threads`.
 
+mod starting;
 mod threads;
 
 use std::future::poll_fn;
@@ -213,6 +214,7 @@ async fn stopping_lets_those_that_wait_go_and_refuses_whoever_comes() {
     for (state, reason) in [
         (PoolState::Stopped, Reason::AppShutdown),
         (PoolState::Disabled, Reason::Disabled),
+        (PoolState::Offline, Reason::AppOffline),
     ] {
         let pool = pool(1, 2);
         let permit = admitted(pool.enter());

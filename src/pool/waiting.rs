@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::queue::{Granted, Ticket};
-use super::{Permit, Slots, gate};
+use super::{Permit, Slots};
 use crate::model::{Reason, Refusal};
 
 /// A place in a pool's queue: the future of a [`Permit`].
@@ -59,7 +59,7 @@ impl Future for Waiting {
             inner.over = true;
             // The sender is dropped unsent only with the whole queue.
             let granted: Granted = granted.unwrap_or(Err(Reason::AppShutdown));
-            return Poll::Ready(granted.map_err(gate::closed));
+            return Poll::Ready(granted.map_err(|reason| inner.slots.closed(reason)));
         }
         let Some(deadline) = inner.deadline else {
             return Poll::Pending;

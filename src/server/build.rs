@@ -61,11 +61,11 @@ pub(super) struct Context<'a> {
     pub running: Option<(&'a Config, &'a Edge)>,
 }
 
-/// Pools that live on with other limits; they get them when everything else has succeeded.
+/// Pools that live on with something new; they get it when everything else has succeeded.
 pub(super) struct Built {
     /// What serves requests.
     pub edge: Arc<Edge>,
-    kept: Vec<(Arc<Pool>, config::Pool)>,
+    kept: Vec<Kept>,
     /// Pools whose handlers are new.
     new: Vec<Arc<Pool>>,
 }
@@ -80,12 +80,23 @@ impl Built {
             .collect()
     }
 
-    /// Gives the pools that live on their new limits.
+    /// Gives the pools that live on what is new for them.
     pub(super) fn settle(&self) {
-        for (pool, config) in &self.kept {
-            pool.reconfigure(config);
+        for kept in &self.kept {
+            kept.pool.reconfigure(&kept.config);
+            if !kept.same {
+                kept.pool.handler().reconfigure(&kept.config.handler);
+            }
         }
     }
+}
+
+/// A pool that lives on.
+struct Kept {
+    pool: Arc<Pool>,
+    config: config::Pool,
+    /// Whether its handler goes on as it is.
+    same: bool,
 }
 
 /// Builds what serves requests. All that cannot be built is told of, not only the first.
@@ -123,7 +134,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
     };
-    let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, pool));
+    let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|kept| Arc::ptr_eq(&kept.pool, pool));
     let new = edge.pools.iter().filter(is_new).cloned().collect();
     Ok(Built {
         edge: Arc::new(edge),
@@ -189,19 +200,25 @@ pub(super) fn keys(edge: &Edge) -> Vec<Arc<BindingKey>> {
 fn build_pool(
     pool: &config::Pool,
     context: &Context<'_>,
-    kept: &mut Vec<(Arc<Pool>, config::Pool)>,
+    kept: &mut Vec<Kept>,
 ) -> Result<Arc<Pool>, BuildError> {
     if let Some((old_config, old_edge)) = context.running
         && let Some(index) = old_config
             .pools
             .iter()
             .position(|old| old.name == pool.name)
-        && old_config.pools[index].handler == pool.handler
-        && !old_edge.pools[index].handler().is_outdated()
     {
-        let old = Arc::clone(&old_edge.pools[index]);
-        kept.push((Arc::clone(&old), pool.clone()));
-        return Ok(old);
+        let old = &old_edge.pools[index];
+        let same = old_config.pools[index].handler == pool.handler;
+        let same = same && !old.handler().is_outdated();
+        if same || old.handler().goes_on_with(&pool.handler) {
+            kept.push(Kept {
+                pool: Arc::clone(old),
+                config: pool.clone(),
+                same,
+            });
+            return Ok(Arc::clone(old));
+        }
     }
     let handler = match (context.library.get(&pool.name), &pool.handler) {
         (Some(handler), _) => Arc::new(Unforged::new(Arc::clone(handler))),
@@ -212,10 +229,12 @@ fn build_pool(
             });
         }
         (None, settings) => {
-            handler::build(settings, context.threads).map_err(|source| BuildError::Handler {
-                pool: pool.name.clone(),
-                place: pool.place,
-                source,
+            handler::build(&pool.name, settings, context.threads).map_err(|source| {
+                BuildError::Handler {
+                    pool: pool.name.clone(),
+                    place: pool.place,
+                    source,
+                }
             })?
         }
     };

@@ -108,15 +108,29 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
-    attend(&mut server, &mut asks, &mut beside, &own_log).await;
+    let end = attend(&mut server, &mut asks, &mut beside, &own_log).await;
     beside.acme.stop();
-    server.stop();
+    match end {
+        End::InOrder => server.stop(),
+        End::AtOnce => server.stop_at_once(),
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
+/// How a server is to end.
+enum End {
+    InOrder,
+    AtOnce,
+}
+
 /// Does what is asked until it is to stop.
-async fn attend(server: &mut Server, asks: &mut Asks, beside: &mut Beside, own_log: &OwnLog) {
+async fn attend(
+    server: &mut Server,
+    asks: &mut Asks,
+    beside: &mut Beside,
+    own_log: &OwnLog,
+) -> End {
     let mut watchdog = watchdog();
     loop {
         let asked = tokio::select! {
@@ -147,11 +161,11 @@ async fn attend(server: &mut Server, asks: &mut Asks, beside: &mut Beside, own_l
             Asked::Stop => {
                 beside.serving.drains();
                 drain(server, asks).await;
-                return;
+                return End::InOrder;
             }
             Asked::StopNow => {
                 tracing::info!("stopping at once");
-                return;
+                return End::AtOnce;
             }
         }
     }

@@ -6,6 +6,7 @@ mod answers;
 mod build;
 mod control;
 mod life;
+mod pools;
 mod ports;
 mod prepare;
 mod privileges;
@@ -28,6 +29,7 @@ pub use prepare::{check, prepare};
 use crate::acme::Challenges;
 use crate::certificate::Certificates;
 use crate::config::{Config, LogTarget};
+use crate::handler::Upkeep;
 use crate::http::{Edge, Published, Thread};
 use crate::listener::{
     BindError, Command, ConnectionLimits, DataThread, Inherited, Listening, SocketKey, Sockets,
@@ -36,6 +38,7 @@ use crate::listener::{
 use crate::ocsp::Stapler;
 use crate::report::{Report, ReportError};
 use crate::tls::TlsTable;
+use crate::worker::machine::TERMINATE_GRACE;
 use build::{BuildError, Context};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
@@ -142,7 +145,7 @@ impl Server {
         for address in inherited.unused(&opened.keys()) {
             tracing::warn!(%address, "a socket was passed that no binding is for");
         }
-        privileges::drop(&config.server, &log_files(&config))?;
+        privileges::drop(&config, &log_files(&config))?;
         let settled = ports.settle(&config, &opened);
         let challenges = Arc::default();
         let context = Context {
@@ -418,15 +421,29 @@ impl Server {
         self.threads.iter().all(DataThread::is_alive)
     }
 
-    /// Ends the data threads, whatever they still do, and writes the logs out.
-    pub fn stop(self) {
+    /// Ends the data threads, whatever they still do, then the workers of pools, and writes the logs out.
+    pub fn stop(mut self) {
+        DataThread::join_all(std::mem::take(&mut self.threads));
+        let pools = self.edge.pools.iter();
+        let desks = pools.filter_map(|pool| pool.handler().desk());
+        let ends = desks.map(|desk| Box::pin(desk.end()) as Upkeep).collect();
+        self.upkeep.finish(ends, WORKERS_END_WAIT_MAX);
+        self.report.close();
+    }
+
+    /// The same, and workers are killed rather than told to end.
+    pub fn stop_at_once(self) {
         DataThread::join_all(self.threads);
+        drop(self.upkeep);
         self.report.close();
     }
 }
 
 /// How long the closing of sockets is waited for: a data thread does it between two connections.
 const UNLISTEN_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long the end of the workers is waited for: they are told, killed after a while, and gone a moment later.
+const WORKERS_END_WAIT_MAX: Duration = TERMINATE_GRACE.saturating_add(Duration::from_secs(2));
 
 fn thread_count(config: &Config) -> usize {
     match config.server.threads {

@@ -1,13 +1,22 @@
 //! Giving privileges up once the sockets are bound.
+//!
+//! All of them, with one exception: where a pool names an identity of its own, one thread keeps what it takes to start its
+//! workers ([`WORKERS_NEED`]), and no other thread has it.
 
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Group, Uid, User, fchown, initgroups, setgid, setuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
+    set_capabilities,
+};
 
 use crate::config;
+use crate::worker::launch;
 
 /// Why privileges could not be given up.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +51,9 @@ struct Identity {
 
 /// Becomes the configured user and group, with that user's supplementary groups.
 /// The log files, which were opened before, become the user's, so that they can be opened anew.
-pub(super) fn drop(server: &config::Server, log_files: &[&Path]) -> Result<(), PrivilegeError> {
+pub(super) fn drop(config: &config::Config, log_files: &[&Path]) -> Result<(), PrivilegeError> {
+    let server = &config.server;
+    let keep = workers_have_users(config);
     if let Some(identity) = identity(server)? {
         if !Uid::effective().is_root() {
             if identity.uid == Uid::effective() && identity.gid == Gid::effective() {
@@ -55,11 +66,96 @@ pub(super) fn drop(server: &config::Server, log_files: &[&Path]) -> Result<(), P
         }
         initgroups(&identity.name, identity.gid).map_err(system("initgroups"))?;
         setgid(identity.gid).map_err(system("setgid"))?;
+        // Of this thread alone: those that there are already lose all.
+        prctl::set_keepcaps(keep).map_err(system("prctl(PR_SET_KEEPCAPS)"))?;
         setuid(identity.uid).map_err(system("setuid"))?;
+        if keep {
+            hand_to_launcher()?;
+        }
+    } else if keep && !Uid::effective().is_root() && may_launch() {
+        // Given by the service manager, to all threads.
+        hand_to_launcher()?;
     } else if Uid::effective().is_root() {
         tracing::warn!("running as root: set server.user, so that a fault cannot do what root can");
     }
     Ok(())
+}
+
+/// What it takes to start workers of other users, each with its reason.
+const WORKERS_NEED: [CapabilitySet; 4] = [
+    // To become them.
+    CapabilitySet::SETUID,
+    CapabilitySet::SETGID,
+    // To end them: a signal to a process of another user.
+    CapabilitySet::KILL,
+    // To make the folders of their sockets theirs.
+    CapabilitySet::CHOWN,
+];
+
+/// Whether a pool names an identity for its workers.
+fn workers_have_users(config: &config::Config) -> bool {
+    config.pools.iter().any(|pool| match &pool.handler {
+        config::Handler::Process(process) => !process.user.is_empty() || !process.group.is_empty(),
+        _ => false,
+    })
+}
+
+fn may_launch() -> bool {
+    let needed = CapabilitySet::from_iter(WORKERS_NEED);
+    capabilities(None).is_ok_and(|sets| sets.permitted.contains(needed))
+}
+
+/// Starts the thread that starts workers, with what it takes, and keeps nothing of that on this one: whoever comes after it
+/// inherits nothing.
+fn hand_to_launcher() -> Result<(), PrivilegeError> {
+    let before = capabilities(None).map_err(of_rustix("capget"))?;
+    let needed = CapabilitySet::from_iter(WORKERS_NEED);
+    let with = CapabilitySets {
+        permitted: before.permitted | needed,
+        effective: before.effective | needed,
+        // What is to be ambient must be inheritable. It is ambient so that the process that keeps a worker has it too: that
+        // one makes the change, and ends the worker.
+        inheritable: before.inheritable | needed,
+    };
+    // After a change of user all of root's is still permitted: no more than what is needed stays.
+    let with = match before.effective.is_empty() {
+        true => CapabilitySets {
+            permitted: needed,
+            effective: needed,
+            inheritable: needed,
+        },
+        false => with,
+    };
+    set_capabilities(None, with).map_err(of_rustix("capset"))?;
+    for capability in WORKERS_NEED {
+        configure_capability_in_ambient_set(capability, true)
+            .map_err(of_rustix("prctl(PR_CAP_AMBIENT)"))?;
+    }
+    launch::keep_privileges().map_err(|error| PrivilegeError::System {
+        what: "starting the thread that starts workers",
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+    })?;
+    for capability in WORKERS_NEED {
+        configure_capability_in_ambient_set(capability, false)
+            .map_err(of_rustix("prctl(PR_CAP_AMBIENT)"))?;
+    }
+    let without = CapabilitySets {
+        permitted: with.permitted - needed,
+        effective: with.effective - needed,
+        inheritable: with.inheritable - needed,
+    };
+    set_capabilities(None, without).map_err(of_rustix("capset"))?;
+    tracing::info!(
+        "one thread keeps CAP_SETUID, CAP_SETGID, CAP_KILL and CAP_CHOWN, to start workers of other users"
+    );
+    Ok(())
+}
+
+fn of_rustix(what: &'static str) -> impl Fn(rustix::io::Errno) -> PrivilegeError {
+    move |error| PrivilegeError::System {
+        what,
+        errno: Errno::from_raw(error.raw_os_error()),
+    }
 }
 
 /// Whom `drop` will make of this process, by their numbers; none where it stays who it is.

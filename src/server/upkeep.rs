@@ -2,6 +2,8 @@
 //! control thread must hear signals whatever an upstream does.
 
 use std::io;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -33,6 +35,28 @@ impl UpkeepThread {
         }
         self.0 = Some(running);
         Ok(())
+    }
+}
+
+impl UpkeepThread {
+    /// Has these end what they look after, and waits for it as long as that may take; what is left then, is cut off.
+    pub(super) fn finish(&mut self, ends: Vec<Upkeep>, within: Duration) {
+        let Some(running) = self.0.take().filter(|_| !ends.is_empty()) else {
+            return;
+        };
+        let (done, all_done) = mpsc::channel();
+        for end in ends {
+            let done = done.clone();
+            running.runtime.spawn(async move {
+                end.await;
+                // Whoever waits may have given up.
+                let _ = done.send(());
+            });
+        }
+        drop(done);
+        let until = Instant::now() + within;
+        // Each sends once: the wait is over when the last has dropped its sender.
+        while let Ok(()) = all_done.recv_timeout(until.saturating_duration_since(Instant::now())) {}
     }
 }
 

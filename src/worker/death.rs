@@ -77,6 +77,9 @@ impl fmt::Display for Death {
                 write!(f, "ended when asked to (SIGTERM)")?;
             }
             (Some(ByUs::Terminated), Cause::Exited(0)) => write!(f, "ended when asked to")?,
+            (Some(ByUs::Terminated), Cause::Exited(status)) => {
+                write!(f, "ended with status {status} when asked to")?;
+            }
             (Some(ByUs::Terminated), cause) => write!(f, "{cause} when asked to end")?,
             (Some(ByUs::Killed), Cause::Signalled { signal, .. })
                 if *signal == Signal::SIGKILL as i32 =>
@@ -85,7 +88,13 @@ impl fmt::Display for Death {
             }
             (_, cause) => write!(f, "{cause}")?,
         }
-        let age = Duration::from_millis(u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX));
+        // Of a start that failed, milliseconds matter.
+        let age = match self.age.as_secs() {
+            0..10 => Duration::from_millis(
+                u64::from(self.age.subsec_millis()) + self.age.as_secs() * 1000,
+            ),
+            seconds => Duration::from_secs(seconds),
+        };
         write!(f, " after {}", humantime::format_duration(age))?;
         match self.left {
             0 => {}
@@ -120,7 +129,7 @@ impl fmt::Display for Cause {
             Self::OutOfMemory(MemoryLimit::Machine) => {
                 write!(
                     f,
-                    "was killed by the kernel, as the machine's memory ran out"
+                    "was killed by SIGKILL, most likely by the kernel, as the machine's memory ran out,"
                 )
             }
             Self::OutOfCpu(percent) => {
@@ -152,3 +161,6 @@ impl fmt::Display for Bytes {
         write!(f, "{} B", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

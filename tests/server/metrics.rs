@@ -15,8 +15,13 @@ use serde_json::Value;
 use crate::support::Server;
 
 /// A response of the admin socket or the metrics address: its status, and its content.
-fn ask(mut stream: impl Read + Write, path: &str) -> (u16, String) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+fn ask(stream: impl Read + Write, path: &str) -> (u16, String) {
+    request(stream, "GET", path)
+}
+
+fn request(mut stream: impl Read + Write, method: &str, path: &str) -> (u16, String) {
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("a response");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ClientFields, FastCgiTerms};
+use super::{FastCgiTerms, Telling};
 pub(super) use read::read;
 
 /// `type = "process"`
@@ -62,8 +62,8 @@ pub struct Process {
     pub response_timeout: Duration,
     /// The longest gap between two pieces of its response's body.
     pub body_timeout: Duration,
-    /// What it is told of a client's certificate.
-    pub client_certificate_fields: ClientFields,
+    /// What it is told of clients.
+    pub telling: Telling,
     /// How FastCGI is spoken to it, where it is.
     pub fastcgi: FastCgiTerms,
     /// Where the private folders of its sockets are made.

@@ -81,7 +81,7 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
         connect_timeout: wait("connect_timeout", defaults::CONNECT_TIMEOUT),
         response_timeout: wait("response_timeout", defaults::RESPONSE_TIMEOUT),
         body_timeout: wait("body_timeout", defaults::BODY_TIMEOUT),
-        client_certificate_fields: telling::client_certificate(table),
+        telling: telling::fields(table),
         fastcgi: fastcgi(table, protocol, &cwd, fastcgi::waits(table)),
         socket_folder: PathBuf::new(),
         cwd,
@@ -429,11 +429,8 @@ fn limits(handler: &Table<'_>) -> WorkerLimits {
     let at_limit = |key, default| table.one_of(key, &AT_LIMIT).map_or(default, |at| at.value);
     limits.on_memory = at_limit("on_memory", defaults::ON_MEMORY);
     limits.on_cpu = at_limit("on_cpu", defaults::ON_CPU);
-    for (key, of, limited) in [
-        ("on_memory", "memory", limits.memory.is_some()),
-        ("on_cpu", "cpu", limits.cpu.is_some()),
-    ] {
-        if let (false, Some(written)) = (limited, table.value(key)) {
+    for (key, of) in [("on_memory", "memory"), ("on_cpu", "cpu")] {
+        if let (None, Some(written)) = (table.value(of), table.value(key)) {
             let message = format!("`{key}` is for a limit of `{of}`, and there is none");
             let wrong = Wrong::new("useless-key", message);
             table.reader.wrong(

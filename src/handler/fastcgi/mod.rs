@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 use http::{Method, Request};
 
-use self::application::Application;
-use self::outbound::Terms;
+pub(super) use self::application::Application;
+pub(super) use self::outbound::{Outbound, Terms};
 use super::proxy::Attempt;
 use super::{Handler, Outcome, Reply};
 use crate::config;

@@ -22,8 +22,9 @@ use tokio::sync::watch;
 
 use self::balance::Balancer;
 use self::checks::Checks;
-use self::outbound::{Outbound, ends_here};
-use self::upstream::{TlsClients, Upstream};
+pub(in crate::handler) use self::outbound::Outbound;
+use self::outbound::ends_here;
+use self::upstream::TlsClients;
 use super::{BuildError, Handler, Outcome, Reply, Upkeep};
 use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
@@ -32,7 +33,7 @@ pub use self::balance::{Said, Sticky, UpstreamState};
 pub(in crate::handler) use self::fields::{one_length, strip_for_upstream, to_client};
 pub(in crate::handler) use self::outbound::{is_idempotent, target};
 pub(in crate::handler) use self::upload::{Progress, Upload};
-pub(in crate::handler) use self::upstream::{Attempt, Connector, Origin, Stream};
+pub(in crate::handler) use self::upstream::{Attempt, Connector, Origin, Stream, Upstream, Waits};
 pub use self::upstream::{TlsFilesError, dns, response};
 
 /// A reverse proxy.
@@ -79,12 +80,8 @@ impl Proxy {
 
 impl Handler for Proxy {
     fn handle<'a>(&'a self, mut request: Request<Body>, facts: &'a Facts) -> Reply<'a> {
-        if *request.method() == Method::CONNECT {
-            let detail = "a tunnel to elsewhere is asked for, which a gateway does not make";
-            return Reply::Now(Err(Refusal::new(Reason::NotImplemented, detail)));
-        }
-        if ends_here(&mut request) {
-            return Reply::Now(last_recipient(request.method()));
+        if let Some(outcome) = goes_no_further(&mut request) {
+            return Reply::Now(outcome);
         }
         let mut wish = self.balancer.wish(request.headers(), facts);
         match Outbound::new(request, facts, &self.telling) {
@@ -110,6 +107,15 @@ impl Handler for Proxy {
     fn is_outdated(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_outdated())
     }
+}
+
+/// The answer to a request that is not to be passed on; one that is, has one step less to go.
+pub(in crate::handler) fn goes_no_further(request: &mut Request<Body>) -> Option<Outcome> {
+    if *request.method() == Method::CONNECT {
+        let detail = "a tunnel to elsewhere is asked for, which a gateway does not make";
+        return Some(Err(Refusal::new(Reason::NotImplemented, detail)));
+    }
+    ends_here(request).then(|| last_recipient(request.method()))
 }
 
 /// The answer to a request that may go no further (RFC 9110 section 7.6.2).

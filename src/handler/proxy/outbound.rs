@@ -19,14 +19,14 @@ use crate::config::Telling;
 use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
 
 /// A request on its way to an upstream.
-pub(super) struct Outbound {
+pub(in crate::handler) struct Outbound {
     /// None once it is sent, and answered or not to be sent again.
     pub(super) request: Option<Request<Body>>,
     /// Of content that is not in memory.
     pub(super) progress: Option<Arc<Progress>>,
     /// Whether carrying it out twice does no more than once (RFC 9110 section 9.2.2), and there is no content to lose.
-    pub(super) repeatable: bool,
-    pub(super) method: Method,
+    pub(in crate::handler) repeatable: bool,
+    pub(in crate::handler) method: Method,
     /// Where early hints go, if the client makes something of them.
     pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
@@ -48,7 +48,7 @@ struct Copy {
 }
 
 impl Outbound {
-    pub(super) fn new(
+    pub(in crate::handler) fn new(
         mut request: Request<Body>,
         facts: &Facts,
         telling: &Telling,
@@ -96,7 +96,7 @@ impl Outbound {
     }
 
     /// A request of our own, without content: not that of a client.
-    pub(super) fn ours(request: Request<Body>) -> Self {
+    pub(in crate::handler) fn ours(request: Request<Body>) -> Self {
         Self {
             method: request.method().clone(),
             request: Some(request),
@@ -148,7 +148,7 @@ impl Outbound {
     }
 
     /// Whether the request is here and can be sent.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::handler) fn is_ready(&self) -> bool {
         self.request.is_some()
     }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Serving, Shown};
 use crate::admin::{Declined, Told};
+use crate::config::{Handler, StartMode};
 use crate::model::Scheme;
 use crate::pool::PoolState;
 
@@ -69,12 +70,25 @@ fn unusable(now: &Shown) -> impl Iterator<Item = String> {
 }
 
 fn pools(now: &Shown) -> Check {
-    let not: Vec<&str> = (now.edge.pools.iter())
-        .filter(|pool| pool.state() != PoolState::Started)
-        .map(|pool| pool.name())
+    let not: Vec<&str> = (now.edge.pools.iter().zip(&now.config.pools))
+        .filter(|(pool, config)| match pool.state() {
+            PoolState::Started => false,
+            // Who waits for a first request would never get one from somebody who waits for it.
+            PoolState::Starting => !rests(&config.handler),
+            PoolState::Stopped | PoolState::Disabled | PoolState::Offline => true,
+        })
+        .map(|(pool, _)| pool.name())
         .collect();
     let fault = format!("not started: {}", not.join(", "));
     Check::new("pools", (!not.is_empty()).then_some(fault))
+}
+
+/// Whether a pool may be without workers, with nothing amiss.
+fn rests(handler: &Handler) -> bool {
+    let Handler::Process(process) = handler else {
+        return false;
+    };
+    process.start_mode == StartMode::OnDemand || process.idle_timeout.is_some()
 }
 
 fn draining(serving: &Serving) -> Check {

@@ -16,8 +16,10 @@ use crate::report::Report;
 use crate::report::metrics::{Accepted, Exposition, list};
 
 /// The states of a pool, as the metric names them.
-const POOL_STATES: [(PoolState, &str); 3] = [
+const POOL_STATES: [(PoolState, &str); 5] = [
     (PoolState::Started, "started"),
+    (PoolState::Starting, "starting"),
+    (PoolState::Offline, "offline"),
     (PoolState::Stopped, "stopped"),
     (PoolState::Disabled, "disabled"),
 ];

@@ -7,7 +7,7 @@ mod failures;
 mod health;
 mod metrics;
 mod process;
-mod queues;
+pub(super) mod queues;
 mod service;
 
 use std::net::SocketAddr;
@@ -18,8 +18,8 @@ use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::Server;
 use super::control::{Asked, Control};
+use super::{Server, pools};
 use crate::admin::{Answer, Backend, Declined, Question, Told};
 use crate::certificate::Certificates;
 use crate::config::Config;
@@ -152,6 +152,10 @@ impl Backend for Answers {
             Question::Metrics => Ok(metrics::told(serving)),
             Question::Live => health::live(serving),
             Question::Ready => health::ready(serving),
+            Question::Pools => return pools::show(&serving.now.load().edge, &serving.report),
+            Question::Pool { name, order } => {
+                return pools::tell(&serving.now.load().edge, &name, order);
+            }
             Question::Reload => return self.reload(),
             Question::Stop { now } => return self.stop(now),
         };

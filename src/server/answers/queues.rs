@@ -12,64 +12,78 @@ use crate::model::Reason;
 use crate::pool::{Pool, PoolState};
 use crate::report::metrics::PoolCounted;
 
-/// The last column of what is said of a pool in text.
-const AGE_SHOWN: Duration = Duration::from_millis(1);
+/// A pool's queue, to be told.
+pub(in crate::server) struct Queue<'a> {
+    pool: &'a Pool,
+    counted: Option<&'a PoolCounted>,
+    state: &'static str,
+}
 
 /// Every pool, as JSON.
 pub(super) fn json(serving: &Serving, now: &Shown) -> Vec<Value> {
     let counted = serving.report.metrics().pools();
-    let one =
-        |pool: &std::sync::Arc<crate::pool::Pool>| Value::Object(json_of(pool, of(&counted, pool)));
-    now.edge.pools.iter().map(one).collect()
+    let pools = now.edge.pools.iter();
+    let queues = pools.map(|pool| Queue::of(pool, &counted, None));
+    queues.map(|queue| Value::Object(queue.json())).collect()
 }
 
 /// Every pool, in the layout of `netsh http show servicestate`.
 pub(super) fn write(text: &mut String, serving: &Serving, now: &Shown) {
     let counted = serving.report.metrics().pools();
     for pool in &now.edge.pools {
-        write_one(text, pool, of(&counted, pool));
+        Queue::of(pool, &counted, None).write("Request queue name", text);
     }
 }
 
-fn of<'a>(counted: &'a [PoolCounted], pool: &Pool) -> Option<&'a PoolCounted> {
-    counted.iter().find(|it| it.pool == pool.name())
-}
+impl<'a> Queue<'a> {
+    /// `state`: where the pool's handler knows it better than its gate.
+    pub(in crate::server) fn of(
+        pool: &'a Pool,
+        counted: &'a [PoolCounted],
+        state: Option<&'static str>,
+    ) -> Self {
+        Self {
+            pool,
+            counted: counted.iter().find(|it| it.pool == pool.name()),
+            state: state.unwrap_or_else(|| state_of(pool)),
+        }
+    }
 
-fn json_of(pool: &Pool, counted: Option<&PoolCounted>) -> Map<String, Value> {
-    let (counts, limits) = (pool.counts(), pool.limits());
-    let refused: Map<String, Value> = (refused(counted))
-        .map(|(reason, count)| (reason.as_str().to_owned(), json!(count)))
-        .collect();
-    let upstreams = pool.handler().upstreams();
-    let all = [
-        ("name", json!(pool.name())),
-        ("state", json!(state(pool))),
-        ("concurrency", json!(limits.concurrency)),
-        ("queue_length", json!(limits.queue_length)),
-        ("running", json!(counts.running)),
-        ("waiting", json!(counts.waiting)),
-        (
-            "oldest_wait_seconds",
-            json!(counts.oldest_wait.map(|it| it.as_secs_f64())),
-        ),
-        ("arrived", json!(counts.arrived)),
-        ("queued", json!(counts.queued)),
-        ("abandoned", json!(counts.abandoned)),
-        ("rejected", json!(rejected(counted))),
-        ("refused_by_reason", Value::Object(refused)),
-        ("upstreams", upstreams.iter().map(upstream_json).collect()),
-    ];
-    let all = all.into_iter();
-    all.map(|(key, value)| (key.to_owned(), value)).collect()
-}
+    /// As JSON.
+    pub(in crate::server) fn json(&self) -> Map<String, Value> {
+        let (counts, limits) = (self.pool.counts(), self.pool.limits());
+        let refused: Map<String, Value> = refused(self.counted)
+            .map(|(reason, count)| (reason.as_str().to_owned(), json!(count)))
+            .collect();
+        let upstreams = self.pool.handler().upstreams();
+        let oldest = counts.oldest_wait.map(|it| it.as_secs_f64());
+        let all = [
+            ("name", json!(self.pool.name())),
+            ("state", json!(self.state)),
+            ("concurrency", json!(limits.concurrency)),
+            ("queue_length", json!(limits.queue_length)),
+            ("running", json!(counts.running)),
+            ("waiting", json!(counts.waiting)),
+            ("oldest_wait_seconds", json!(oldest)),
+            ("arrived", json!(counts.arrived)),
+            ("queued", json!(counts.queued)),
+            ("abandoned", json!(counts.abandoned)),
+            ("rejected", json!(rejected(self.counted))),
+            ("refused_by_reason", Value::Object(refused)),
+            ("upstreams", upstreams.iter().map(upstream_json).collect()),
+        ];
+        let all = all.into_iter();
+        all.map(|(key, value)| (key.to_owned(), value)).collect()
+    }
 
-fn write_one(text: &mut String, pool: &Pool, counted: Option<&PoolCounted>) {
-    let (counts, limits) = (pool.counts(), pool.limits());
-    let age = counts.oldest_wait.unwrap_or_default();
-    // Writing to memory does not fail.
-    let _ = write!(
-        text,
-        "Request queue name: {}\n    \
+    /// As text under a head.
+    pub(in crate::server) fn write(&self, head: &str, text: &mut String) {
+        let (counts, limits) = (self.pool.counts(), self.pool.limits());
+        let age = counts.oldest_wait.unwrap_or_default().as_millis() as u64;
+        // Writing to memory does not fail.
+        let _ = write!(
+            text,
+            "{head}: {}\n    \
              State: {}\n    \
              Max active requests: {}\n    \
              Max requests: {}\n    \
@@ -78,34 +92,36 @@ fn write_one(text: &mut String, pool: &Pool, counted: Option<&PoolCounted>) {
              Max queued request age: {}\n    \
              Requests arrived: {}\n    \
              Requests rejected: {}\n",
-        pool.name(),
-        state(pool),
-        limits.concurrency,
-        limits.queue_length,
-        counts.running,
-        counts.waiting,
-        humantime::format_duration(Duration::from_millis(age.div_duration_f64(AGE_SHOWN) as u64)),
-        counts.arrived,
-        rejected(counted),
-    );
-    let mut head = "    Refused by reason:\n";
-    for (reason, count) in refused(counted) {
-        let _ = writeln!(text, "{head}        {reason}: {count}");
-        head = "";
-    }
-    let mut head = "    Upstreams:\n";
-    for upstream in pool.handler().upstreams() {
-        let _ = writeln!(text, "{head}        {}", upstream_line(&upstream));
-        head = "";
+            self.pool.name(),
+            self.state,
+            limits.concurrency,
+            limits.queue_length,
+            counts.running,
+            counts.waiting,
+            humantime::format_duration(Duration::from_millis(age)),
+            counts.arrived,
+            rejected(self.counted),
+        );
+        let mut head = "    Refused by reason:\n";
+        for (reason, count) in refused(self.counted) {
+            let _ = writeln!(text, "{head}        {reason}: {count}");
+            head = "";
+        }
+        let mut head = "    Upstreams:\n";
+        for upstream in self.pool.handler().upstreams() {
+            let _ = writeln!(text, "{head}        {}", upstream_line(&upstream));
+            head = "";
+        }
     }
 }
 
-/// As IIS names them.
-fn state(pool: &Pool) -> &'static str {
+/// By its gate; of one with workers, these know more.
+fn state_of(pool: &Pool) -> &'static str {
     match pool.state() {
-        PoolState::Started => "Active",
+        PoolState::Started => "Running",
+        PoolState::Starting => "Starting",
         PoolState::Stopped => "Stopped",
-        PoolState::Disabled => "Disabled",
+        PoolState::Disabled | PoolState::Offline => "Disabled",
     }
 }
 

@@ -17,7 +17,8 @@ pub enum LaunchError {
     /// The server may not become somebody else.
     #[error(
         "`user`: a worker cannot become {0:?}: that takes root, or the capabilities that docs/workers.md names; start \
-         Portunus as root (with `server.user` it keeps what it needs), or leave `user` and `group` empty"
+         Portunus as root, or leave `user` and `group` empty. (With `server.user` it keeps what it takes only where a pool \
+         asks for it at the start: after a reload that brings the first, restart it.)"
     )]
     NoRight(String),
     /// The path of its socket is too long for the system.

@@ -9,18 +9,41 @@
 //! in a process of many threads, and because nobody else can promise that nothing is left behind: it is the reaper of all
 //! that the worker starts, and ends all of it when the worker ends, and when Portunus does, however that came.
 
+mod become_worker;
+mod environment;
 mod error;
+mod follow;
+mod identity;
+mod keeper;
 mod orders;
+mod socket;
+mod spawn;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use tokio::sync::watch;
+
+pub(crate) use become_worker::become_worker;
 pub use error::{Failed, LaunchError, Step};
+pub(crate) use keeper::keep;
 
-use super::death::Death;
+use super::death::{ByUs, Death};
+use super::limits::{InForce, Measure};
+use super::output::Tail;
 use crate::config::{self, WorkerLimits, WorkerListen, WorkerProtocol};
+use orders::Letter;
+pub(super) use orders::Limit;
+pub(crate) use spawn::keep_privileges;
 
 /// What is to be started.
 #[derive(Clone, Debug)]
@@ -64,7 +87,9 @@ impl LaunchSpec {
             group: settings.group.clone(),
             listen: settings.listen,
             protocol: settings.protocol,
-            socket_folder: settings.socket_folder.clone(),
+            // It is told to a program that works in another folder.
+            socket_folder: std::path::absolute(&settings.socket_folder)
+                .unwrap_or_else(|_| settings.socket_folder.clone()),
             limits: settings.limits,
             keeper: PathBuf::from("/proc/self/exe"),
         }
@@ -89,17 +114,65 @@ pub enum OverLimit {
     Cpu(u32),
 }
 
+/// Removes the sockets that servers before this one have left behind, where they could not do so themselves.
+pub fn sweep(socket_folder: &Path) {
+    socket::sweep(socket_folder);
+}
+
 /// Starts a worker. It is told of once its program runs; whether it is ready is for whoever asks it.
+///
+/// What follows it from then on runs on the runtime that this is called on, and with that runtime it ends.
 pub async fn launch(spec: &LaunchSpec) -> Result<Process, LaunchError> {
-    let _ = spec;
-    Err(LaunchError::Keeper("not built yet".to_owned()))
+    let spawned = spawn::spawn(spec.clone()).await?;
+    follow::begin(spec, spawned).await
 }
 
 /// A worker that was started. Dropping it kills it, with all that it started.
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
+    shared: Arc<Shared>,
+    /// Once it has ended.
+    death: watch::Receiver<Option<Death>>,
+    over_limit: watch::Receiver<Option<OverLimit>>,
+}
+
+/// What those who follow a worker have in common.
+#[derive(Debug)]
+struct Shared {
     address: WorkerAddress,
+    /// To its keeper.
+    control: UnixStream,
+    tail: Tail,
+    /// What we have asked of it.
+    asked: Mutex<Option<ByUs>>,
+    /// Whether its keeper was told to kill it, and must be done with that soon.
+    kill: watch::Sender<bool>,
+    frozen: AtomicBool,
+    measure: Measure,
+    started: Instant,
+}
+
+impl Shared {
+    /// Tells the keeper, which may be gone already.
+    fn write(&self, letter: Letter) {
+        // A letter always finds room: the keeper reads, and there are never many.
+        let _ = (&self.control).write(&[letter as u8]);
+    }
+
+    fn kill(&self) {
+        self.measure.kill();
+        self.write(Letter::Kill);
+        self.kill.send_replace(true);
+    }
+
+    fn ask(&self, what: ByUs) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who was asked to end and then killed was killed.
+        if *asked != Some(ByUs::Killed) {
+            *asked = Some(what);
+        }
+    }
 }
 
 impl Process {
@@ -110,38 +183,86 @@ impl Process {
 
     /// Where it listens, or will.
     pub fn address(&self) -> &WorkerAddress {
-        &self.address
+        &self.shared.address
+    }
+
+    /// When its program began to run.
+    pub fn started(&self) -> Instant {
+        self.shared.started
     }
 
     /// Waits for its end, and that of all that it started. Any number may wait, and also afterwards.
     pub fn ended(&self) -> impl Future<Output = Death> + Send + 'static {
-        std::future::pending()
+        said(self.death.clone())
     }
 
     /// Asks it to end: SIGTERM to its process group.
-    pub fn terminate(&self) {}
+    pub fn terminate(&self) {
+        self.shared.ask(ByUs::Terminated);
+        if self.shared.frozen.load(Ordering::Relaxed) {
+            // What is frozen hears nothing.
+            self.thaw();
+        }
+        self.shared.write(Letter::Terminate);
+    }
 
     /// Kills it, with all that it started.
-    pub fn kill_group(&self) {}
+    pub fn kill_group(&self) {
+        self.shared.ask(ByUs::Killed);
+        self.shared.kill();
+    }
 
     /// The last 64 KiB of what it said on stdout and stderr.
     pub fn output(&self) -> Vec<u8> {
-        Vec::new()
+        self.shared.tail.bytes()
     }
 
     /// The memory that it and all that it started have, in bytes; none where that cannot be known.
     pub fn memory(&self) -> Option<u64> {
-        None
+        self.shared.measure.memory()
     }
 
-    /// Stops it where it stands, with all that it started.
-    pub fn freeze(&self) {}
+    /// Stops it where it stands, with its process group.
+    pub fn freeze(&self) {
+        self.shared.frozen.store(true, Ordering::Relaxed);
+        if !self.shared.measure.freeze(true) {
+            self.shared.write(Letter::Freeze);
+        }
+    }
 
     /// Lets it go on.
-    pub fn thaw(&self) {}
+    pub fn thaw(&self) {
+        self.shared.frozen.store(false, Ordering::Relaxed);
+        if !self.shared.measure.freeze(false) {
+            self.shared.write(Letter::Thaw);
+        }
+    }
 
     /// Waits until it reaches a limit that it is to be replaced for.
     pub fn over_limit(&self) -> impl Future<Output = OverLimit> + Send + 'static {
-        std::future::pending()
+        said(self.over_limit.clone())
+    }
+
+    /// How its limits are kept.
+    pub fn limits(&self) -> InForce {
+        self.shared.measure.in_force()
+    }
+}
+
+/// Nobody would follow it any more.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.death.borrow().is_none() {
+            self.kill_group();
+        }
+    }
+}
+
+/// Waits until something is said; where nobody is left to say it, for ever.
+async fn said<T: Clone>(mut channel: watch::Receiver<Option<T>>) -> T {
+    let said = channel.wait_for(Option::is_some).await.ok();
+    match said.and_then(|said| said.clone()) {
+        Some(said) => said,
+        None => std::future::pending().await,
     }
 }

@@ -23,6 +23,27 @@ fn a_server_that_serves_is_alive_and_ready_at_both_places() {
 }
 
 #[test]
+fn a_server_with_a_pool_that_is_stopped_is_alive_and_not_ready() {
+    let server = Site::default().start();
+    let told = |order: &str| {
+        let socket = server.path().join("run/portunus.sock");
+        let stream = std::os::unix::net::UnixStream::connect(socket).expect("the admin socket");
+        super::request(stream, "POST", &format!("/v1/pools/main/{order}"))
+    };
+    assert_eq!(told("stop").0, 200);
+    assert_eq!(admin(&server, "/livez").0, 200);
+    let (status, text) = admin(&server, "/readyz");
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("[-] pools: not started: main"), "{text}");
+    assert!(text.contains("[+] sockets"), "{text}");
+    let ready = |samples: &[(String, f64)]| super::sum(samples, "portunus_ready", &[]);
+    assert_eq!(ready(&super::scrape(&server)), 0.0);
+    assert_eq!(told("start").0, 200);
+    assert_eq!(admin(&server, "/readyz").0, 200);
+    assert_eq!(ready(&super::scrape(&server)), 1.0);
+}
+
+#[test]
 fn a_server_that_stops_is_not_ready_and_finishes_its_requests() {
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);

@@ -23,7 +23,7 @@ fn show_service_is_laid_out_as_netsh_lays_it_out() {
         "Snapshot of HTTP service state (Request Queue View):",
         "    Ready: yes",
         "Request queue name: main",
-        "    State: Active",
+        "    State: Running",
         "    Max active requests: 5",
         "    Max requests: 7",
         "    Active requests: 0",

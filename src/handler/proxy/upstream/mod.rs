@@ -35,7 +35,7 @@ pub use self::names::message as dns;
 pub use self::tls::TlsFilesError;
 
 /// An upstream.
-pub(super) struct Upstream {
+pub(in crate::handler) struct Upstream {
     name: config::Upstream,
     /// None for a unix socket.
     scheme: Option<UpstreamScheme>,
@@ -51,10 +51,10 @@ pub(super) struct Upstream {
 
 /// For how long an upstream is waited for.
 #[derive(Clone, Copy)]
-struct Waits {
-    connect: Duration,
-    response: Duration,
-    body: Duration,
+pub(in crate::handler) struct Waits {
+    pub(in crate::handler) connect: Duration,
+    pub(in crate::handler) response: Duration,
+    pub(in crate::handler) body: Duration,
 }
 
 /// Why an upstream gave no response.
@@ -110,8 +110,26 @@ impl Upstream {
         }
     }
 
+    /// A neighbour on this machine that speaks HTTP/1.1 without TLS.
+    pub(in crate::handler) fn neighbour(
+        name: config::Upstream,
+        waits: Waits,
+        keeping: &config::Keeping,
+        threads: usize,
+    ) -> Self {
+        Self {
+            connector: Connector::plain(&name),
+            scheme: None,
+            waits,
+            links: PerThread::new(threads, |_| Shelf::new(keeping)),
+            sessions: PerThread::new(threads, |_| Sessions::new(keeping)),
+            prefers_http1: AtomicBool::new(true),
+            name,
+        }
+    }
+
     /// Sends a request, and gives the response, whose content is still to come.
-    pub(super) async fn exchange(
+    pub(in crate::handler) async fn exchange(
         &self,
         outbound: &mut Outbound,
     ) -> Result<Response<Body>, Attempt> {

@@ -1,0 +1,184 @@
+//! Where a worker listens: a folder that nobody else may enter, a port, or a socket that listens already.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{Gid, Uid, chown};
+
+use super::error::LaunchError;
+use super::{LaunchSpec, WorkerAddress};
+use crate::config::WorkerListen;
+
+/// Where a worker listens, and what must be kept for it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) address: WorkerAddress,
+    /// The socket that it inherits.
+    pub(super) listening: Option<OwnedFd>,
+    /// Removed with the worker.
+    pub(super) folder: Option<Folder>,
+}
+
+/// A worker's private folder; dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays is removed with the next start.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a path of a unix socket may have, its end included (unix(7)).
+const PATH_MAX: usize = 108;
+
+/// Connections that the kernel keeps while the worker boots or is busy.
+const BACKLOG: i32 = 1024;
+
+/// Makes a worker's place. `uid` is whom it runs as.
+pub(super) fn make(spec: &LaunchSpec, uid: u32) -> Result<Place, LaunchError> {
+    if spec.listen == WorkerListen::Port {
+        return port(spec);
+    }
+    let name = format!("{}-{}", plain(&spec.pool), spec.worker);
+    let folder = spec.socket_folder.join(std::process::id().to_string());
+    let path = folder.join(&name).join("socket");
+    let length = path.as_os_str().len();
+    if length >= PATH_MAX {
+        return Err(LaunchError::SocketPath {
+            path,
+            length,
+            max: PATH_MAX - 1,
+        });
+    }
+    let failed = |error: io::Error| LaunchError::Socket {
+        place: path.display().to_string(),
+        what: error.to_string(),
+    };
+    let folder = private(&spec.socket_folder, &folder, &name).map_err(failed)?;
+    let listening = match spec.listen {
+        // Ours: the worker is given the socket itself, and needs no way to its file.
+        WorkerListen::Fd => Some(listen(&path).map_err(failed)?),
+        _ => {
+            give(&folder.0, uid).map_err(failed)?;
+            None
+        }
+    };
+    Ok(Place {
+        address: WorkerAddress::Unix(path),
+        listening,
+        folder: Some(folder),
+    })
+}
+
+/// A name as part of a path.
+fn plain(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    name.chars().take(24).map(plain).collect()
+}
+
+/// A folder that nobody but we may enter.
+fn private(all: &Path, of_process: &Path, name: &str) -> io::Result<Folder> {
+    let with_mode = |mode| {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(mode);
+        builder
+    };
+    // Others may pass through these two, and see nothing: a worker of another user must reach its own folder.
+    with_mode(0o711).create(all)?;
+    if !of_process.exists() {
+        sweep(all);
+    }
+    with_mode(0o711).create(of_process)?;
+    hold(of_process)?;
+    let folder = of_process.join(name);
+    let _ = fs::remove_dir_all(&folder);
+    DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(Folder(folder))
+}
+
+/// Makes the folder the worker's, where that is somebody else; its group is ours, by which we may connect.
+fn give(folder: &Path, uid: u32) -> io::Result<()> {
+    if uid == Uid::effective().as_raw() {
+        return Ok(());
+    }
+    // What is made in it gets the folder's group. First, as long as it is ours.
+    fs::set_permissions(folder, Permissions::from_mode(0o2770))?;
+    Ok(chown(
+        folder,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::effective()),
+    )?)
+}
+
+fn listen(path: &Path) -> io::Result<OwnedFd> {
+    let listener = UnixListener::bind(path)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener.into())
+}
+
+/// A port of the loopback that is free now. It is the worker's to bind: between here and there another program may take it,
+/// which is then the worker's failure to start, and the next attempt has another port.
+fn port(spec: &LaunchSpec) -> Result<Place, LaunchError> {
+    let failed = |error: io::Error| LaunchError::Socket {
+        place: format!("127.0.0.1, for worker {} of {:?}", spec.worker, spec.pool),
+        what: error.to_string(),
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Place {
+        address: WorkerAddress::Tcp(address),
+        listening: None,
+        folder: None,
+    })
+}
+
+const LOCK: &str = "lock";
+
+/// Marks a process' folder as in use, for as long as the process lives.
+fn hold(of_process: &Path) -> io::Result<()> {
+    static HELD: std::sync::Mutex<Vec<(PathBuf, Flock<File>)>> = std::sync::Mutex::new(Vec::new());
+    let mut held = HELD
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if held.iter().any(|(path, _)| path == of_process) && of_process.join(LOCK).exists() {
+        return Ok(());
+    }
+    let file = File::create(of_process.join(LOCK))?;
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    held.retain(|(path, _)| path != of_process);
+    held.push((of_process.to_path_buf(), lock));
+    Ok(())
+}
+
+/// Removes what processes have left behind that are gone: those whose lock nobody holds.
+pub(super) fn sweep(all: &Path) {
+    let Ok(entries) = fs::read_dir(all) else {
+        return;
+    };
+    for folder in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let number = folder
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<u32>().ok());
+        let Some(number) = number.filter(|number| *number != std::process::id()) else {
+            continue;
+        };
+        let unlocked = match File::open(folder.join(LOCK)) {
+            Ok(file) => Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok(),
+            Err(error) => {
+                error.kind() == io::ErrorKind::NotFound
+                    && !Path::new(&format!("/proc/{number}")).exists()
+            }
+        };
+        if unlocked && fs::remove_dir_all(&folder).is_ok() {
+            tracing::info!(folder = %folder.display(), "sockets that a server before this one left behind are removed");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is shown of a pool's workers.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use crate::worker::machine::State;
+
+/// A pool's workers, and what became of those before them.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolView {
+    /// How the pool stands.
+    pub state: State,
+    /// Those that there are, in the order of their start.
+    pub workers: Vec<WorkerView>,
+    /// How the last one failed.
+    pub last_failure: Option<Event>,
+    /// What happened last, the oldest first.
+    pub history: VecDeque<Event>,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerView {
+    /// Its number in the pool.
+    pub number: u64,
+    /// The generation that it belongs to.
+    pub generation: u64,
+    /// Its process; none while it is being started.
+    pub pid: Option<u32>,
+    /// `starting`, `ready`, `draining` or `ending`.
+    pub state: &'static str,
+    /// How long ago it was started.
+    #[serde(rename = "age_seconds", serialize_with = "seconds")]
+    pub age: Duration,
+    /// Requests that it ever had.
+    pub requests: u64,
+    /// Requests that it has.
+    pub in_flight: u64,
+    /// The bytes of memory that it has with all that it started, where they can be known.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// When.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
+    /// What, in a sentence.
+    pub what: String,
+}
+
+impl Event {
+    pub(super) fn now(what: String) -> Self {
+        Self {
+            time: SystemTime::now(),
+            what,
+        }
+    }
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
+}
+
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
+}

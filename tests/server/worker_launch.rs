@@ -1,0 +1,559 @@
+//! One worker process from its start to its end, with real programs: python, sh, and what they start.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use portunus::config::{AtLimit, WorkerLimits, WorkerListen, WorkerProtocol};
+use portunus::worker::death::{ByUs, Cause, Death, MemoryLimit};
+use portunus::worker::launch::{
+    LaunchError, LaunchSpec, OverLimit, Process, Step, WorkerAddress, launch, sweep,
+};
+
+use crate::support::PATIENCE;
+
+const NO_LIMITS: WorkerLimits = WorkerLimits {
+    memory: None,
+    cpu: None,
+    processes: None,
+    files: None,
+    on_memory: AtLimit::Kill,
+    on_cpu: AtLimit::Throttle,
+};
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn spec(&self, command: &[&str]) -> LaunchSpec {
+        LaunchSpec {
+            pool: "app".to_owned(),
+            worker: 1,
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            cwd: self.folder.path().to_owned(),
+            env: BTreeMap::new(),
+            user: String::new(),
+            group: String::new(),
+            listen: WorkerListen::Unix,
+            protocol: WorkerProtocol::Http,
+            socket_folder: self.path("workers"),
+            limits: NO_LIMITS,
+            keeper: PathBuf::from(env!("CARGO_BIN_EXE_portunus")),
+        }
+    }
+
+    fn shell(&self, script: &str) -> LaunchSpec {
+        self.spec(&["sh", "-c", script])
+    }
+}
+
+/// Runs one test on a runtime of its own.
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await });
+    ended.expect("it ends in time")
+}
+
+async fn start(spec: &LaunchSpec) -> Process {
+    launch(spec).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What a script says and how it ends.
+fn say(spec: &LaunchSpec) -> (String, Death) {
+    run(async {
+        let process = start(spec).await;
+        let death = process.ended().await;
+        (text(&process), death)
+    })
+}
+
+fn text(process: &Process) -> String {
+    String::from_utf8_lossy(&process.output()).into_owned()
+}
+
+fn refused(spec: &LaunchSpec) -> LaunchError {
+    run(async { launch(spec).await.expect_err("it must not start") })
+}
+
+/// Waits until `ready` holds; nothing tells of it.
+fn until(what: &str, ready: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+async fn until_async(what: &str, ready: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether a process runs: one that has ended and waits to be reaped does not.
+fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+fn get(stream: &mut (impl std::io::Read + std::io::Write)) -> String {
+    stream
+        .write_all(b"GET / HTTP/1.0\r\n\r\n")
+        .expect("it takes a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn a_worker_listens_on_the_socket_that_it_is_told() {
+    let place = Place::new();
+    let app = "import http.server, os, socketserver\n\
+        class Server(socketserver.UnixStreamServer):\n    pass\n\
+        class Handler(http.server.SimpleHTTPRequestHandler):\n    def log_request(self, *a): pass\n    def address_string(self): return ''\n    \
+        def do_GET(self):\n        self.send_response(200); self.end_headers(); self.wfile.write(b'from the socket')\n\
+        Server(os.environ['PORTUNUS_SOCKET'], Handler).serve_forever()\n";
+    std::fs::write(place.path("app.py"), app).expect("the app");
+    run(async {
+        let process = start(&place.spec(&["python3", "app.py"])).await;
+        let WorkerAddress::Unix(path) = process.address().clone() else {
+            panic!("a unix socket");
+        };
+        until_async("its socket", || UnixStream::connect(&path).is_ok()).await;
+        let answer = get(&mut UnixStream::connect(&path).expect("it listens"));
+        assert!(answer.ends_with("from the socket"), "{answer}");
+        let folder = path.parent().expect("a folder");
+        let mode = std::os::unix::fs::MetadataExt::mode(&folder.metadata().expect("it is there"));
+        assert_eq!(mode & 0o777, 0o700, "nobody else may enter");
+        process.terminate();
+        let death = process.ended().await;
+        assert_eq!(death.by_us, Some(ByUs::Terminated));
+        assert!(
+            death
+                .to_string()
+                .starts_with("ended when asked to (SIGTERM) after "),
+            "{death}"
+        );
+        assert!(!folder.exists(), "its socket goes with it");
+    });
+}
+
+#[test]
+fn a_worker_listens_on_the_port_that_it_is_told() {
+    let place = Place::new();
+    let mut spec = place.shell("exec python3 -m http.server --bind 127.0.0.1 $PORT");
+    spec.listen = WorkerListen::Port;
+    run(async {
+        let process = start(&spec).await;
+        let WorkerAddress::Tcp(address) = process.address().clone() else {
+            panic!("a port");
+        };
+        until_async("its port", || TcpStream::connect(address).is_ok()).await;
+        let answer = get(&mut TcpStream::connect(address).expect("it listens"));
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    });
+}
+
+#[test]
+fn a_socket_that_is_handed_over_takes_connections_before_its_worker_looks() {
+    let place = Place::new();
+    let app = "import os, socket, time\n\
+        assert os.environ['LISTEN_PID'] == str(os.getpid()) and os.environ['LISTEN_FDS'] == '1'\n\
+        while not os.path.exists('go'): time.sleep(0.01)\n\
+        peer = socket.socket(fileno=3).accept()[0]\n\
+        peer.recv(4096); peer.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\nhanded over'); peer.close()\n";
+    std::fs::write(place.path("app.py"), app).expect("the app");
+    let mut spec = place.spec(&["python3", "app.py"]);
+    spec.listen = WorkerListen::Fd;
+    run(async {
+        let process = start(&spec).await;
+        let WorkerAddress::Unix(path) = process.address().clone() else {
+            panic!("a unix socket");
+        };
+        // The worker sleeps still.
+        let mut stream = UnixStream::connect(path).expect("it listens before the worker does");
+        std::fs::write(place.path("go"), "").expect("a file");
+        let answer = tokio::task::spawn_blocking(move || get(&mut stream)).await;
+        assert!(answer.expect("an answer").ends_with("handed over"));
+        let death = process.ended().await;
+        assert_eq!(death.cause, Cause::Exited(0), "{death}; {}", text(&process));
+    });
+}
+
+#[test]
+fn fastcgi_finds_the_socket_where_it_looks_for_it() {
+    let place = Place::new();
+    let mut spec = place.spec(&[
+        "python3",
+        "-c",
+        "import os; a, b = os.fstat(0), os.fstat(3); print(a.st_ino == b.st_ino)",
+    ]);
+    spec.listen = WorkerListen::Fd;
+    spec.protocol = WorkerProtocol::FastCgi;
+    assert_eq!(say(&spec).0, "True\n");
+}
+
+#[test]
+fn a_worker_has_nothing_of_ours_that_is_none_of_its_business() {
+    let place = Place::new();
+    let mut spec = place.shell("env | sort; echo; ls /proc/self/fd | tr '\\n' ' '; umask; grep NoNewPrivs /proc/self/status");
+    spec.env = BTreeMap::from([("GREETING".to_owned(), "two\nlines".to_owned())]);
+    let (said, _) = say(&spec);
+    let (environment, rest) = said.split_once("\n\n").expect("two parts");
+    let names: Vec<_> = environment
+        .lines()
+        .filter_map(|line| line.split_once('=').map(|(name, _)| name))
+        .filter(|name| {
+            !name.starts_with("LC_")
+                && !["LANG", "LANGUAGE", "TZ", "OLDPWD", "SHLVL", "_"].contains(name)
+        })
+        .collect();
+    let expected = [
+        "GREETING",
+        "HOME",
+        "LOGNAME",
+        "PATH",
+        "PORTUNUS_POOL",
+        "PORTUNUS_SOCKET",
+        "PWD",
+        "SHELL",
+        "USER",
+    ];
+    assert_eq!(names, expected, "{said}");
+    // The fourth is the folder that `ls` reads.
+    assert_eq!(rest, "0 1 2 3 0022\nNoNewPrivs:\t1\n");
+}
+
+#[test]
+fn every_step_that_fails_names_itself_and_the_remedy() {
+    let place = Place::new();
+    let refuse = |spec: &LaunchSpec, step: Step, sentence: &str| {
+        let error = refused(spec);
+        assert!(
+            matches!(&error, LaunchError::Step(failed) if failed.step == step),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(sentence), "{error}");
+    };
+    let missing = place.spec(&["no-such-program"]);
+    refuse(
+        &missing,
+        Step::Program,
+        "`command`: there is no program \"no-such-program\"; write its whole path",
+    );
+    std::fs::write(place.path("app"), "").expect("a file");
+    let no_right = place.spec(&["./app"]);
+    refuse(
+        &no_right,
+        Step::Program,
+        "may not be executed by the worker's user",
+    );
+    let mut no_folder = place.spec(&["true"]);
+    no_folder.cwd = place.path("gone");
+    refuse(&no_folder, Step::Folder, "`cwd`: there is no folder");
+
+    let mut nobody = place.spec(&["true"]);
+    nobody.user = "no-such-user".to_owned();
+    assert!(
+        refused(&nobody)
+            .to_string()
+            .contains("there is no user \"no-such-user\" on this system; make it")
+    );
+    nobody.user = String::new();
+    nobody.group = "no-such-group".to_owned();
+    assert!(
+        refused(&nobody)
+            .to_string()
+            .contains("there is no group \"no-such-group\"")
+    );
+    let mut long = place.spec(&["true"]);
+    long.socket_folder = place.path(&"x".repeat(120));
+    assert!(
+        refused(&long)
+            .to_string()
+            .contains("give `server.state_dir` a shorter path")
+    );
+    let mut much = place.spec(&["true"]);
+    much.env = BTreeMap::from([("A".to_owned(), "x".repeat(100_000))]);
+    assert!(matches!(refused(&much), LaunchError::TooLong(_)));
+}
+
+#[test]
+fn a_death_is_told_for_what_it_was() {
+    let place = Place::new();
+    let death = |script: &str| say(&place.shell(script)).1;
+    let exit = death("echo 'Traceback: no database' >&2; exit 3");
+    assert_eq!(exit.cause, Cause::Exited(3));
+    let sentence = exit.to_string();
+    assert!(
+        sentence.starts_with("ended by itself with status 3 after "),
+        "{sentence}"
+    );
+    assert!(
+        sentence.ends_with("; it said last: \"Traceback: no database\""),
+        "{sentence}"
+    );
+    let crash = death("ulimit -c 0; kill -SEGV $$");
+    assert_eq!(
+        crash.cause,
+        Cause::Signalled {
+            signal: 11,
+            core: false
+        }
+    );
+    assert!(
+        crash
+            .to_string()
+            .starts_with("was killed by SIGSEGV after "),
+        "{crash}"
+    );
+    assert!(!crash.is_asked_for());
+}
+
+#[test]
+fn a_worker_that_does_not_end_is_killed_with_all_that_it_started() {
+    let place = Place::new();
+    // One child in a session of its own, whose parent has gone: a daemon, as it is written in books.
+    let script = "trap : TERM; (setsid sh -c 'echo $$ > daemon; exec sleep 1000' &) ; sleep 1000 & echo $! > child; \
+                  echo ready; while :; do wait; done";
+    run(async {
+        let process = start(&place.shell(script)).await;
+        let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap_or_default();
+        until_async("its children", || {
+            text(&process).contains("ready")
+                && read("daemon").ends_with('\n')
+                && read("child").ends_with('\n')
+        })
+        .await;
+        let (daemon, child) = (read("daemon"), read("child"));
+        process.terminate();
+        until_async("its child's end, by the group's signal", || !runs(&child)).await;
+        assert!(runs(&process.pid().to_string()) && runs(&daemon));
+        process.kill_group();
+        let death = process.ended().await;
+        assert_eq!(death.by_us, Some(ByUs::Killed));
+        assert!(
+            death
+                .to_string()
+                .starts_with("was killed by Portunus (SIGKILL) after "),
+            "{death}"
+        );
+        assert!(!runs(&daemon), "the daemon is gone");
+    });
+}
+
+#[test]
+fn what_a_worker_leaves_behind_ends_with_it() {
+    let place = Place::new();
+    let (said, death) = say(&place.shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; exit 0"));
+    assert_eq!(death.left, 1, "{death}");
+    assert!(
+        death
+            .to_string()
+            .contains("left a process behind, which was killed")
+    );
+    assert!(!runs(&said));
+}
+
+#[test]
+fn a_frozen_worker_stands_still_and_still_ends_when_it_is_asked_to() {
+    let place = Place::new();
+    run(async {
+        let process = start(&place.shell("while :; do echo tick; sleep 0.01; done")).await;
+        until_async("a tick", || text(&process).contains("tick")).await;
+        process.freeze();
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid()))
+                .unwrap_or_default();
+            stat.contains(") T ")
+        };
+        until_async("its rest", state).await;
+        process.thaw();
+        until_async("its awakening", || !state()).await;
+        process.freeze();
+        process.terminate();
+        assert_eq!(process.ended().await.by_us, Some(ByUs::Terminated));
+    });
+}
+
+#[test]
+fn a_gigabyte_of_output_fills_nothing_and_slows_nobody() {
+    let place = Place::new();
+    let (said, death) = say(
+        &place.shell("head -c 1000000000 /dev/zero; yes | head -c 5000000; echo; echo the end")
+    );
+    assert_eq!(death.cause, Cause::Exited(0));
+    assert_eq!(said.len(), 64 << 10);
+    assert_eq!(death.last_line.as_deref(), Some("the end"));
+}
+
+#[test]
+fn a_worker_at_its_memory_limit_is_killed_and_that_is_said() {
+    let place = Place::new();
+    let mut spec = place.spec(&[
+        "python3",
+        "-c",
+        "import time\nx = bytearray(100_000_000)\ntime.sleep(1000)",
+    ]);
+    spec.limits.memory = Some(64 << 20);
+    let death = say(&spec).1;
+    let at_limit = MemoryLimit::Watched(64 << 20);
+    let by_kernel = MemoryLimit::Group(64 << 20);
+    assert!(
+        [at_limit, by_kernel]
+            .map(Cause::OutOfMemory)
+            .contains(&death.cause),
+        "{death}"
+    );
+    assert!(
+        death
+            .to_string()
+            .starts_with("was killed at its memory limit of 64 MiB after "),
+        "{death}"
+    );
+}
+
+#[test]
+fn a_worker_over_its_memory_limit_can_be_replaced_instead() {
+    let place = Place::new();
+    let mut spec = place.spec(&[
+        "python3",
+        "-c",
+        "import time\nx = bytearray(100_000_000)\ntime.sleep(1000)",
+    ]);
+    spec.limits.memory = Some(64 << 20);
+    spec.limits.on_memory = AtLimit::Recycle;
+    run(async {
+        let process = start(&spec).await;
+        assert_eq!(process.over_limit().await, OverLimit::Memory(64 << 20));
+        assert!(process.memory().is_some_and(|memory| memory > 90_000_000));
+        assert!(
+            runs(&process.pid().to_string()),
+            "it works on until another one does"
+        );
+    });
+}
+
+#[test]
+fn open_files_are_limited() {
+    let place = Place::new();
+    let mut spec = place.shell("ulimit -n");
+    spec.limits.files = Some(77);
+    assert_eq!(say(&spec).0, "77\n");
+}
+
+/// Root may become anybody; where the tests run as somebody else, it is refused with the remedy.
+#[test]
+fn a_worker_runs_as_its_user_and_has_none_of_our_groups() {
+    let place = Place::new();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(place.folder.path(), open).expect("a folder that others may enter");
+    let mut spec = place
+        .shell("id -u; id -G; grep CapEff /proc/self/status; touch $PORTUNUS_SOCKET && echo made");
+    spec.user = "nobody".to_owned();
+    if !nix::unistd::Uid::effective().is_root() {
+        assert!(matches!(refused(&spec), LaunchError::NoRight(_)));
+        return;
+    }
+    let nobody = nix::unistd::User::from_name("nobody")
+        .ok()
+        .flatten()
+        .expect("nobody");
+    let expected = format!(
+        "{}\n{}\nCapEff:\t0000000000000000\nmade\n",
+        nobody.uid, nobody.gid
+    );
+    assert_eq!(say(&spec).0, expected);
+}
+
+#[test]
+fn a_worker_that_is_let_go_of_ends() {
+    let place = Place::new();
+    let pid = run(async {
+        let process = start(&place.shell("exec sleep 1000")).await;
+        process.pid().to_string()
+    });
+    until("its end", || !runs(&pid));
+}
+
+/// The keeper alone promises it: nobody else is left to.
+#[test]
+fn nobody_outlives_a_killed_portunus() {
+    let place = Place::new();
+    let example = Path::new(env!("CARGO_BIN_EXE_portunus"));
+    // A Portunus of which nothing is needed but that it has one end of a keeper's socket: python stands in for it.
+    let script = format!(
+        "import json, socket, subprocess, sys, time\n\
+         ours, theirs = socket.socketpair()\n\
+         subprocess.Popen(['{}', 'keep-worker'], stdin=theirs)\n\
+         theirs.close()\n\
+         order = dict(command=['sh', '-c', '(setsid sleep 1000 & echo $! > daemon); sleep 1000 & echo $! > child; echo $$ > worker; wait'], \
+         env=dict(PATH='/usr/bin:/bin'), cwd='{}', identity=None, umask=18, join=None, limits=[], inherits='Nothing')\n\
+         ours.sendall(json.dumps(order).encode() + b'\\n')\n\
+         print(ours.recv(4096).decode(), flush=True)\n\
+         time.sleep(1000)\n",
+        example.display(),
+        place.folder.path().display(),
+    );
+    let mut portunus = Command::new("python3")
+        .args(["-c", &script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut line = String::new();
+    let stdout = portunus.stdout.take().expect("a pipe");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("a report");
+    assert!(line.contains("Started"), "{line}");
+    let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap_or_default();
+    let names = ["worker", "child", "daemon"];
+    until("all three", || {
+        names.iter().all(|name| read(name).ends_with('\n'))
+    });
+    let pids = names.map(read);
+    assert!(pids.iter().all(|pid| runs(pid)));
+    portunus.kill().expect("it is killed");
+    portunus.wait().expect("it is gone");
+    for (pid, name) in pids.iter().zip(names) {
+        until(name, || !runs(pid));
+    }
+}
+
+#[test]
+fn what_a_server_before_left_behind_is_removed() {
+    let place = Place::new();
+    let folder = place.path("workers");
+    let stale = folder.join("4194999").join("app-1");
+    std::fs::create_dir_all(&stale).expect("a folder");
+    std::fs::write(stale.join("socket"), "").expect("a file");
+    std::fs::create_dir_all(folder.join("notes")).expect("a folder");
+    sweep(&folder);
+    assert!(!folder.join("4194999").exists());
+    assert!(folder.join("notes").exists(), "what is not ours stays");
+}
