@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portunus::http::h3::fields::{Section, fault};
+use portunus::http::h3::fields::{Section, fault, protocol};
 
 /// Names, with their places in the static table (RFC 9204 appendix A).
 const NAMES: [(&str, &[u8]); 9] = [
@@ -92,7 +92,7 @@ fn is_faulty(names: &[&str], section: Section) -> bool {
         .iter()
         .take_while(|name| name.starts_with(':'))
         .count();
-    let known = [":method", ":scheme", ":authority", ":path"];
+    let known = [":method", ":scheme", ":authority", ":path", ":protocol"];
     let late = names[pseudo..].iter().any(|name| name.starts_with(':'));
     let foreign = names[..pseudo].iter().any(|name| !known.contains(name));
     let twice = (0..pseudo).any(|at| names[..at].contains(&names[at]));
@@ -108,6 +108,16 @@ fuzz_target!(|bytes: &[u8]| {
             names.push(name);
             block.extend(field(name, places, field_of[1], field_of[2]));
         }
+        // What is left when it is cut out is as good as before, and has it no more.
+        if fault(&block, section).is_none()
+            && let Some(found) = protocol(&block)
+        {
+            assert_eq!(section, Section::Head);
+            let rest = [&block[..found.at.start], &block[found.at.end..]].concat();
+            assert_eq!(fault(&rest, section), None);
+            assert_eq!(protocol(&rest), None);
+        }
+        let _ = protocol(bytes);
         let found = fault(&block, section);
         assert_eq!(
             found.is_some(),

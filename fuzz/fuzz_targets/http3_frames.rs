@@ -19,7 +19,7 @@ fn follow(bytes: &[u8], piece: usize, of_request: bool) -> All {
         frames.follow(piece, |seen| match seen {
             Seen::OneWay(kind) => heads.push(Frame { kind, length: 0 }),
             Seen::Frame(frame) => heads.push(frame),
-            Seen::Fields { part, whole } => {
+            Seen::Fields { part, whole, .. } => {
                 fields.extend_from_slice(part);
                 wholes += usize::from(whole);
             }

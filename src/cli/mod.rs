@@ -69,7 +69,7 @@ enum Command {
     Completions(completions::Arguments),
     /// (for Portunus itself) Stand between Portunus and one worker process
     #[command(hide = true)]
-    KeepWorker,
+    KeepWorker(Rest),
     /// (for Portunus itself) Become a worker process
     #[command(hide = true)]
     BecomeWorker,
@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
         Command::Completions(arguments) => completions::main(&arguments),
-        Command::KeepWorker => worker::keep(),
+        Command::KeepWorker(_) => worker::keep(),
         Command::BecomeWorker => worker::become_worker(),
         Command::Later(later) => refuse_later(&later),
     }

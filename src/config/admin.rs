@@ -58,3 +58,14 @@ fn parse(text: &str, source: &Source) -> Result<Admin, Wrong> {
     }
     Ok(Admin::Loopback(address))
 }
+
+/// As the configuration writes it.
+impl std::fmt::Display for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Loopback(address) => address.fmt(f),
+        }
+    }
+}

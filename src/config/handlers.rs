@@ -10,7 +10,7 @@ use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
 use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, fastcgi, process, telling, upstream};
+use super::{balance, fastcgi, process, telling, upgrades, upstream};
 
 const TYPES: [&str; 7] = [
     "respond", "files", "proxy", "redirect", "fastcgi", "process", "library",
@@ -295,5 +295,6 @@ fn proxy(table: &Table<'_>) -> Proxy {
         tls: upstream::tls(table),
         resolvers: upstream::resolvers(table),
         telling: telling::read(table),
+        upgrade: upgrades::read(table),
     }
 }

@@ -211,6 +211,7 @@ pub(super) static PROXY: Section = section(
         "forwarded",
         "proxy_protocol",
         "odd_field_names",
+        "upgrade",
     ],
 );
 
@@ -307,6 +308,7 @@ pub(super) static PROCESS: Section = section(
         "client_certificate_fields",
         "forwarded",
         "odd_field_names",
+        "upgrade",
         "fastcgi",
     ],
 );

@@ -31,6 +31,7 @@ mod telling;
 mod tests;
 mod tls;
 mod trusted;
+mod upgrades;
 mod upstream;
 mod values;
 mod wrong;
@@ -65,6 +66,7 @@ pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use telling::{ForwardedFields, ProxyProtocol, Telling};
 pub use trusted::RequestIds;
+pub use upgrades::Upgrades;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
 
 /// A checked configuration.
@@ -495,15 +497,6 @@ pub struct Proxy {
     pub resolvers: Vec<SocketAddr>,
     /// What upstreams are told of clients.
     pub telling: Telling,
-}
-
-/// As the configuration writes it.
-impl std::fmt::Display for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Loopback(address) => address.fmt(f),
-        }
-    }
+    /// What clients may leave HTTP for.
+    pub upgrade: Upgrades,
 }

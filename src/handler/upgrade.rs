@@ -1,4 +1,10 @@
 //! Leaving HTTP: what a handler does with a connection after 101 (Switching Protocols).
+//!
+//! Of HTTP/2 and HTTP/3 it is one stream that leaves, by extended CONNECT. Handlers see the same of all three: a GET with an
+//! Upgrade field, answered with 101 and a [`Tunnel`].
+
+mod counted;
+mod joined;
 
 use std::future::Future;
 use std::io;
@@ -9,7 +15,15 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::counted::Counted;
 use crate::model::BodyWatch;
+
+pub use self::joined::join;
+
+/// Among the extensions of a request that came as an extended CONNECT (RFC 8441 section 4, RFC 9220 section 3). It has no
+/// Sec-WebSocket-Key, and its client is answered with 200 in place of 101.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtendedConnect;
 
 /// A connection that has left HTTP.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -51,17 +65,15 @@ impl Tunnel {
             .push(watch);
     }
 
-    /// Runs to the end of the connection.
+    /// Runs to the end of the connection, and tells who looks on what passed.
     pub async fn run(self, io: Box<dyn Io>) {
         let (run, kept) = {
             let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             (inner.run.take(), std::mem::take(&mut inner.kept))
         };
+        let io = Counted::new(io, kept);
         if let Some(run) = run {
-            run(io).await;
-        }
-        for mut watch in kept {
-            watch.end(true);
+            run(Box::new(io)).await;
         }
     }
 }
@@ -76,6 +88,11 @@ impl<I> Rewound<I> {
     /// Gives `first` before what the connection gives.
     pub fn new(first: Bytes, io: I) -> Self {
         Self { first, io }
+    }
+
+    /// The connection itself.
+    pub fn get_ref(&self) -> &I {
+        &self.io
     }
 }
 

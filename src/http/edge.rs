@@ -31,6 +31,8 @@ pub struct Edge {
     pub pools: Vec<Arc<Pool>>,
     /// Whether any http binding speaks HTTP/2 with prior knowledge.
     pub cleartext_http2: bool,
+    /// Whether any handler opens WebSockets: then clients of HTTP/2 and HTTP/3 are told that they may ask for one.
+    pub websockets: bool,
     /// What requests are held to.
     pub limits: Limits,
     /// What responses of our own say.

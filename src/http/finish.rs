@@ -81,9 +81,8 @@ pub(super) fn respond(
         streamed: streamed.then(|| (Box::new(trail), status)),
         _in_flight: in_flight,
     });
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(tunnel) = response.extensions().get::<Tunnel>()
-    {
+    // Behind 101, and behind the 200 that stands for it.
+    if let Some(tunnel) = response.extensions().get::<Tunnel>() {
         tunnel.keep(end);
         return Answer::Response { response, close };
     }
@@ -130,6 +129,12 @@ struct RequestEnd {
 impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
         self.sent += bytes as u64;
+    }
+
+    fn received(&mut self, bytes: u64) {
+        if let Some(access) = &self.access {
+            access.trail.received.store(bytes, Relaxed);
+        }
     }
 
     fn broke(&mut self, error: &BodyError) {

@@ -9,6 +9,7 @@ mod budget;
 mod date;
 mod drain;
 mod edge;
+mod extended;
 mod finish;
 pub mod h1;
 pub mod h2;

@@ -13,8 +13,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use super::body::{ContentLimits, limited};
 use super::provenance::heard;
 use super::trail::Trail;
-use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, finish, refuse};
+use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, extended, finish, refuse};
 use crate::config::Overflow;
+use crate::handler::upgrade::ExtendedConnect;
 use crate::model::{
     Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
     TlsFacts,
@@ -59,6 +60,7 @@ where
 {
     let mut journey = Journey {
         head_only: *request.method() == Method::HEAD,
+        by_connect: request.extensions().get::<ExtendedConnect>().is_some(),
         trail: Trail::new(edge, connection, protocol, Some(&request)),
         in_flight,
     };
@@ -95,10 +97,16 @@ struct Journey {
     trail: Trail,
     in_flight: InFlight,
     head_only: bool,
+    /// It is an extended CONNECT.
+    by_connect: bool,
 }
 
 impl Journey {
     fn answer(self, outcome: Result<Response<Body>, Refusal>, permit: Option<Permit>) -> Answer {
+        let outcome = match self.by_connect {
+            true => outcome.and_then(extended::answer),
+            false => outcome,
+        };
         match outcome {
             Ok(response) => finish::respond(
                 self.trail,
@@ -200,6 +208,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     let client_scheme = trail.provenance.scheme(&trail.connection);
     let site = &edge.sites[bound.site];
     trail.site = Some(bound.site);
+    extended::is_known(request)?;
     method_is_taken(request.method())?;
     scheme_is_ours(request.uri())?;
     let root = PathAndQuery::from_static("/");

@@ -1,7 +1,7 @@
 //! Base64 as RFC 4648 section 4 has it, with padding: the one thing that is needed of it is to write it.
 
 /// Appends `bytes` to `text`.
-pub(super) fn encode(bytes: &[u8], text: &mut String) {
+pub(crate) fn encode(bytes: &[u8], text: &mut String) {
     for group in bytes.chunks(3) {
         let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);

@@ -38,6 +38,11 @@ pub trait BodyWatch: Send {
     /// A piece of content was taken by whoever reads the body.
     fn data(&mut self, bytes: usize);
 
+    /// So much came from the client in the same exchange; said once, and only of what has left HTTP.
+    fn received(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// The content broke, and why.
     fn broke(&mut self, error: &BodyError);
 
@@ -236,6 +241,11 @@ impl BodyWatch for Both {
     fn data(&mut self, bytes: usize) {
         self.0.data(bytes);
         self.1.data(bytes);
+    }
+
+    fn received(&mut self, bytes: u64) {
+        self.0.received(bytes);
+        self.1.received(bytes);
     }
 
     fn broke(&mut self, error: &BodyError) {

@@ -1,7 +1,7 @@
 //! The nouns that every room shares. Nothing here waits, reads a clock, or touches a socket.
 
 mod addr;
-mod base64;
+pub(crate) mod base64;
 mod body;
 mod client;
 mod facts;

@@ -125,6 +125,10 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
             .bindings
             .iter()
             .any(|b| b.scheme == Scheme::Http && b.protocols.contains(&AlpnProtocol::H2)),
+        websockets: config.pools.iter().any(|pool| match &pool.handler {
+            config::Handler::Proxy(proxy) => proxy.upgrade.allow("websocket"),
+            _ => false,
+        }),
         limits: config.limits.clone(),
         verbosity: config.server.verbosity,
         server_header: server_header(&config.server.server_header, context.threads),

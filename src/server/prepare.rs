@@ -9,6 +9,7 @@ use crate::acme;
 use crate::certificate::{Certificates, Finding, Inventory, News, dev};
 use crate::config::{self, Config, Diagnostic, Loaded};
 use crate::report::Report;
+use crate::worker::launch;
 
 /// What a server is started with, or everything that is wrong with it.
 pub struct Prepared {
@@ -85,6 +86,7 @@ fn look(
             .map(|finding| diagnostic(finding, config)),
     );
     findings.extend(handler_findings(config, library));
+    findings.extend(config.pools.iter().flat_map(worker_findings));
     let inventory = Inventory::of(config, &looked.certificates);
     loaded.add(findings);
     Prepared {
@@ -114,6 +116,20 @@ fn ordering_trouble(finding: &Finding, config: &Config) -> Option<String> {
     }
     let name = config.bindings[finding.binding].hostname.to_string();
     acme::trouble(config.acme.as_ref()?, &name)
+}
+
+/// What would keep a pool's workers from starting. Warnings: the other pools can be served all the same.
+fn worker_findings(pool: &config::Pool) -> Vec<Diagnostic> {
+    let config::Handler::Process(settings) = &pool.handler else {
+        return Vec::new();
+    };
+    let told = |found: launch::Finding| {
+        let message = format!("workers of the pool {:?}: {}", pool.name, found.message);
+        Diagnostic::warning(found.code, message)
+            .at(pool.place)
+            .help(found.help)
+    };
+    launch::look(settings).into_iter().map(told).collect()
 }
 
 /// Handlers are built once for the finding, and again for use: it costs little, and keeps what is told in one place.

@@ -102,8 +102,9 @@ impl fmt::Display for Death {
             left => write!(f, ", and left {left} processes behind, which were killed")?,
         }
         match &self.last_line {
-            Some(line) => write!(f, "; it said last: {line:?}"),
-            None => Ok(()),
+            // Of an end that we wanted it says nothing.
+            Some(line) if !self.is_asked_for() => write!(f, "; it said last: {line:?}"),
+            _ => Ok(()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Server, Site, Tool, wait_for};
+use crate::support::{Server, Site, Tool, WebSocketServer, wait_for};
 
 const PAGE: &str = "type = \"respond\"\nheaders = { content-type = \"text/html\" }\nbody = \"<p>Hello, browser!</p>\"";
 
@@ -133,4 +133,45 @@ fn a_browser_speaks_http3() {
         text.lines().next().map(str::to_owned)
     });
     assert!(line.contains("\"protocol\":\"h3\""), "{line}");
+}
+
+/// Opens a WebSocket to where it came from, says something, and shows what is said back. The page is not done loading before:
+/// until then nobody looks at it.
+const TALKING: &str = "type = \"respond\"\nheaders = { content-type = \"text/html\" }\nbody = '''<p id=said>nothing</p><script>
+const socket = new WebSocket(`wss://${location.host}/socket`, \"chat\");
+const show = text => { document.getElementById(\"said\").textContent = text; };
+socket.onopen = () => socket.send(\"Hello, server!\");
+socket.onmessage = event => { show(`${socket.protocol}: ${event.data}`); socket.close(1000); };
+socket.onclose = event => { if (!event.wasClean) show(`closed ${event.code}`); };
+</script>'''";
+
+#[test]
+fn a_browser_opens_its_websockets_on_the_connection_that_it_has() {
+    let upstream = WebSocketServer::start();
+    let server = Site {
+        head: "[log]\nerrors = \"../errors.log\"\naccess = \"../access.log\"".into(),
+        handler: TALKING.into(),
+        tail: format!(
+            "[[site.route]]\npath = \"/socket\"\npool = \"socket\"\n[[pool]]\nname = \"socket\"\n[pool.handler]\n\
+             type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\"]",
+            upstream.port
+        ),
+        ..Site::default()
+    }
+    .start();
+    let flags = [
+        "--disable-quic".to_owned(),
+        "--virtual-time-budget=10000".to_owned(),
+    ];
+    let dom = page_with(&server, Some(server.ca()), &flags);
+    assert!(dom.contains(">chat: Hello, server!</p>"), "{dom}");
+    let line = wait_for("the WebSocket in the access log", || {
+        let text = std::fs::read_to_string(server.path().join("access.log")).ok()?;
+        text.lines()
+            .find(|line| line.contains("/socket"))
+            .map(str::to_owned)
+    });
+    assert!(line.contains("\"protocol\":\"h2\""), "{line}");
+    assert!(line.contains("\"status\":200"), "{line}");
+    assert_eq!(server.errors(), Vec::<serde_json::Value>::new());
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 
-use crate::support::{Nginx, Server, Site, Tool, Upstream, raw};
+use crate::support::{Server, Site, Upstream, raw};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -166,82 +166,6 @@ fn a_kept_connection_that_the_upstream_closed_is_no_failure() {
 }
 
 #[test]
-fn every_failure_of_an_upstream_has_its_status_and_its_reason() {
-    type Script = fn(&mut crate::support::Talk);
-    let rows: [(&str, Script, u16, &str); 6] = [
-        (
-            "closes before the head",
-            |talk| drop(talk.read_head()),
-            502,
-            "Upstream_Reset",
-        ),
-        (
-            "closes in the head",
-            |talk| {
-                talk.read_head();
-                talk.send("HTTP/1.1 200 OK\r\nContent-");
-            },
-            502,
-            "Upstream_Reset",
-        ),
-        (
-            "talks garbage",
-            |talk| {
-                talk.read_head();
-                talk.send("220 smtp.test ESMTP\r\n\r\n");
-            },
-            502,
-            "Upstream_Protocol",
-        ),
-        (
-            "sends two lengths",
-            |talk| {
-                talk.read_head();
-                talk.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab");
-            },
-            502,
-            "Upstream_Protocol",
-        ),
-        (
-            "switches protocols unasked",
-            |talk| {
-                talk.read_head();
-                talk.send(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-                );
-            },
-            502,
-            "Upstream_Protocol",
-        ),
-        (
-            "never answers",
-            |talk| {
-                talk.read_head();
-                talk.read_to_end();
-            },
-            504,
-            "Upstream_Timeout",
-        ),
-    ];
-    for (what, script, status, reason) in rows {
-        let upstream = Upstream::start(script);
-        let server = proxy(&upstream, "response_timeout = \"300ms\"");
-        assert_eq!(
-            raw::status(&get(&server, "/x")),
-            status,
-            "an upstream that {what}"
-        );
-        let line = server.wait_error(reason);
-        assert_eq!(
-            (&line["status"], &line["pool"], &line["path"]),
-            (&status.into(), &"main".into(), &"/x".into()),
-            "{what}"
-        );
-        assert_eq!(server.errors().len(), 1, "an upstream that {what}");
-    }
-}
-
-#[test]
 fn an_upstream_that_cannot_be_connected_to_is_502_and_the_next_one_is_tried() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -275,40 +199,6 @@ fn an_upstream_that_cannot_be_connected_to_is_502_and_the_next_one_is_tried() {
     for _ in 0..4 {
         assert_eq!(raw::status(&get(&server, "/")), 200);
     }
-}
-
-#[test]
-fn a_cut_response_is_cut_for_the_client_too() {
-    let upstream = Upstream::start(|talk| {
-        talk.read_head();
-        talk.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-    });
-    let server = proxy(&upstream, "");
-    let curl = |version: &str, url: String| Tool::curl(&server).args([version]).arg(url).output();
-    // 18: partial file. 92: the stream was not closed cleanly.
-    assert_eq!(
-        curl("--http1.1", format!("http://localhost:{}/", server.http))
-            .status
-            .code(),
-        Some(18)
-    );
-    assert_eq!(
-        curl("--http2", format!("https://localhost:{}/", server.https))
-            .status
-            .code(),
-        Some(92)
-    );
-}
-
-#[test]
-fn a_response_that_stalls_is_cut_after_body_timeout() {
-    let upstream = Upstream::start(|talk| {
-        talk.read_head();
-        talk.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-        talk.read_to_end();
-    });
-    let server = proxy(&upstream, "body_timeout = \"200ms\"");
-    assert!(get(&server, "/").ends_with("half"));
 }
 
 #[test]
@@ -370,79 +260,4 @@ fn a_unix_socket_is_an_upstream_too() {
     .text();
     let server = Server::start_in(folder, &text, |_| {});
     assert!(get(&server, "/").ends_with("ok"));
-}
-
-#[test]
-fn a_client_that_goes_away_is_gone_for_the_upstream_too() {
-    let (sender, gone) = std::sync::mpsc::channel();
-    let upstream = Upstream::start(move |talk| {
-        talk.read_head();
-        sender.send(talk.read_to_end()).unwrap();
-    });
-    let server = proxy(&upstream, "");
-    let mut client = raw::connect(server.http);
-    client
-        .write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
-        .unwrap();
-    upstream.head();
-    drop(client);
-    gone.recv_timeout(std::time::Duration::from_secs(30))
-        .expect("the upstream sees the end");
-    server.wait_error("Connection_Dropped");
-}
-
-#[test]
-fn twenty_megabytes_go_up_and_down_with_flat_memory() {
-    const BIG: usize = 20 << 20;
-    let nginx = Nginx::start("root html;");
-    std::fs::create_dir_all(nginx.path().join("html")).unwrap();
-    std::fs::write(nginx.path().join("html/big"), vec![7; BIG]).unwrap();
-    let upstream = Upstream::start(|talk| {
-        while talk.read_head().is_some() {
-            for _ in 0..20 {
-                talk.read_content(1 << 20);
-            }
-            talk.send(OK);
-        }
-    });
-    let tail = format!(
-        "[[site]]\nname = \"up\"\n[[site.route]]\npath = \"/\"\npool = \"up\"\n[[pool]]\nname = \"up\"\n[pool.handler]\n{}\n\
-         [[binding]]\nprotocol = \"https\"\nip = \"127.0.0.1\"\nport = 0\nhostname = \"up.localhost\"\nsite = \"up\"",
-        upstream.handler()
-    );
-    let handler = format!(
-        "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\"]",
-        nginx.port
-    );
-    let mut server = Site {
-        handler,
-        tail,
-        ..Site::default()
-    }
-    .start();
-    server.wait_rehearsed();
-    let before = server.memory_kib();
-    for version in ["--http1.1", "--http2"] {
-        let got = Tool::curl(&server)
-            .args([version, "-o", "/dev/null", "-w", "%{size_download}"])
-            .arg(format!("https://localhost:{}/big", server.https))
-            .stdout();
-        assert_eq!(got, BIG.to_string());
-        let put = Tool::curl(&server)
-            .args([
-                version,
-                "-k",
-                "-o",
-                "/dev/null",
-                "-w",
-                "%{size_upload} %{http_code}",
-                "--data-binary",
-            ])
-            .arg(format!("@{}", nginx.path().join("html/big").display()))
-            .arg(format!("https://up.localhost:{}/", server.https))
-            .stdout();
-        assert_eq!(put, format!("{BIG} 200"));
-    }
-    let grown = server.memory_kib().saturating_sub(before);
-    assert!(grown < 16 << 10, "memory grew by {grown} KiB");
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{FastCgiTerms, Telling};
+use super::{FastCgiTerms, Telling, Upgrades};
 pub(super) use read::read;
 
 /// `type = "process"`
@@ -64,6 +64,8 @@ pub struct Process {
     pub body_timeout: Duration,
     /// What it is told of clients.
     pub telling: Telling,
+    /// What clients may leave HTTP for.
+    pub upgrade: Upgrades,
     /// How FastCGI is spoken to it, where it is.
     pub fastcgi: FastCgiTerms,
     /// Where the private folders of its sockets are made.

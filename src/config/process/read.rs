@@ -15,7 +15,7 @@ use crate::config::fastcgi::{self, Waits};
 use crate::config::reader::{At, Table};
 use crate::config::settings::WAIT;
 use crate::config::wrong::{self, Wrong};
-use crate::config::{FastCgiTerms, defaults, keys, telling};
+use crate::config::{FastCgiTerms, defaults, keys, telling, upgrades};
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const WEEK_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=WEEK;
@@ -82,6 +82,7 @@ pub(in crate::config) fn read(table: &Table<'_>) -> Process {
         response_timeout: wait("response_timeout", defaults::RESPONSE_TIMEOUT),
         body_timeout: wait("body_timeout", defaults::BODY_TIMEOUT),
         telling: telling::fields(table),
+        upgrade: upgrades::read(table),
         fastcgi: fastcgi(table, protocol, &cwd, fastcgi::waits(table)),
         socket_folder: PathBuf::new(),
         cwd,

@@ -89,3 +89,31 @@ fn mistakes_in_balancing() {
         "{hedge}"
     );
 }
+
+#[test]
+fn protocols_to_leave_http_for_are_named_and_none_is_a_version_of_http() {
+    let upgrade = |keys: &str| {
+        let text = format!("{{ type = \"proxy\", upstreams = [\"http://a.test\"], {keys} }}");
+        match handler(&text) {
+            Handler::Proxy(proxy) => proxy.upgrade,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(upgrade("").allow("WebSocket"));
+    assert!(!upgrade("").allow("tcp"));
+    assert!(!upgrade("upgrade = []").allow("websocket"));
+    let two = upgrade("upgrade = [\"tcp\", \"Foo/2\"]");
+    for (protocol, may) in [
+        ("TCP", true),
+        ("tcp/1", true),
+        ("foo/2", true),
+        ("foo", false),
+        ("foo/1", false),
+    ] {
+        assert_eq!(two.allow(protocol), may, "{protocol}");
+    }
+    insta::assert_snapshot!(rendered_handlers(&[
+        "{ type = \"proxy\", upstreams = [\"http://a.test\"], upgrade = [\"h2c\", \"TLS/1.2\", \"a b\", \"websocket, tcp\"] }",
+        "{ type = \"proxy\", upstreams = [\"http://a.test\"], upgrade = \"websocket\" }",
+    ]));
+}

@@ -40,7 +40,7 @@ impl Process {
     pub fn new(pool: &str, settings: &config::Process, threads: usize) -> io::Result<Self> {
         let doorway = Arc::new(Doorway::new(Settings::new(settings)?, threads));
         let front = Arc::clone(&doorway) as Arc<dyn Front>;
-        let (supervisor, desk) = Supervisor::new(pool, settings.clone(), threads, front);
+        let (supervisor, desk) = Supervisor::park(pool, settings.clone(), threads, front);
         Ok(Self {
             doorway,
             desk,

@@ -94,7 +94,7 @@ impl Peer {
     ) -> Result<Result<Errand, Response<Body>>, Refusal> {
         match self {
             Self::Http(_) => {
-                let outbound = Outbound::new(request, facts, &settings.telling)?;
+                let outbound = Outbound::new(request, facts, &settings.telling, &settings.upgrade)?;
                 Ok(Ok(Errand::Http(Box::new(outbound))))
             }
             Self::FastCgi(_, terms) => {

@@ -8,34 +8,11 @@ use crate::config::Telling;
 use crate::handler::own_fields::is_client_certificate;
 use crate::model::Facts;
 
-/// The protocol that a request asks to change to, if it asks at all (RFC 9110 section 7.8).
-///
-/// Not to another version of HTTP: what follows would reach the upstream behind our back, past bindings, routes and limits.
-pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asked = headers.get(UPGRADE)?;
-    let asks = listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    let is_http = listed(headers, &UPGRADE).any(|token| {
-        let name = token.split('/').next().unwrap_or_default();
-        ["h2c", "h2", "http", "tls"]
-            .iter()
-            .any(|http| name.eq_ignore_ascii_case(http))
-    });
-    (asks && !is_http).then(|| asked.clone())
-}
-
-/// Whether the protocol that an upstream changes to is one of those that were asked for (RFC 9110 section 7.8).
-pub(super) fn is_asked(asked: &HeaderValue, answer: &HeaderMap) -> bool {
-    let asked = asked.to_str().unwrap_or_default();
-    let mut chosen = listed(answer, &UPGRADE).peekable();
-    chosen.peek().is_some()
-        && chosen.all(|name| {
-            let mut asked = asked.split(',').map(str::trim);
-            asked.any(|asked| asked.eq_ignore_ascii_case(name))
-        })
-}
-
 /// The members of a list field, in all its lines.
-fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(super) fn listed<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
         .iter()

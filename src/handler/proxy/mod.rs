@@ -9,6 +9,7 @@ mod balance;
 mod checks;
 mod fields;
 mod forward;
+mod leaving;
 mod outbound;
 mod telling;
 mod upload;
@@ -44,6 +45,7 @@ pub struct Proxy {
     balancer: Arc<Balancer>,
     response_timeout: Duration,
     telling: config::Telling,
+    upgrades: config::Upgrades,
     /// Taken by whoever runs them.
     checks: Mutex<Option<Checks>>,
     /// Dropped with the proxy, which ends them.
@@ -74,6 +76,7 @@ impl Proxy {
             balancer,
             response_timeout: config.response_timeout,
             telling: config.telling,
+            upgrades: config.upgrade.clone(),
         })
     }
 }
@@ -84,7 +87,7 @@ impl Handler for Proxy {
             return Reply::Now(outcome);
         }
         let mut wish = self.balancer.wish(request.headers(), facts);
-        match Outbound::new(request, facts, &self.telling) {
+        match Outbound::new(request, facts, &self.telling, &self.upgrades) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
                 Reply::later(self.forward(Box::new(outbound), wish))

@@ -13,10 +13,11 @@ use http_body::{Body as _, Frame};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::fields;
+use super::leaving::Asked;
 use super::upload::{Progress, Resumed, Upload};
 use super::upstream::Ends;
-use crate::config::Telling;
-use crate::model::{Body, Facts, Interim, Protocol, Reason, Refusal};
+use crate::config::{Telling, Upgrades};
+use crate::model::{Body, Facts, Interim, Reason, Refusal};
 
 /// A request on its way to an upstream.
 pub(in crate::handler) struct Outbound {
@@ -30,7 +31,7 @@ pub(in crate::handler) struct Outbound {
     /// Where early hints go, if the client makes something of them.
     pub(super) interim: Option<Interim>,
     /// What the client asks to leave HTTP for.
-    pub(super) upgrade: Option<HeaderValue>,
+    pub(super) upgrade: Option<Asked>,
     /// Whose request it is, where upstreams are told by the PROXY protocol.
     pub(super) ends: Option<Ends>,
     /// How long this try may take until the response's head, where that is less than otherwise.
@@ -52,15 +53,11 @@ impl Outbound {
         mut request: Request<Body>,
         facts: &Facts,
         telling: &Telling,
+        upgrades: &Upgrades,
     ) -> Result<Self, Refusal> {
         let empty = request.body().is_end_stream();
+        let upgrade = Asked::of(&mut request, facts, upgrades)?;
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
-        let upgrade = match facts.protocol {
-            Protocol::Http1 if version == Version::HTTP_11 && empty => {
-                fields::upgrade(request.headers())
-            }
-            _ => None,
-        };
         *request.uri_mut() = target(request.uri(), facts)?;
         let interim = request.extensions_mut().remove();
         // What our side of the connection left there is none of the upstream's.
@@ -68,7 +65,7 @@ impl Outbound {
         fields::to_upstream(
             request.headers_mut(),
             version,
-            upgrade.as_ref(),
+            upgrade.as_ref().map(Asked::protocol),
             facts,
             telling,
         );
@@ -140,6 +137,11 @@ impl Outbound {
             // Its content may be gone.
             *request.body_mut() = Body::full(copy.content.clone());
         }
+    }
+
+    /// Whether the client awaits a tunnel or a refusal, and nothing else.
+    pub(super) fn is_by_connect(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(Asked::is_by_connect)
     }
 
     /// How long this try may take, of the time that all may take.

@@ -58,6 +58,7 @@ fn proxy_with(
         balance: Box::new(config::Balance::plain(upstreams.len())),
         upstreams,
         telling: config::Telling::default(),
+        upgrade: config::Upgrades::websocket_alone(),
         connect_timeout: CONNECT_TIMEOUT,
         response_timeout: RESPONSE_TIMEOUT,
         body_timeout: BODY_TIMEOUT,

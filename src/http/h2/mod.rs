@@ -8,6 +8,7 @@ mod content;
 mod frames;
 mod meter;
 mod stream;
+mod tunnel;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -39,7 +40,8 @@ pub async fn drive<I: Transport>(
     thread: Arc<Thread>,
     connection: Arc<Connection>,
 ) {
-    let (limits, gauge) = (thread.edge().limits.clone(), Gauge::new());
+    let (edge, gauge) = (thread.edge(), Gauge::new());
+    let limits = edge.limits.clone();
     let shared = Arc::new(Shared {
         connection,
         gauge: Arc::clone(&gauge),
@@ -49,7 +51,7 @@ pub async fn drive<I: Transport>(
         thread,
     });
     let meter = Meter::new(io, first.freeze(), limits.min_send_rate, gauge);
-    let handshake = builder(&limits).handshake::<_, Bytes>(meter);
+    let handshake = builder(&limits, edge.websockets).handshake::<_, Bytes>(meter);
     let conn = match tokio::time::timeout(limits.header_wait, handshake).await {
         Ok(Ok(conn)) => conn,
         Ok(Err(error)) => return shared.tell_error(&error),
@@ -72,7 +74,7 @@ pub async fn drive<I: Transport>(
     driver.await;
 }
 
-fn builder(limits: &Limits) -> h2::server::Builder {
+fn builder(limits: &Limits, websockets: bool) -> h2::server::Builder {
     let head_bytes_max = limits.max_request_bytes * HEAD_SLACK;
     let mut builder = h2::server::Builder::new();
     builder
@@ -84,6 +86,9 @@ fn builder(limits: &Limits) -> h2::server::Builder {
         .max_concurrent_reset_streams(RESET_STREAMS_KEPT)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(LOCAL_ERRORS_MAX));
+    if websockets {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::content::Content;
-use super::{Shared, Streaming};
+use super::{Shared, Streaming, tunnel};
 use crate::http::serve::{Answer, Serving, Work};
 use crate::http::stall::SendStall;
 use crate::http::{ThreadEdge, multiplexed};
@@ -29,6 +29,9 @@ pub(super) fn begin(
     if multiplexed::fault(&request).is_some() {
         respond.send_reset(Code::PROTOCOL_ERROR);
         return None;
+    }
+    if request.extensions().get::<h2::ext::Protocol>().is_some() {
+        return tunnel::begin(shared, edge, request, respond);
     }
     let in_flight = shared.in_flight.enter();
     let fields_max = edge.limits.max_header_fields;
@@ -60,7 +63,8 @@ pub(super) fn begin(
 }
 
 /// What may go before the answer.
-struct Before {
+#[derive(Default)]
+pub(super) struct Before {
     /// Set when the handler asks for content that the client sends when it is told to.
     wanted: Option<Arc<AtomicBool>>,
     interim: Option<Interim>,
@@ -93,21 +97,30 @@ async fn run(
     before: Before,
     unread: Option<FlowControl>,
 ) {
-    let answer = poll_fn(|cx| {
-        if let Poll::Ready(answer) = work.as_mut().poll(cx) {
-            before.hint(&shared, &mut respond);
-            return Poll::Ready(Some(answer));
-        }
-        before.send(&shared, &mut respond);
-        // The client's reset ends the work, wherever it stands.
-        respond.poll_reset(cx).map(|_| None)
-    })
-    .await;
-    if let Some(answer) = answer
+    if let Some(answer) = wait(&shared, &mut work, &mut respond, &before).await
         && let Some((stream, body)) = send_head(&shared, respond, answer, unread)
     {
         send_rest(shared, stream, body).await;
     }
+}
+
+/// Waits for the answer; none where the client wants it no more.
+pub(super) async fn wait(
+    shared: &Shared,
+    work: &mut Work,
+    respond: &mut SendResponse<Bytes>,
+    before: &Before,
+) -> Option<Answer> {
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = work.as_mut().poll(cx) {
+            before.hint(shared, respond);
+            return Poll::Ready(Some(answer));
+        }
+        before.send(shared, respond);
+        // The client's reset ends the work, wherever it stands.
+        respond.poll_reset(cx).map(|_| None)
+    })
+    .await
 }
 
 fn send_interim(
@@ -126,7 +139,7 @@ fn send_interim(
 }
 
 /// Sends an answer's head, and its content too if that is known and fits the client's windows. What is left to be sent.
-fn send_head(
+pub(super) fn send_head(
     shared: &Shared,
     mut respond: SendResponse<Bytes>,
     answer: Answer,
@@ -164,7 +177,7 @@ fn send_head(
 }
 
 /// Sends content as the client's windows take it.
-async fn send_rest(shared: Arc<Shared>, mut stream: SendStream<Bytes>, mut body: Body) {
+pub(super) async fn send_rest(shared: Arc<Shared>, mut stream: SendStream<Bytes>, mut body: Body) {
     match send_content(&shared, &mut stream, &mut body).await {
         Ok(()) | Err(Ended::Gone) => {}
         Err(Ended::Slow(refusal)) => {

@@ -4,6 +4,8 @@
 //! The h3 crate takes the last of two `:path`, takes them from behind other fields and in trailers, and tells nobody. Nothing is
 //! decoded here that h3 does not decode itself: what cannot be read is left to it. Open to the fuzz targets.
 
+use std::ops::Range;
+
 /// Which part of a message a block of fields is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
@@ -20,6 +22,7 @@ enum Name {
     Scheme,
     Authority,
     Path,
+    Protocol,
     /// A pseudo-field that no request has.
     Foreign,
     Ordinary,
@@ -31,7 +34,7 @@ pub fn fault(block: &[u8], section: Section) -> Option<&'static str> {
     // Required Insert Count, and Base.
     number(&mut rest, 8)?;
     number(&mut rest, 7)?;
-    let (mut seen, mut ordinary) = ([false; 4], false);
+    let (mut seen, mut ordinary) = ([false; 5], false);
     while !rest.is_empty() {
         let name = next(&mut rest)?;
         let index = match name {
@@ -46,9 +49,48 @@ pub fn fault(block: &[u8], section: Section) -> Option<&'static str> {
             Name::Scheme => 1,
             Name::Authority => 2,
             Name::Path => 3,
+            Name::Protocol => 4,
         };
         if std::mem::replace(&mut seen[index], true) {
             return Some("a pseudo-field stands there twice");
+        }
+    }
+    None
+}
+
+/// The `:protocol` of an extended CONNECT (RFC 9220), which the h3 crate takes only where it is one of two that it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocol {
+    /// Where in the block the field stands.
+    pub at: Range<usize>,
+    /// Whether it names WebSocket.
+    pub is_websocket: bool,
+}
+
+/// The `:protocol` in a request's head. What comes without one is not looked through twice for it.
+pub fn protocol(block: &[u8]) -> Option<Protocol> {
+    let mut rest = block;
+    number(&mut rest, 8)?;
+    number(&mut rest, 7)?;
+    while !rest.is_empty() {
+        let start = block.len() - rest.len();
+        let name = next(&mut rest)?;
+        if name == Name::Protocol {
+            let at = start..block.len() - rest.len();
+            // It is in no table: its name is written out.
+            let mut field = &block[at.clone()];
+            text(&mut field, 3)?;
+            let in_code = field.first()? & 0x80 != 0;
+            let value = text(&mut field, 7)?;
+            let is_websocket = match in_code {
+                true => spells(value, "websocket"),
+                false => value == b"websocket",
+            };
+            return Some(Protocol { at, is_websocket });
+        }
+        // Pseudo-fields come first.
+        if name == Name::Ordinary {
+            return None;
         }
     }
     None
@@ -94,11 +136,12 @@ fn of_index(index: u64) -> Name {
     }
 }
 
-const NAMES: [(&str, Name); 4] = [
+const NAMES: [(&str, Name); 5] = [
     (":method", Name::Method),
     (":scheme", Name::Scheme),
     (":authority", Name::Authority),
     (":path", Name::Path),
+    (":protocol", Name::Protocol),
 ];
 
 fn of_text(name: &[u8]) -> Name {
@@ -111,18 +154,12 @@ fn of_text(name: &[u8]) -> Name {
 }
 
 fn of_huffman(name: &[u8]) -> Name {
-    let known = NAMES.iter().find(|(known, _)| spells(name, known));
     let (colon, bits) = code(b':');
-    match known {
-        Some((_, name)) => *name,
-        None if name
-            .first()
-            .is_some_and(|first| first >> (8 - bits) == colon) =>
-        {
-            Name::Foreign
-        }
-        None => Name::Ordinary,
+    if (name.first()).is_none_or(|first| first >> (8 - bits) != colon) {
+        return Name::Ordinary;
     }
+    let known = NAMES.iter().find(|(known, _)| spells(name, known));
+    known.map_or(Name::Foreign, |(_, name)| *name)
 }
 
 /// Whether these bytes are `text` in Huffman's code, with ones behind it (RFC 7541 section 5.2).
@@ -140,16 +177,19 @@ fn spells(bytes: &[u8], text: &str) -> bool {
     bits.eq(written)
 }
 
-/// The letters of the names above (RFC 7541 appendix B).
+/// The letters of the names above and of `websocket` (RFC 7541 appendix B).
 fn code(letter: u8) -> (u8, u8) {
     match letter {
         b':' => (0x5c, 7),
         b'a' => (0x03, 5),
+        b'b' => (0x23, 6),
         b'c' => (0x04, 5),
         b'd' => (0x24, 6),
         b'e' => (0x05, 5),
         b'h' => (0x27, 6),
         b'i' => (0x06, 5),
+        b'k' => (0x75, 7),
+        b'l' => (0x28, 6),
         b'm' => (0x29, 6),
         b'o' => (0x07, 5),
         b'p' => (0x2b, 6),
@@ -157,6 +197,7 @@ fn code(letter: u8) -> (u8, u8) {
         b's' => (0x08, 5),
         b't' => (0x09, 5),
         b'u' => (0x2d, 6),
+        b'w' => (0x78, 7),
         b'y' => (0x7a, 7),
         _ => unreachable!("the names above have no other letters"),
     }
@@ -227,11 +268,37 @@ mod tests {
     fn a_request_has_no_pseudo_field_of_another_kind() {
         let foreign = Some("a pseudo-field is none of a request");
         assert_eq!(head(b"\xd9"), foreign);
-        assert_eq!(head(b"\x27\x02:protocol\x01x"), foreign);
+        assert_eq!(head(b"\x27\x01:version\x01x"), foreign);
         assert_eq!(head(b"\x2a\xb9\x7f\x01x"), foreign);
         let trailers = Some("trailers have a pseudo-field");
         assert_eq!(fault(b"\0\0\xc1", Section::Trailers), trailers);
         assert_eq!(fault(b"\0\0\x27\0x-tests\x01x", Section::Trailers), None);
+    }
+
+    #[test]
+    fn the_protocol_of_an_extended_connect_is_found_however_it_is_written() {
+        let plain = b"\x27\x02:protocol\x09websocket";
+        let block = [GET, plain].concat();
+        let found = protocol(&block).unwrap();
+        assert_eq!(&block[found.at], plain);
+        assert!(found.is_websocket);
+        assert_eq!(head(plain), None);
+        let twice = [&plain[..], plain].concat();
+        assert!(head(&twice).is_some());
+        // In Huffman's code, as ls-qpack writes it.
+        let code = b"\x2f\x00\xb9\x5d\x87\x49\xc8\x7a\x3f\x87\xf0\x58\xd0\x72\x75\x2a\x7f";
+        let block = [GET, code].concat();
+        let found = protocol(&block).unwrap();
+        assert_eq!(&block[found.at], code);
+        assert!(found.is_websocket);
+        for value in ["websockets", "connect-udp", ""] {
+            let mut block = GET.to_vec();
+            block.extend(b"\x27\x02:protocol");
+            block.push(value.len() as u8);
+            block.extend(value.as_bytes());
+            assert!(!protocol(&block).unwrap().is_websocket);
+        }
+        assert_eq!(protocol(GET), None);
     }
 
     #[test]

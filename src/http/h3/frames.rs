@@ -30,6 +30,8 @@ pub enum Seen<'a> {
     Frame(Frame),
     /// What is in a HEADERS frame, as much as has come; `whole`: there is no more of it.
     Fields {
+        /// Where it begins in the bytes that were given.
+        at: usize,
         /// What has come since it was shown last.
         part: &'a [u8],
         /// Whether the frame ends here.
@@ -38,7 +40,7 @@ pub enum Seen<'a> {
 }
 
 /// Where in its frames a stream has come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Frames {
     at: At,
     number: Number,
@@ -78,19 +80,21 @@ impl Frames {
 
     /// Follows `bytes`, and shows each frame whose head they complete, and the fields in it.
     pub fn follow<'a>(&mut self, mut bytes: &'a [u8], mut show: impl FnMut(Seen<'a>)) {
+        let given = bytes.len();
         while !bytes.is_empty() {
             match self.at {
                 At::Unframed => return,
                 At::Payload { kind, left } => {
                     let step =
                         usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                    let at = given - bytes.len();
                     let (part, behind) = bytes.split_at(step);
                     bytes = behind;
                     let left = left - step as u64;
                     self.at = At::inside(kind, left);
                     if kind == HEADERS {
                         let whole = left == 0;
-                        show(Seen::Fields { part, whole });
+                        show(Seen::Fields { at, part, whole });
                     }
                 }
                 at => {
@@ -116,6 +120,15 @@ impl Frames {
         }
     }
 
+    /// Whether it has come into a block of fields, or into the head of what may be one, and not to its end.
+    pub fn is_within_fields(&self) -> bool {
+        match self.at {
+            At::Kind => self.number.have > 0,
+            At::Length(kind) | At::Payload { kind, .. } => kind == HEADERS,
+            At::StreamType | At::Unframed => false,
+        }
+    }
+
     /// Whether the stream may end here.
     pub fn may_end(&self) -> bool {
         match self.at {
@@ -138,7 +151,7 @@ impl At {
 }
 
 /// A number of one to eight bytes, of which some have come (RFC 9000 section 16).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Number {
     value: u64,
     have: u8,

@@ -10,6 +10,7 @@ mod meter;
 mod qpack;
 mod sending;
 mod stream;
+mod tunnel;
 mod wire;
 
 use std::future::{Future, poll_fn};
@@ -43,7 +44,9 @@ pub async fn drive(
     connection: Arc<Connection>,
     stop: watch::Receiver<bool>,
 ) {
-    let limits = thread.edge().limits.clone();
+    let edge = thread.edge();
+    let (limits, websockets) = (edge.limits.clone(), edge.websockets);
+    drop(edge);
     // What is a little too long is answered; what is longer by far is not even read.
     let head_bytes_max = limits.max_request_bytes as u64 * HEAD_SLACK;
     let gauge = Gauge::new(head_bytes_max.max(FRAME_BYTES_LEAST));
@@ -52,6 +55,7 @@ pub async fn drive(
         in_flight: FlightCount::default(),
         min_send_rate: limits.min_send_rate,
         header_wait: limits.header_wait,
+        websockets,
         ending: AtomicBool::new(false),
         gauge: Arc::clone(&gauge),
         thread,
@@ -59,6 +63,7 @@ pub async fn drive(
     let mut builder = ::h3::server::builder();
     builder
         .max_field_section_size(head_bytes_max)
+        .enable_extended_connect(websockets)
         .send_grease(false);
     let building = builder.build(Wire::new(quic.clone(), Arc::clone(&gauge)));
     let h3 = match tokio::time::timeout(limits.header_wait, building).await {
@@ -112,6 +117,8 @@ struct Shared {
     in_flight: FlightCount,
     min_send_rate: Option<u64>,
     header_wait: Duration,
+    /// Whether the client was told that it may ask for WebSockets.
+    websockets: bool,
     /// The connection takes no new request.
     ending: AtomicBool,
     gauge: Arc<Gauge>,

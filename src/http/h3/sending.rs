@@ -17,12 +17,14 @@ use quinn::WriteError;
 use super::frames::{DATA, HEADERS};
 use super::qpack;
 use super::wire::{lost, of_connection, stream_id, var_int};
+use crate::http::extended::Asked;
 
 /// What the driver and both halves of a stream tell each other.
 #[derive(Default)]
 pub(super) struct Line {
     taken: AtomicU64,
     fault: OnceLock<&'static str>,
+    protocol: OnceLock<Asked>,
 }
 
 impl Line {
@@ -34,6 +36,19 @@ impl Line {
     /// What is wrong with the fields that came on the stream.
     pub(super) fn fault(&self) -> Option<&'static str> {
         self.fault.get().copied()
+    }
+
+    /// What an extended CONNECT asks for; none where the request is none.
+    pub(super) fn protocol(&self) -> Option<Asked> {
+        self.protocol.get().copied()
+    }
+
+    /// The request has a `:protocol`, which h3 did not get to see.
+    pub(super) fn set_protocol(&self, is_websocket: bool) {
+        let _ = self.protocol.set(match is_websocket {
+            true => Asked::WebSocket,
+            false => Asked::Other,
+        });
     }
 
     /// Something is wrong with the fields that came on the stream; the first fault is kept.

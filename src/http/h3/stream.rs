@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::content::{Content, Half, Rest};
 use super::sending::{Gone, Sending};
 use super::wire::{Accepted, Both, Stopped};
-use super::{Resolver, Shared};
+use super::{Resolver, Shared, tunnel};
 use crate::clock::LazyTimer;
 use crate::http::multiplexed;
 use crate::http::serve::{Answer, Serving, Work};
@@ -41,6 +41,9 @@ pub(super) async fn run(shared: Arc<Shared>, resolver: Box<Resolver>, accepted: 
     // While it is held, h3 knows that the request is not done with, and does not take the connection for finished.
     let (_undone, half) = both.split();
     let half = Box::new(half);
+    if let Some(asked) = stream.sending.line().protocol() {
+        return Box::pin(tunnel::run(stream, request, half, asked)).await;
+    }
     let rest = Arc::<Rest>::default();
     let sent = match stream.begin(request, half, &rest) {
         Some((serving, before)) => stream.answer(serving, before, &rest).await,
@@ -81,7 +84,8 @@ async fn finish_reading(mut unread: Half) {
 }
 
 /// What may go before an answer.
-struct Before {
+#[derive(Default)]
+pub(super) struct Before {
     /// The client waits for 100 (Continue).
     expects: Option<Arc<Rest>>,
     interim: Option<Interim>,
@@ -108,10 +112,10 @@ impl Before {
     }
 }
 
-struct Stream {
-    shared: Arc<Shared>,
-    sending: Sending,
-    stopped: Stopped,
+pub(super) struct Stream {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sending: Sending,
+    pub(super) stopped: Stopped,
 }
 
 /// Why a response was not sent to its end.
@@ -256,7 +260,7 @@ impl Stream {
     }
 
     /// Waits for the answer; none where the client wants it no more.
-    async fn wait(&mut self, mut work: Work, before: Before) -> Option<Answer> {
+    pub(super) async fn wait(&mut self, mut work: Work, before: Before) -> Option<Answer> {
         loop {
             let answer = poll_fn(|cx| {
                 if let Poll::Ready(answer) = work.as_mut().poll(cx) {
@@ -279,7 +283,7 @@ impl Stream {
     }
 
     /// Sends an answer; whether it was sent whole.
-    async fn send(&mut self, answer: Answer) -> bool {
+    pub(super) async fn send(&mut self, answer: Answer) -> bool {
         let Answer::Response { response, .. } = answer else {
             self.sending.reset(Code::H3_REQUEST_REJECTED);
             return false;
@@ -382,4 +386,4 @@ impl Stream {
 
 /// How much, and for how long, is still read of a request that is answered.
 const UNREAD_BYTES_MAX: usize = 256 * 1024;
-const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(2);

@@ -36,7 +36,7 @@ fn fields(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut block = Vec::new();
     for piece in pieces {
         frames.follow(piece, |what| {
-            if let Seen::Fields { part, whole } = what {
+            if let Seen::Fields { part, whole, .. } = what {
                 block.extend_from_slice(part);
                 if whole {
                     seen.push(std::mem::take(&mut block));

@@ -4,6 +4,7 @@
 //! slow client takes must be counted, h3's own gathering of frames must be bounded, and a read costs no future in a box.
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,7 @@ use ::h3::error::Code;
 use ::h3::quic::{
     self, BidiStream, ConnectionErrorIncoming, OpenStreams, StreamErrorIncoming, StreamId, WriteBuf,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use quinn::{ConnectionError, ReadError, StoppedError, VarInt};
 
@@ -81,8 +82,52 @@ pub(super) struct Receiving {
     /// A block of fields of which some has come.
     block: Vec<u8>,
     section: Section,
+    /// Of a head that has not all come: what h3 has not got yet.
+    held: BytesMut,
+    /// Where the block of the head begins in the bytes that are handed on next, how long it is, and what of it h3 is not to see.
+    cut: Option<Cut>,
     line: Arc<Line>,
     gauge: Arc<Gauge>,
+}
+
+/// See [`Receiving::cut`].
+struct Cut {
+    block: Range<usize>,
+    field: Range<usize>,
+}
+
+impl Cut {
+    /// The bytes without the field, in a frame that is so much shorter.
+    fn apply(self, bytes: &[u8]) -> Bytes {
+        let Self { block, field } = self;
+        let (before, behind) = bytes.split_at(block.start);
+        let mut to = BytesMut::with_capacity(bytes.len());
+        to.extend_from_slice(before);
+        set_length(&mut to, block.len(), block.len() - field.len());
+        to.extend_from_slice(&behind[..field.start]);
+        to.extend_from_slice(&behind[field.end..]);
+        to.freeze()
+    }
+}
+
+/// Makes the number that `head` ends in, which is `was`, another that is smaller. It keeps its size, as numbers may (RFC 9000
+/// section 16). Where its last bytes are that number by themselves, those before them are zero, and stay so.
+fn set_length(head: &mut [u8], was: usize, is: usize) {
+    for (prefix, size) in [1, 2, 4, 8].into_iter().enumerate() {
+        let prefix = (prefix as u8) << 6;
+        let written = |number: usize| {
+            let mut bytes = (number as u64).to_be_bytes();
+            bytes[8 - size] |= prefix;
+            bytes
+        };
+        let Some(at) = head.len().checked_sub(size) else {
+            return;
+        };
+        if head[at..] == written(was)[8 - size..] {
+            head[at..].copy_from_slice(&written(is)[8 - size..]);
+            return;
+        }
+    }
 }
 
 impl Wire {
@@ -216,6 +261,8 @@ impl Receiving {
             frames,
             block: Vec::new(),
             section: Section::Head,
+            held: BytesMut::new(),
+            cut: None,
             line,
             gauge,
         }
@@ -225,27 +272,63 @@ impl Receiving {
     fn follow(&mut self, bytes: &[u8]) -> bool {
         let mut goes_on = true;
         let (block, section) = (&mut self.block, &mut self.section);
+        let (cut, held) = (&mut self.cut, self.held.len());
         let (gauge, line) = (&self.gauge, &self.line);
         self.frames.follow(bytes, |seen| match seen {
             Seen::OneWay(kind) => goes_on &= gauge.opened(kind),
             Seen::Frame(frame) => goes_on &= gauge.received(frame),
             // What is longer than a block may be has ended the connection.
             Seen::Fields { .. } if !goes_on => {}
-            Seen::Fields { part, whole: false } => block.extend_from_slice(part),
-            Seen::Fields { part, whole: true } => {
+            Seen::Fields {
+                part, whole: false, ..
+            } => block.extend_from_slice(part),
+            Seen::Fields { at, part, .. } => {
                 let before = std::mem::take(block);
-                let fault = if before.is_empty() {
-                    fields::fault(part, *section)
+                let joined;
+                let whole = if before.is_empty() {
+                    part
                 } else {
-                    fields::fault(&[&before, part].concat(), *section)
+                    joined = [&before, part].concat();
+                    &joined
                 };
-                if let Some(fault) = fault {
+                if let Some(fault) = fields::fault(whole, *section) {
                     line.set_fault(fault);
+                } else if *section == Section::Head
+                    && let Some(protocol) = fields::protocol(whole)
+                {
+                    line.set_protocol(protocol.is_websocket);
+                    let end = held + at + part.len();
+                    *cut = Some(Cut {
+                        block: end - whole.len()..end,
+                        field: protocol.at,
+                    });
                 }
                 *section = Section::Trailers;
             }
         });
         goes_on
+    }
+
+    /// What h3 gets of the bytes that have come, once they are followed; `head`: no head was whole before them. A head is held
+    /// until all of it is there: of an extended CONNECT h3 does not get to see everything.
+    fn hand_on(&mut self, bytes: Bytes, head: bool) -> Option<Bytes> {
+        if !head {
+            return Some(bytes);
+        }
+        if self.section == Section::Head && self.frames.is_within_fields() {
+            self.held.extend_from_slice(&bytes);
+            return None;
+        }
+        let bytes = if self.held.is_empty() {
+            bytes
+        } else {
+            self.held.extend_from_slice(&bytes);
+            std::mem::take(&mut self.held).freeze()
+        };
+        Some(match self.cut.take() {
+            Some(cut) => cut.apply(&bytes),
+            None => bytes,
+        })
     }
 }
 
@@ -256,18 +339,25 @@ impl quic::RecvStream for Receiving {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        // The future holds nothing: dropped while it waits, the stream still wakes this task.
-        let read = {
-            let reading = pin!(self.stream.read_chunk(usize::MAX, true));
-            ready!(reading.poll(cx))
+        let read = loop {
+            // The future holds nothing: dropped while it waits, the stream still wakes this task.
+            let read = {
+                let reading = pin!(self.stream.read_chunk(usize::MAX, true));
+                ready!(reading.poll(cx))
+            };
+            let Ok(Some(chunk)) = read else {
+                break read;
+            };
+            let head = self.section == Section::Head;
+            if !self.follow(&chunk.bytes) {
+                break Ok(Some(chunk));
+            }
+            if let Some(bytes) = self.hand_on(chunk.bytes, head) {
+                return Poll::Ready(Ok(Some(bytes)));
+            }
         };
         let goes_on = match read {
-            Ok(Some(chunk)) => {
-                if self.follow(&chunk.bytes) {
-                    return Poll::Ready(Ok(Some(chunk.bytes)));
-                }
-                false
-            }
+            Ok(Some(_)) => false,
             Ok(None) if self.frames.may_end() => return Poll::Ready(Ok(None)),
             Ok(None) => {
                 self.gauge.cut_short();
@@ -374,5 +464,31 @@ fn unread(error: ReadError) -> StreamErrorIncoming {
     match error {
         ReadError::ConnectionLost(error) => of_connection(lost(error)),
         other => StreamErrorIncoming::Unknown(Box::new(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_cut_out_of_its_frame_however_the_frame_says_its_length() {
+        for length in [
+            &[8][..],
+            &[0x40, 8],
+            &[0x80, 0, 0, 8],
+            &[0xc0, 0, 0, 0, 0, 0, 0, 8],
+        ] {
+            let before = [&[0x21, 1, 7, 1][..], length].concat();
+            let bytes = [&before[..], b"abcdefgh", b"behind"].concat();
+            let cut = Cut {
+                block: before.len()..before.len() + 8,
+                field: 2..5,
+            };
+            let mut frame = before.clone();
+            *frame.last_mut().unwrap() = 5;
+            let expected = [&frame[..], b"abfgh", b"behind"].concat();
+            assert_eq!(cut.apply(&bytes), expected);
+        }
     }
 }

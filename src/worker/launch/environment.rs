@@ -11,7 +11,7 @@ use crate::config::WorkerListen;
 const TAKEN_OVER: [&str; 4] = ["PATH", "LANG", "LANGUAGE", "TZ"];
 
 /// Where programs are looked for when our own environment does not say.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A worker's whole environment, but for `LISTEN_PID`. What the configuration sets comes last.
 pub(super) fn of(

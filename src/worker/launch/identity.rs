@@ -72,6 +72,20 @@ pub(super) fn look_up(user: &str, group: &str) -> Result<Person, LaunchError> {
     })
 }
 
+/// Which of the two there are.
+pub(super) struct Looked {
+    pub(super) user: bool,
+    pub(super) group: bool,
+}
+
+/// Whether a user and a group can be found.
+pub(super) fn look(user: &str, group: &str) -> Looked {
+    Looked {
+        user: user.is_empty() || user.parse::<u32>().is_ok() || find_user(user).is_some(),
+        group: group.is_empty() || find_group(group).is_ok(),
+    }
+}
+
 /// Whether this thread may become somebody else.
 fn may_change() -> bool {
     let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;

@@ -65,6 +65,8 @@ impl Keeper {
         dup2_stdin(&null)?;
         // Whoever ends Portunus' group or session, by ^C say, does not mean us: we end with Portunus.
         setsid()?;
+        // It was executed by a name that says nothing. Without this one it works as well.
+        let _ = prctl::set_name(c"keep-worker");
         prctl::set_child_subreaper(true)?;
         let (order, socket) = receive(&control)?;
         let mut mask = SigSet::empty();

@@ -15,6 +15,7 @@ mod error;
 mod follow;
 mod identity;
 mod keeper;
+mod look;
 mod orders;
 mod socket;
 mod spawn;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 pub(crate) use become_worker::become_worker;
 pub use error::{Failed, LaunchError, Step};
 pub(crate) use keeper::keep;
+pub use look::{Finding, look};
 
 use super::death::{ByUs, Death};
 use super::limits::{InForce, Measure};

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, Uid, chown};
@@ -31,8 +32,17 @@ pub(super) struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        let mut held = held();
         // What stays is removed with the next start.
         let _ = fs::remove_dir_all(&self.0);
+        let Some(of_process) = self.0.parent() else {
+            return;
+        };
+        let last = fs::read_dir(of_process).is_ok_and(|entries| entries.count() == 1);
+        if last && fs::remove_file(of_process.join(LOCK)).is_ok() {
+            let _ = fs::remove_dir(of_process);
+            held.retain(|(path, _)| path != of_process);
+        }
     }
 }
 
@@ -91,13 +101,14 @@ fn private(all: &Path, of_process: &Path, name: &str) -> io::Result<Folder> {
         builder.recursive(true).mode(mode);
         builder
     };
+    let mut held = held();
     // Others may pass through these two, and see nothing: a worker of another user must reach its own folder.
     with_mode(0o711).create(all)?;
     if !of_process.exists() {
         sweep(all);
     }
     with_mode(0o711).create(of_process)?;
-    hold(of_process)?;
+    hold(&mut held, of_process)?;
     let folder = of_process.join(name);
     let _ = fs::remove_dir_all(&folder);
     DirBuilder::new().mode(0o700).create(&folder)?;
@@ -142,12 +153,17 @@ fn port(spec: &LaunchSpec) -> Result<Place, LaunchError> {
 
 const LOCK: &str = "lock";
 
+/// The folders that this process has marked as its own, each with its lock.
+type Held = Vec<(PathBuf, Flock<File>)>;
+
+/// They are the process' and nobody else's; whoever makes or removes a folder of a worker has them meanwhile.
+fn held() -> MutexGuard<'static, Held> {
+    static HELD: Mutex<Held> = Mutex::new(Vec::new());
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Marks a process' folder as in use, for as long as the process lives.
-fn hold(of_process: &Path) -> io::Result<()> {
-    static HELD: std::sync::Mutex<Vec<(PathBuf, Flock<File>)>> = std::sync::Mutex::new(Vec::new());
-    let mut held = HELD
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+fn hold(held: &mut Held, of_process: &Path) -> io::Result<()> {
     if held.iter().any(|(path, _)| path == of_process) && of_process.join(LOCK).exists() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 
@@ -96,7 +97,9 @@ fn start(spec: &LaunchSpec) -> Answer {
     let (stdout, their_stdout) = pipe().map_err(failed)?;
     let (stderr, their_stderr) = pipe().map_err(failed)?;
     let keeper = Command::new(&spec.keeper)
-        .arg("keep-worker")
+        // For who looks at the list of processes: whose keeper it is.
+        .arg0("portunus")
+        .args(["keep-worker", &format!("{}/{}", spec.pool, spec.worker)])
         // Nothing of ours is its business, and it is what a worker-to-be begins with.
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -154,7 +154,7 @@ impl Machine {
     }
 
     fn idle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if !self.idle_at().is_some_and(|at| now >= at) {
+        if self.idle_at().is_none_or(|at| now < at) {
             return;
         }
         let after = self.rules.idle_timeout.unwrap_or_default();

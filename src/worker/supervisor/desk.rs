@@ -84,12 +84,11 @@ impl Desk {
     ) -> impl Future<Output = Result<String, String>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         let sent = self.0.try_send(order(reply));
-        let wait = tokio::time::Duration::from(ANSWER_WAIT);
         async move {
             if sent.is_err() {
                 return Err("the pool's supervisor is too busy to be asked; try again".to_owned());
             }
-            match tokio::time::timeout(wait, answer).await {
+            match tokio::time::timeout(ANSWER_WAIT, answer).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err("the pool ends".to_owned()),
                 Err(_) => {

@@ -60,7 +60,7 @@ pub struct Parked {
 
 impl Supervisor {
     /// The supervisor of a pool, for `threads` data threads, and where it is asked. It does nothing before it is run.
-    pub fn new(
+    pub fn park(
         pool: &str,
         settings: config::Process,
         threads: usize,

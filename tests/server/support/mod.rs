@@ -11,6 +11,7 @@ mod python;
 pub mod quic;
 mod server;
 mod upstream;
+mod websocket;
 
 pub use aioquic::{aioquic, aioquic_trusting};
 pub use authority::{Authority, secret};
@@ -18,3 +19,4 @@ pub use client::{Tool, raw, tls};
 pub use grpc::{GrpcServer, grpc};
 pub use server::{PATIENCE, Server, Site, folder, free_port, through, wait_for};
 pub use upstream::{Nginx, Talk, Upstream};
+pub use websocket::{WebSocket, WebSocketServer};

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -54,6 +55,11 @@ impl Upstream {
             .expect("a request reaches the upstream")
     }
 
+    /// What is told next, if anything is yet.
+    pub fn told(&self) -> Option<String> {
+        self.heads.try_recv().ok()
+    }
+
     /// How many requests came, beside those that were looked at.
     pub fn heads_so_far(&self) -> usize {
         self.heads.try_iter().count()
@@ -93,6 +99,49 @@ impl Talk {
         let mut all = Vec::new();
         let _ = self.reader.read_to_end(&mut all);
         all
+    }
+
+    /// What still comes, and how the connection ends.
+    pub fn how_it_ends(&mut self) -> String {
+        let mut rest = Vec::new();
+        let how = match self.reader.read_to_end(&mut rest) {
+            Ok(_) => "the end".to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => "a reset".into(),
+            Err(error) => error.to_string(),
+        };
+        format!("{}, then {how}", String::from_utf8_lossy(&rest))
+    }
+
+    /// Has a test hear of it, as of a head.
+    pub fn tell(&self, what: String) {
+        let _ = self.heads.send(what);
+    }
+
+    /// Ends what is sent; what comes goes on.
+    pub fn end(&self) {
+        let _ = self.reader.get_ref().shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Breaks the connection off when it is dropped.
+    pub fn reset(&self) {
+        let socket = socket2::SockRef::from(self.reader.get_ref());
+        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+    }
+
+    /// Sends zeros, up to so many, for as long as the other side takes any; how many it took.
+    pub fn send_while_taken(&mut self, most: usize) -> usize {
+        let stream = self.reader.get_mut();
+        // Who takes nothing for so long takes nothing more.
+        let silence = Some(Duration::from_millis(500));
+        stream.set_write_timeout(silence).expect("a timeout");
+        let (zeros, mut taken) = (vec![0; 1 << 16], 0);
+        while taken < most {
+            match stream.write(&zeros) {
+                Ok(written) => taken += written,
+                Err(_) => break,
+            }
+        }
+        taken
     }
 
     /// Sends bytes; the other side may be gone.

@@ -18,6 +18,12 @@ fn upgrade(protocol: &str) -> Request<Body> {
         .expect("a request")
 }
 
+fn proxy_that_allows<const N: usize>(protocols: [&str; N], upstream: &Upstream) -> Proxy {
+    proxy_with([upstream.config()], |config| {
+        config.upgrade = config::Upgrades::of(protocols);
+    })
+}
+
 #[tokio::test]
 async fn a_tunnel_carries_bytes_both_ways_until_both_ends_are_done() {
     let upstream = Upstream::start().await;
@@ -79,7 +85,7 @@ async fn an_upstream_that_switches_to_something_else_is_not_followed() {
         ("websocket", ""),
     ] {
         let upstream = Upstream::start().await;
-        let proxy = proxy([upstream.config()]);
+        let proxy = proxy_that_allows(["websocket", "tcp"], &upstream);
         let answer =
             format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{answer}\r\n");
         let (outcome, _peer) = tokio::join!(ask(&proxy, upgrade(asked)), upstream.answer(&answer));
@@ -107,6 +113,29 @@ async fn an_upgrade_goes_over_a_kept_connection_and_is_not_repeated() {
     });
     assert_eq!(reason(outcome), Reason::UpstreamReset);
     assert!(!upstream.is_called().await);
+}
+
+#[tokio::test]
+async fn a_protocol_passes_only_where_it_is_allowed_by_name() {
+    for (allowed, asked, passes) in [
+        ("websocket", "websocket", true),
+        ("websocket", "WebSocket", true),
+        ("websocket", "tcp", false),
+        ("websocket", "websocket, tcp", false),
+        ("tcp", "websocket", false),
+        ("tcp", "tcp/1.1", true),
+    ] {
+        let upstream = Upstream::start().await;
+        let proxy = proxy_that_allows([allowed], &upstream);
+        let (outcome, (_peer, head)) = tokio::join!(
+            ask(&proxy, upgrade(asked)),
+            upstream.answer("HTTP/1.1 204 No Content\r\n\r\n")
+        );
+        outcome.expect("a response");
+        let passed = format!("upgrade: {asked}\r\n");
+        assert_eq!(head.contains(&passed), passes, "{allowed}: {head}");
+        assert_eq!(head.contains("upgrade"), passes, "{allowed}: {head}");
+    }
 }
 
 #[tokio::test]

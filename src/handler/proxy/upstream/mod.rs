@@ -26,6 +26,7 @@ pub(in crate::handler) use self::names::Origin;
 pub(in crate::handler) use self::stream::Stream;
 use self::tls::Offer;
 pub(super) use self::tls::TlsClients;
+use super::leaving;
 use super::outbound::Outbound;
 use crate::config::{self, UpstreamScheme};
 use crate::model::{Body, PerThread, Reason, Refusal};
@@ -137,6 +138,9 @@ impl Upstream {
             // Only HTTP/1.1 can be left for another protocol.
             Some(UpstreamScheme::Https) if outbound.upgrade.is_none() => {
                 Box::pin(self.over_http2(outbound)).await
+            }
+            Some(UpstreamScheme::H2c) if outbound.is_by_connect() => {
+                Err(Attempt::Final(leaving::no_http1(&self.name)))
             }
             Some(UpstreamScheme::H2c) => Box::pin(self.over_http2(outbound)).await,
             _ => self.over_http1(outbound).await,

@@ -57,14 +57,28 @@ impl Stream {
     /// Has the system ask from time to time whether the other end is still there. A connection that has left HTTP has no other
     /// timer.
     pub(super) fn keep_alive(&self) {
-        let tcp = match &self.carrier {
-            Carrier::Tcp(stream) => stream,
-            Carrier::Tls(stream) => stream.get_ref().0,
-            Carrier::Unix(_) => return,
+        let Some(tcp) = self.tcp() else {
+            return;
         };
         let keepalive = TcpKeepalive::new().with_time(TUNNEL_PROBE_AFTER);
         // Without it a dead upstream is noticed late, which is no reason to have none.
         let _ = SockRef::from(tcp).set_tcp_keepalive(&keepalive);
+    }
+
+    /// Makes the coming close a reset (RST): what was said is not at its end.
+    pub(super) fn reset_on_close(&self) {
+        if let Some(tcp) = self.tcp() {
+            // A socket that refuses this is closed in the ordinary way.
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match &self.carrier {
+            Carrier::Tcp(stream) => Some(stream),
+            Carrier::Tls(stream) => Some(stream.get_ref().0),
+            Carrier::Unix(_) => None,
+        }
     }
 }
 

@@ -66,7 +66,11 @@ pub(super) fn content(
             }
         }
     }
-    let left = link.receiving.left();
+    // With trailers to come its length is not said: nothing could follow it then.
+    let left = match then {
+        Some(_) => None,
+        None => link.receiving.left(),
+    };
     if link.receiving.is_over() && then.is_none() {
         give_back(link, shelf);
         return Body::full(early);

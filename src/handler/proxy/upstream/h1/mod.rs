@@ -27,8 +27,9 @@ pub(super) use self::idle::Shelf;
 use self::link::Link;
 use super::{Attempt, Stream, Upstream};
 use crate::handler::proxy::fields;
+use crate::handler::proxy::leaving::{self, Asked};
 use crate::handler::proxy::outbound::Outbound;
-use crate::handler::upgrade::{Rewound, Tunnel};
+use crate::handler::upgrade::{Rewound, Tunnel, join};
 use crate::model::{Body, Reason, Refusal};
 
 /// A response's head, and the connection that its content comes by.
@@ -116,10 +117,10 @@ impl Upstream {
         &self,
         link: Box<Link>,
         mut head: Head,
-        asked: Option<HeaderValue>,
+        asked: Option<Asked>,
     ) -> Result<Response<Body>, Refusal> {
-        if !asked.is_some_and(|asked| fields::is_asked(&asked, &head.headers)) {
-            return Err(self.protocol_broken("it switches to a protocol that nobody asked for"));
+        if let Some(fault) = leaving::fault(asked.as_ref(), &head.headers) {
+            return Err(self.protocol_broken(fault));
         }
         let protocol = head.headers.get(UPGRADE).cloned();
         fields::to_client(&mut head.headers, false);
@@ -131,14 +132,18 @@ impl Upstream {
         let (stream, read) = link.into_parts();
         stream.keep_alive();
         let mut theirs = Rewound::new(read, stream);
+        let linger = asked.and_then(|asked| asked.linger());
         let mut response = Response::new(Body::empty());
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         response
             .extensions_mut()
             .insert(Tunnel::new(move |mut ours| async move {
-                // Either side may go at any time; that is how these connections end.
-                let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
+                // Either side may go at any time; that is how these connections end. What broke on one side breaks on the
+                // other, and does not look like its end there.
+                if join(&mut ours, &mut theirs, linger).await.is_err() {
+                    theirs.get_ref().reset_on_close();
+                }
             }));
         Ok(response)
     }
