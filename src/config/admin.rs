@@ -1,10 +1,22 @@
 //! `server.admin` and `server.metrics`: where an administrator asks, and where metrics are read.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::wrong::{self, Wrong};
-use super::{Admin, Source, defaults};
+use super::{Source, defaults};
 use toml::de::DeValue;
+
+/// Where an administrator asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// At a unix socket, which its file's owner and group may use.
+    Unix(PathBuf),
+    /// At a loopback address, with a token.
+    Loopback(SocketAddr),
+}
 
 /// `unix:/path.sock`, a loopback address with its port, or `off`.
 pub(super) fn read(value: &DeValue<'_>, source: &Source) -> Result<Admin, Wrong> {

@@ -47,6 +47,7 @@ use rustls::{CipherSuite, NamedGroup};
 use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
+pub use admin::Admin;
 pub use balance::{
     Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
@@ -143,17 +144,6 @@ pub struct Server {
     pub request_ids: RequestIds,
     /// Whether each request has a `traceparent`.
     pub traceparent: bool,
-}
-
-/// Where an administrator asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admin {
-    /// Nowhere.
-    Off,
-    /// At a unix socket, which its file's owner and group may use.
-    Unix(PathBuf),
-    /// At a loopback address, with a token.
-    Loopback(SocketAddr),
 }
 
 /// What responses that Portunus makes itself say.
