@@ -63,24 +63,7 @@ pub(super) fn respond(
     let status = response.status();
     // Content in memory does not break.
     let streamed = !head_only && response.body().full_len().is_none();
-    let access = trail
-        .access
-        .take()
-        .map(|access| AccessEnd::boxed(&trail, *access));
-    let end = Box::new(RequestEnd {
-        permit,
-        access,
-        edge: Arc::clone(&trail.edge),
-        binding: trail.binding,
-        pool: trail.pool,
-        protocol: trail.protocol,
-        status,
-        began: trail.began,
-        received: trail.received.take(),
-        sent: 0,
-        streamed: streamed.then(|| (Box::new(trail), status)),
-        _in_flight: in_flight,
-    });
+    let end = RequestEnd::boxed(trail, status, streamed, permit, in_flight);
     // Behind 101, and behind the 200 that stands for it.
     if let Some(tunnel) = response.extensions().get::<Tunnel>() {
         tunnel.keep(end);
@@ -126,15 +109,39 @@ struct RequestEnd {
     _in_flight: InFlight,
 }
 
+impl RequestEnd {
+    fn boxed(
+        mut trail: Trail,
+        status: StatusCode,
+        streamed: bool,
+        permit: Option<Permit>,
+        in_flight: InFlight,
+    ) -> Box<Self> {
+        let access = trail.access.take();
+        Box::new(Self {
+            permit,
+            access: access.map(|access| AccessEnd::boxed(&trail, *access)),
+            edge: Arc::clone(&trail.edge),
+            binding: trail.binding,
+            pool: trail.pool,
+            protocol: trail.protocol,
+            status,
+            began: trail.began,
+            received: trail.received.take(),
+            sent: 0,
+            streamed: streamed.then(|| (Box::new(trail), status)),
+            _in_flight: in_flight,
+        })
+    }
+}
+
 impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
         self.sent += bytes as u64;
     }
 
     fn received(&mut self, bytes: u64) {
-        if let Some(access) = &self.access {
-            access.trail.received.store(bytes, Relaxed);
-        }
+        self.received.get_or_insert_default().store(bytes, Relaxed);
     }
 
     fn broke(&mut self, error: &BodyError) {
