@@ -243,6 +243,16 @@ fn groups_fault(tls: &super::BindingTls) -> Fault {
     ))
 }
 
+/// As the configuration writes it.
+impl std::fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        })
+    }
+}
+
 /// RFC 8446 section 4.6.1 lets no ticket live for longer than seven days.
 const TICKET_ROTATION: std::ops::RangeInclusive<Duration> =
     Duration::ZERO..=Duration::from_secs(7 * 86_400);

@@ -197,10 +197,12 @@ pub(super) fn one_of<T: Copy>(
     value: &DeValue<'_>,
     words: &[(&'static str, T)],
 ) -> Result<T, Wrong> {
-    let Some(text) = value.as_str() else {
+    // Whoever writes true wants something of it, and no word of these is "true".
+    if value.as_bool().is_some() {
         let words = either(words.iter().map(|(word, _)| *word));
         return Err(kind(key, "a string", value).help(format!("write {words}")));
-    };
+    }
+    let text = string(key, value)?;
     if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*meant);
     }

@@ -114,7 +114,7 @@ impl Report {
 
     /// Counts a refusal, and writes its line in the error log.
     pub fn refused(&self, entry: &Refused<'_>) {
-        if self.is_own(entry.client) {
+        if self.is_own(entry.peer.unwrap_or(entry.client)) {
             return;
         }
         self.shared.counts.add_refused(entry.protocol, entry.reason);

@@ -127,6 +127,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
             .any(|b| b.scheme == Scheme::Http && b.protocols.contains(&AlpnProtocol::H2)),
         websockets: config.pools.iter().any(|pool| match &pool.handler {
             config::Handler::Proxy(proxy) => proxy.upgrade.allow("websocket"),
+            config::Handler::Process(process) => process.upgrade.allow("websocket"),
             _ => false,
         }),
         limits: config.limits.clone(),

@@ -13,7 +13,9 @@ use super::script::{Found, Scripts};
 use super::{params, record};
 use crate::config;
 use crate::handler::files::redirect_to_folder;
-use crate::handler::proxy::{Progress, Upload, is_idempotent, strip_for_upstream, target};
+use crate::handler::proxy::{
+    Progress, Upload, is_idempotent, name_for_upstream, strip_for_upstream, target,
+};
 use crate::model::{Body, Facts, Reason, Refusal};
 
 /// What every request to an application has alike, wherever that listens.
@@ -70,6 +72,7 @@ impl Terms {
         };
         *request.uri_mut() = target(request.uri(), facts)?;
         strip_for_upstream(request.headers_mut());
+        name_for_upstream(request.headers_mut(), facts);
         let length = self.measure(request.body_mut()).await?;
         let mut told = self.fixed.clone();
         let script = script.as_ref().map(|(scripts, script)| (*scripts, script));

@@ -18,7 +18,8 @@ use self::peer::Listener;
 pub(super) use self::peer::pairs;
 use super::*;
 use crate::model::{
-    BodyError, ClientAddr, Connection, LocalAddr, Protocol, Provenance, RoutePath, split_authority,
+    BodyError, ClientAddr, Connection, Ids, LocalAddr, Protocol, Provenance, RequestId, RoutePath,
+    TraceParent, split_authority,
 };
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -117,4 +118,31 @@ async fn a_request_is_told_and_its_answer_passed_on() {
     assert_eq!(response.headers()["x-powered-by"], "PHP");
     assert_eq!(response.headers().len(), 1, "{:?}", response.headers());
     assert_eq!(text(response).await.expect("content"), "hello");
+}
+
+#[tokio::test]
+async fn an_application_is_told_by_which_names_a_request_is_known() {
+    let listener = Listener::start().await;
+    let handler = handler(listener.address(), |_| {});
+    let mut request = get();
+    let forged = http::HeaderValue::from_static("forged");
+    request.headers_mut().insert("x-request-id", forged);
+    let mut facts = facts(request.uri());
+    facts.provenance.ids = Some(Box::new(Ids {
+        request: Some(RequestId::new(7)),
+        trace: Some(TraceParent::new(8, 9)),
+    }));
+    let peer = async {
+        let mut peer = listener.accept().await;
+        let params = peer.params().await;
+        let id = "00000000000000000000000000000007";
+        assert_eq!(params["HTTP_X_REQUEST_ID"], id);
+        let trace = "00-00000000000000000000000000000008-0000000000000009-01";
+        assert_eq!(params["HTTP_TRACEPARENT"], trace);
+        peer.stdin().await;
+        peer.stdout(b"X-A: 1\r\n\r\n").await;
+        peer.end(0, 0).await;
+    };
+    let (outcome, ()) = tokio::join!(handler.handle(request, &facts).wait(), peer);
+    outcome.expect("a response");
 }

@@ -144,8 +144,8 @@ pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
     });
 }
 
-/// What has no place behind content: it says where a message goes, how it is framed and read, or who asks (RFC 9110 section
-/// 6.5.1).
+/// What has no place behind content: it says where a message goes, how it is framed and read, who asks, or by which name it is
+/// known (RFC 9110 section 6.5.1).
 fn belongs_in_a_head(name: &str) -> bool {
     matches!(
         name,
@@ -159,7 +159,10 @@ fn belongs_in_a_head(name: &str) -> bool {
             | "host"
             | "max-forwards"
             | "set-cookie"
+            | "traceparent"
+            | "tracestate"
             | "trailer"
+            | "x-request-id"
     )
 }
 

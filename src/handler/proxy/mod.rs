@@ -33,6 +33,7 @@ use crate::model::{Body, Facts, Reason, Refusal};
 pub use self::balance::{Said, Sticky, UpstreamState};
 pub(in crate::handler) use self::fields::{one_length, strip_for_upstream, to_client};
 pub(in crate::handler) use self::outbound::{is_idempotent, target};
+pub(in crate::handler) use self::telling::name_for_upstream;
 pub(in crate::handler) use self::upload::{Progress, Upload};
 pub(in crate::handler) use self::upstream::{Attempt, Connector, Origin, Stream, Upstream, Waits};
 pub use self::upstream::{TlsFilesError, dns, response};

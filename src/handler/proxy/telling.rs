@@ -11,7 +11,7 @@ use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 
 use crate::config::{ClientFields, ForwardedFields, Telling};
 use crate::handler::own_fields::{CLIENT_CERT, CLIENT_CERT_CHAIN};
-use crate::model::{Facts, Hops, Ids};
+use crate::model::{Facts, Hops};
 
 /// Writes all of it, as configured.
 pub(super) fn tell(headers: &mut HeaderMap, facts: &Facts, telling: &Telling) {
@@ -20,9 +20,7 @@ pub(super) fn tell(headers: &mut HeaderMap, facts: &Facts, telling: &Telling) {
     }
     tell_of_client(headers, facts, telling.forwarded);
     tell_of_certificate(headers, facts, telling.certificate);
-    if let Some(ids) = &facts.provenance.ids {
-        name(headers, ids);
-    }
+    name_for_upstream(headers, facts);
 }
 
 fn tell_of_client(headers: &mut HeaderMap, facts: &Facts, fields: ForwardedFields) {
@@ -120,8 +118,11 @@ fn write_element(line: &mut impl Write, facts: &Facts) -> fmt::Result {
     line.write_str(facts.connection.scheme().as_str())
 }
 
-/// The names that a request is known by.
-fn name(headers: &mut HeaderMap, ids: &Ids) {
+/// Writes the names that a request is known by, where it has any.
+pub(in crate::handler) fn name_for_upstream(headers: &mut HeaderMap, facts: &Facts) {
+    let Some(ids) = &facts.provenance.ids else {
+        return;
+    };
     if let Some(id) = &ids.request {
         headers.insert(&X_REQUEST_ID, id.field().clone());
     }

@@ -65,13 +65,15 @@ async fn trailers_go_both_ways() {
     let proxy = proxy([upstream.config()]);
     let (sender, body) = pieces();
     let request = request("POST", "/")
-        .header("trailer", "x-sum")
+        .header("trailer", "x-sum, x-request-id")
         .body(body)
         .expect("a request");
     let client = async {
         sender.send(data("some")).await.expect("a reader");
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", "1".parse().expect("a value"));
+        // The name of a request is not a client's to choose, here either.
+        trailers.insert("x-request-id", "forged".parse().expect("a value"));
         sender
             .send(Ok(Frame::trailers(trailers)))
             .await
@@ -80,7 +82,11 @@ async fn trailers_go_both_ways() {
     };
     let serve = async {
         let mut peer = upstream.accept().await;
-        assert!(peer.head().await.contains("trailer: x-sum\r\n"));
+        assert!(
+            peer.head()
+                .await
+                .contains("trailer: x-sum, x-request-id\r\n")
+        );
         let content = "4\r\nsome\r\n0\r\nx-sum: 1\r\n\r\n";
         assert_eq!(peer.content(content.len()).await, content);
         peer.say(

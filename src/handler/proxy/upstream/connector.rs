@@ -48,9 +48,9 @@ impl Connector {
         proxy: &config::Proxy,
         clients: Option<&TlsClients>,
     ) -> Self {
-        let tls = |scheme, host: &String| match (scheme, clients) {
+        let tls = |scheme, host: &str| match (scheme, clients) {
             (config::UpstreamScheme::Https, Some(clients)) => {
-                let server = proxy.tls.server_name.as_ref().unwrap_or(host);
+                let server = proxy.tls.server_name.as_deref().unwrap_or(host);
                 Some(Tls {
                     clients: clients.clone(),
                     server: tls::server_name(server),
@@ -62,7 +62,7 @@ impl Connector {
             config::Upstream::Unix(_) => None,
             config::Upstream::Net { scheme, host, .. } => tls(*scheme, host),
             // The names of its targets come from whoever answers for the domain: certificates are for that (RFC 6125, 6.2.1).
-            config::Upstream::Service { scheme, name } => tls(*scheme, &name.domain().to_owned()),
+            config::Upstream::Service { scheme, name } => tls(*scheme, name.domain()),
         };
         Self {
             place: Place::of(name, &proxy.resolvers),
@@ -137,9 +137,7 @@ impl Connector {
             Err(error) => Err(tls::refusal(name, &tls.server, &error)),
         }
     }
-}
 
-impl Connector {
     async fn announce(
         &self,
         stream: &mut (impl AsyncWrite + Unpin),
