@@ -20,6 +20,8 @@ pub(super) enum Peer {
     },
     /// Somebody with the token.
     Token,
+    /// Somebody on this machine, at the metrics address.
+    Anybody,
 }
 
 impl Peer {
@@ -70,6 +72,7 @@ impl fmt::Display for Peer {
                 }
             }
             Self::Token => f.write_str("who has the token"),
+            Self::Anybody => f.write_str("who watches the server"),
         }
     }
 }
@@ -81,11 +84,24 @@ pub(super) fn over_loopback(
     fields: &HeaderMap,
     token: &str,
 ) -> Result<(), (StatusCode, &'static str)> {
+    from_this_machine(fields)?;
+    let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or(b"");
+    // In constant time: how long it takes says nothing of where the first difference is.
+    aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).map_err(|_| {
+        (
+            StatusCode::UNAUTHORIZED,
+            "the token is missing or wrong; it lies in admin-token in server.state_dir, and is sent as \"Authorization: Bearer …\"",
+        )
+    })
+}
+
+/// Whether a request comes from where it seems to come from, rather than from a page in a browser here.
+pub(super) fn from_this_machine(fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
     let host = fields.get(HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(is_loopback) {
         return Err((
             StatusCode::MISDIRECTED_REQUEST,
-            "the Host of a request to the admin address must be a loopback address or localhost",
+            "the Host of a request to this address must be a loopback address or localhost",
         ));
     }
     let site = fields.get("sec-fetch-site").map(|site| site.as_bytes());
@@ -95,14 +111,7 @@ pub(super) fn over_loopback(
             "requests that another page makes are refused",
         ));
     }
-    let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or(b"");
-    // In constant time: how long it takes says nothing of where the first difference is.
-    aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).map_err(|_| {
-        (
-            StatusCode::UNAUTHORIZED,
-            "the token is missing or wrong; it lies in admin-token in server.state_dir, and is sent as \"Authorization: Bearer …\"",
-        )
-    })
+    Ok(())
 }
 
 fn bearer(value: &http::HeaderValue) -> Option<&[u8]> {

@@ -9,13 +9,21 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde_json::{Value, json};
 
 use super::{Declined, PoolOrder, Question, Told};
+use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
 const POOLS: &str = "/v1/pools";
 
 /// Every path but those of single pools, with its method and what it asks.
-const PATHS: [(&str, Method, Question); 5] = [
+const PATHS: [(&str, Method, Question); 12] = [
     ("/v1/certificates", Method::GET, Question::Certificates),
     (POOLS, Method::GET, Question::Pools),
+    ("/v1/service", Method::GET, Question::Service),
+    ("/v1/bindings", Method::GET, Question::Bindings),
+    ("/v1/connections", Method::GET, Question::Connections),
+    ("/v1/tls-failures", Method::GET, Question::TlsFailures),
+    ("/metrics", Method::GET, Question::Metrics),
+    ("/livez", Method::GET, Question::Live),
+    ("/readyz", Method::GET, Question::Ready),
     ("/v1/reload", Method::POST, Question::Reload),
     ("/v1/stop", Method::POST, Question::Stop { now: false }),
     ("/v1/stop-now", Method::POST, Question::Stop { now: true }),
@@ -71,12 +79,23 @@ pub(super) fn path(question: &Question) -> (Method, String) {
 
 /// The response to what was asked.
 pub(super) fn answer(
+    question: &Question,
     answer: Result<Told, Declined>,
     accept: Option<&HeaderValue>,
 ) -> Response<Full<Bytes>> {
     match answer {
+        Ok(told) if *question == Question::Metrics => {
+            with_content(StatusCode::OK, EXPOSITION, told.text)
+        }
+        // Whoever asks it looks at the status, and a person at the text.
+        Ok(told) if matches!(question, Question::Live | Question::Ready) => {
+            with_content(StatusCode::OK, PLAIN, told.text)
+        }
+        Err(Declined(why)) if matches!(question, Question::Live | Question::Ready) => {
+            with_content(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why)
+        }
         Ok(told) if accept.is_some_and(|accept| accept.as_bytes() == TEXT) => {
-            with_content(StatusCode::OK, "text/plain; charset=utf-8", told.text)
+            with_content(StatusCode::OK, PLAIN, told.text)
         }
         Ok(told) => respond(StatusCode::OK, &told.json),
         // The server goes on as it was: a conflict with what it is, not a fault of it.
@@ -105,6 +124,8 @@ fn with_content(status: StatusCode, kind: &'static str, text: String) -> Respons
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What `Accept` holds where the form for a person is wanted; anything else is a program's.
 pub(super) const TEXT: &[u8] = b"text/plain";

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -30,8 +30,17 @@ pub struct Admin {
 /// What connections share.
 struct Shared {
     backend: Arc<dyn Backend>,
-    /// Asked for at a loopback address.
-    token: Option<zeroize::Zeroizing<String>>,
+    guard: Guard,
+}
+
+/// What is asked of who asks, beside what the system says of him.
+enum Guard {
+    /// Nothing: not everybody can reach the file.
+    File,
+    /// The token.
+    Token(zeroize::Zeroizing<String>),
+    /// Nothing, and not everything is answered.
+    Open,
 }
 
 /// Accepts from a socket from now on.
@@ -40,12 +49,19 @@ pub fn start(bound: Bound, backend: Arc<dyn Backend>) -> io::Result<Admin> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (listener, token, file) = match bound {
-        Bound::Unix { listener, file } => (Listener::Unix(listener), None, Some(file)),
-        Bound::Loopback(listener, token) => (Listener::Loopback(listener), Some(token), None),
+    let (listener, guard, file) = match bound {
+        Bound::Unix { listener, file } => (Listener::Unix(listener), Guard::File, Some(file)),
+        Bound::Loopback(listener, token) => {
+            (Listener::Loopback(listener), Guard::Token(token), None)
+        }
+        Bound::Metrics(listener) => (Listener::Loopback(listener), Guard::Open, None),
     };
-    let shared = Arc::new(Shared { backend, token });
-    thread::Builder::new().name("admin".into()).spawn(move || {
+    let name = match guard {
+        Guard::Open => "metrics",
+        _ => "admin",
+    };
+    let shared = Arc::new(Shared { backend, guard });
+    thread::Builder::new().name(name.into()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
                 result = listener.run(shared) => {
@@ -91,7 +107,7 @@ impl Listener {
                 loop {
                     let place = place(&places).await;
                     match listener.accept().await {
-                        Ok((stream, _)) => serve(stream, Peer::Token, place, &shared),
+                        Ok((stream, _)) => serve(stream, shared.guard.peer(), place, &shared),
                         Err(error) => pause(&error).await,
                     }
                 }
@@ -142,22 +158,43 @@ async fn respond(
         let why = "only root, the server's user and its group may ask";
         return Ok(api::error(StatusCode::FORBIDDEN, why));
     }
-    if let Some(token) = &shared.token
-        && let Err((status, why)) = access::over_loopback(request.headers(), token)
-    {
-        tracing::warn!(%status, why, "a request at the admin address was refused");
+    if let Err((status, why)) = shared.guard.check(request.headers()) {
+        tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
         return Ok(api::error(status, why));
     }
     let question = match api::question(request.method(), request.uri().path()) {
         Ok(question) => question,
         Err(response) => return Ok(*response),
     };
+    if matches!(shared.guard, Guard::Open) && !question.is_open() {
+        let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
+        return Ok(api::error(StatusCode::FORBIDDEN, why));
+    }
     let answer = shared.backend.answer(question.clone()).await;
     if question.changes() {
         let done = answer.is_ok();
         tracing::info!(%peer, ?question, done, "an administrator asked");
     }
-    Ok(api::answer(answer, request.headers().get(ACCEPT)))
+    let accept = request.headers().get(ACCEPT);
+    Ok(api::answer(&question, answer, accept))
+}
+
+impl Guard {
+    /// Who asks, where the system does not say.
+    fn peer(&self) -> Peer {
+        match self {
+            Self::Open => Peer::Anybody,
+            Self::File | Self::Token(_) => Peer::Token,
+        }
+    }
+
+    fn check(&self, fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+        match self {
+            Self::File => Ok(()),
+            Self::Token(token) => access::over_loopback(fields, token),
+            Self::Open => access::from_this_machine(fields),
+        }
+    }
 }
 
 /// Beyond them, administrators wait for each other.

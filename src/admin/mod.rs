@@ -1,4 +1,5 @@
 //! The admin socket: where `portunus show`, `reload` and `stop` ask a running server. HTTP and JSON, on a thread of its own.
+//! Beside it, if asked for, the metrics address: what watches the server may ask there how it is, and nothing else.
 //!
 //! It knows nothing of the server: what it can be asked is [`Question`], and whoever can answer is a [`Backend`].
 
@@ -15,13 +16,27 @@ use serde_json::Value;
 
 pub use client::{Client, ClientError, Form};
 pub use listen::{Admin, start};
-pub use socket::{Bound, SocketError, bind};
+pub use socket::{Bound, SocketError, bind, bind_metrics};
 
 /// What the server can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Its certificates.
     Certificates,
+    /// All of its state in short: what it listens on, what it works on, what it refused.
+    Service,
+    /// Its bindings, with their routes.
+    Bindings,
+    /// Its connections.
+    Connections,
+    /// The last handshakes that failed.
+    TlsFailures,
+    /// What it has counted, as Prometheus reads it.
+    Metrics,
+    /// Whether it lives.
+    Live,
+    /// Whether it takes requests.
+    Ready,
     /// Its pools, and the workers of those that have some.
     Pools,
     /// Something of one pool.
@@ -77,7 +92,15 @@ impl Question {
     /// Whether answering it changes anything.
     fn changes(&self) -> bool {
         match self {
-            Self::Certificates | Self::Pools => false,
+            Self::Certificates
+            | Self::Pools
+            | Self::Service
+            | Self::Bindings
+            | Self::Connections
+            | Self::TlsFailures
+            | Self::Metrics
+            | Self::Live
+            | Self::Ready => false,
             Self::Pool { .. } | Self::Reload | Self::Stop { .. } => true,
         }
     }
@@ -93,6 +116,13 @@ impl PoolOrder {
             Self::Stop => "stop",
             Self::Start => "start",
         }
+    }
+}
+
+impl Question {
+    /// Whether anybody on this machine may ask it, where such are listened to.
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Metrics | Self::Live | Self::Ready)
     }
 }
 

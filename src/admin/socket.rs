@@ -24,6 +24,18 @@ pub enum Bound {
     },
     /// A loopback address, and the token that it asks for.
     Loopback(TcpListener, Zeroizing<String>),
+    /// A loopback address for whoever watches the server.
+    Metrics(TcpListener),
+}
+
+impl Bound {
+    /// What it is for, for the log.
+    pub fn purpose(&self) -> &'static str {
+        match self {
+            Self::Unix { .. } | Self::Loopback(..) => "administrators may ask",
+            Self::Metrics(_) => "metrics may be read",
+        }
+    }
 }
 
 /// The file of a unix socket, which is removed when this is dropped, if it is still the same.
@@ -71,17 +83,24 @@ pub fn bind(
         config::Admin::Unix(path) => bind_unix(path, owner).map(Some),
         config::Admin::Loopback(address) => {
             let token = make_token(&server.state_dir, owner)?;
-            let listener = TcpListener::bind(address).and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            });
-            let listener = listener.map_err(|source| SocketError::Address {
-                address: *address,
-                source,
-            })?;
+            let listener = bind_address(*address)?;
             Ok(Some(Bound::Loopback(listener, token)))
         }
     }
+}
+
+/// Binds the address where whoever watches the server asks; none where there is to be none.
+pub fn bind_metrics(server: &config::Server) -> Result<Option<Bound>, SocketError> {
+    let listener = server.metrics.map(bind_address).transpose()?;
+    Ok(listener.map(Bound::Metrics))
+}
+
+fn bind_address(address: SocketAddr) -> Result<TcpListener, SocketError> {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|source| SocketError::Address { address, source })
 }
 
 /// Bound under another name, given its mode and its owner, listened on, and only then moved to its place: what a server that

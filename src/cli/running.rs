@@ -19,24 +19,27 @@ pub(super) struct At {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Show {
+    /// All of it in short: addresses, request queues, bindings, and what was refused
+    Service(Look),
+    /// Every binding: its routes, and what came of its requests
+    Bindings(Look),
     /// Every certificate that it shows: names, issuer, days left, used by which bindings
-    Certificates {
-        /// Write JSON
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        at: At,
-    },
-    /// Every pool: its state, its requests, its workers, how the last one failed, and what happened last
-    Pools {
-        /// Write JSON
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        at: At,
-    },
-    #[command(external_subcommand)]
-    Later(Vec<String>),
+    Certificates(Look),
+    /// Every pool: its state, its queue, its upstreams, its workers, how the last one failed, and what happened last
+    Pools(Look),
+    /// The connections that are open: client, protocol, TLS, age
+    Connections(Look),
+    /// The last handshakes that failed, by reason, server name and client
+    TlsFailures(Look),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Look {
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,21 +70,17 @@ pub(super) struct Stop {
 }
 
 pub(super) fn show(config: &Path, show: &Show) -> ExitCode {
-    let (question, json, at) = match show {
-        Show::Certificates { json, at } => (Question::Certificates, json, at),
-        Show::Pools { json, at } => (Question::Pools, json, at),
-        Show::Later(words) => {
-            let what = words.first().map_or("", String::as_str);
-            return fail(&format!(
-                "show {what}: not in this version of Portunus yet, which shows certificates and pools"
-            ));
-        }
+    let (question, look) = match show {
+        Show::Service(look) => (Question::Service, look),
+        Show::Bindings(look) => (Question::Bindings, look),
+        Show::Certificates(look) => (Question::Certificates, look),
+        Show::Pools(look) => (Question::Pools, look),
+        Show::Connections(look) => (Question::Connections, look),
+        Show::TlsFailures(look) => (Question::TlsFailures, look),
     };
-    let form = if *json { Form::Json } else { Form::Text };
-    match at
-        .client(config)
-        .and_then(|client| ask(&client, question, form))
-    {
+    let form = if look.json { Form::Json } else { Form::Text };
+    let asked = (look.at.client(config)).and_then(|client| ask(&client, question, form));
+    match asked {
         Ok(answer) => {
             print!("{answer}");
             ExitCode::SUCCESS

@@ -1,10 +1,22 @@
-//! `server.admin`: where an administrator asks.
+//! `server.admin` and `server.metrics`: where an administrator asks, and where metrics are read.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::wrong::{self, Wrong};
-use super::{Admin, Source, defaults};
+use super::{Source, defaults};
 use toml::de::DeValue;
+
+/// Where an administrator asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// At a unix socket, which its file's owner and group may use.
+    Unix(PathBuf),
+    /// At a loopback address, with a token.
+    Loopback(SocketAddr),
+}
 
 /// `unix:/path.sock`, a loopback address with its port, or `off`.
 pub(super) fn read(value: &DeValue<'_>, source: &Source) -> Result<Admin, Wrong> {
@@ -14,6 +26,21 @@ pub(super) fn read(value: &DeValue<'_>, source: &Source) -> Result<Admin, Wrong>
 pub(super) fn default(source: &Source) -> Admin {
     let path = defaults::ADMIN.trim_start_matches("unix:");
     Admin::Unix(source.resolve(path))
+}
+
+/// A loopback address with its port, or `off`: what is served is nothing for a network, and asks nobody who he is.
+pub(super) fn metrics(value: &DeValue<'_>) -> Result<Option<SocketAddr>, Wrong> {
+    let text = wrong::text("metrics", value)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => return Ok(Some(address)),
+        Ok(address) => format!("{} can be reached from other machines", address.ip()),
+        Err(_) => format!("`metrics` cannot be {text:?}"),
+    };
+    let wrong = Wrong::new("bad-metrics", wrong);
+    Err(wrong.help("write a loopback address as in \"127.0.0.1:9181\", or \"off\"; a binding with a proxy makes it public, with what guards that needs"))
 }
 
 fn parse(text: &str, source: &Source) -> Result<Admin, Wrong> {

@@ -34,6 +34,7 @@ pub(super) static SERVER: Section = section(
     &[
         "threads",
         "admin",
+        "metrics",
         "user",
         "group",
         "state_dir",

@@ -49,6 +49,7 @@ use rustls::{CipherSuite, NamedGroup};
 use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
+pub use admin::Admin;
 pub use balance::{
     Balance, Ejection, HashBy, Health, Hedge, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
@@ -126,6 +127,8 @@ pub struct Server {
     pub threads: usize,
     /// Where an administrator asks.
     pub admin: Admin,
+    /// Where anybody on this machine may read metrics and health; none: nowhere but where an administrator asks.
+    pub metrics: Option<SocketAddr>,
     /// Run as this user once the sockets are bound; empty: stay.
     pub user: String,
     /// Run as this group once the sockets are bound; empty: the user's own.
@@ -144,17 +147,6 @@ pub struct Server {
     pub request_ids: RequestIds,
     /// Whether each request has a `traceparent`.
     pub traceparent: bool,
-}
-
-/// Where an administrator asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admin {
-    /// Nowhere.
-    Off,
-    /// At a unix socket, which its file's owner and group may use.
-    Unix(PathBuf),
-    /// At a loopback address, with a token.
-    Loopback(SocketAddr),
 }
 
 /// What responses that Portunus makes itself say.

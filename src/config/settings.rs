@@ -33,6 +33,7 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     let mut server = Server {
         threads: defaults::THREADS,
         admin: admin::default(file.reader.source),
+        metrics: None,
         user: defaults::USER.to_owned(),
         group: defaults::GROUP.to_owned(),
         state_dir: file.reader.source.resolve(defaults::STATE_DIR),
@@ -51,6 +52,9 @@ pub(super) fn server(file: &Table<'_>) -> Server {
     let admin = table.read("admin", |value| admin::read(value, file.reader.source));
     if let Some(admin) = admin {
         server.admin = admin.value;
+    }
+    if let Some(metrics) = table.read("metrics", admin::metrics) {
+        server.metrics = metrics.value;
     }
     if let Some(user) = table.string("user") {
         server.user = user.value.to_owned();

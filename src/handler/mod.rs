@@ -49,6 +49,11 @@ pub trait Handler: Send + Sync {
         false
     }
 
+    /// How the upstreams stand that it sends requests to.
+    fn upstreams(&self) -> Vec<proxy::UpstreamState> {
+        Vec::new()
+    }
+
     /// What is to run beside the requests for as long as the handler is there, off the data threads; handed out once. It ends
     /// by itself when the handler is gone.
     fn upkeep(&self) -> Option<Upkeep> {

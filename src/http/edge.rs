@@ -14,6 +14,7 @@ use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
 use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
 use crate::report::Report;
+use crate::report::metrics::Tallies;
 use crate::site::Site;
 
 /// Everything that serves a request, built from one configuration and never changed after.
@@ -48,6 +49,8 @@ pub struct Edge {
     pub traces: bool,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
+    /// Where requests are counted.
+    pub tallies: Tallies,
 }
 
 /// What a request needs to know of its binding.

@@ -1,22 +1,23 @@
 //! The last steps of every response: the fields that all have, and who is told when its last byte is sent.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
-use super::InFlight;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
+use super::{InFlight, ThreadEdge};
 use crate::config::RequestIds;
 use crate::handler::upgrade::Tunnel;
 use crate::model::{
     Body, BodyError, BodyWatch, Connection, HostName, Protocol, Provenance, Scheme,
 };
 use crate::pool::Permit;
+use crate::report::metrics::Answered;
 use crate::report::{Access, Report};
 
 /// Makes a response ready to be sent. The pool's slot, the count of requests in flight and the access log hang on its body:
@@ -34,16 +35,7 @@ pub(super) fn respond(
     let status = response.status();
     // Content in memory does not break.
     let streamed = !head_only && response.body().full_len().is_none();
-    let access = trail
-        .access
-        .take()
-        .map(|access| AccessEnd::boxed(&trail, *access, status));
-    let end = Box::new(RequestEnd {
-        permit,
-        access,
-        streamed: streamed.then(|| (Box::new(trail), status)),
-        _in_flight: in_flight,
-    });
+    let end = RequestEnd::boxed(trail, status, streamed, permit, in_flight);
     // Behind 101, and behind the 200 that stands for it.
     if let Some(tunnel) = response.extensions().get::<Tunnel>() {
         tunnel.keep(end);
@@ -111,22 +103,52 @@ fn keep_length(response: &mut Response<Body>) {
 struct RequestEnd {
     permit: Option<Permit>,
     access: Option<Box<AccessEnd>>,
+    edge: ThreadEdge,
+    binding: Option<usize>,
+    pool: Option<usize>,
+    protocol: Protocol,
+    status: StatusCode,
+    began: Instant,
+    received: Option<Arc<AtomicU64>>,
+    sent: u64,
     /// What is known of the request, and the status sent, where the content may still break.
     streamed: Option<(Box<Trail>, StatusCode)>,
     _in_flight: InFlight,
 }
 
+impl RequestEnd {
+    fn boxed(
+        mut trail: Trail,
+        status: StatusCode,
+        streamed: bool,
+        permit: Option<Permit>,
+        in_flight: InFlight,
+    ) -> Box<Self> {
+        let access = trail.access.take();
+        Box::new(Self {
+            permit,
+            access: access.map(|access| AccessEnd::boxed(&trail, *access)),
+            edge: Arc::clone(&trail.edge),
+            binding: trail.binding,
+            pool: trail.pool,
+            protocol: trail.protocol,
+            status,
+            began: trail.began,
+            received: trail.received.take(),
+            sent: 0,
+            streamed: streamed.then(|| (Box::new(trail), status)),
+            _in_flight: in_flight,
+        })
+    }
+}
+
 impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
-        if let Some(access) = &mut self.access {
-            access.sent += bytes as u64;
-        }
+        self.sent += bytes as u64;
     }
 
     fn received(&mut self, bytes: u64) {
-        if let Some(access) = &self.access {
-            access.trail.received.store(bytes, Relaxed);
-        }
+        self.received.get_or_insert_default().store(bytes, Relaxed);
     }
 
     fn broke(&mut self, error: &BodyError) {
@@ -139,6 +161,23 @@ impl BodyWatch for RequestEnd {
         self.permit = None;
         if let Some(access) = &mut self.access {
             access.complete = complete;
+        }
+    }
+}
+
+impl Drop for RequestEnd {
+    fn drop(&mut self) {
+        let answered = Answered {
+            protocol: self.protocol,
+            status: self.status.as_u16(),
+            duration: self.began.elapsed(),
+            received: (self.received.as_ref()).map_or(0, |received| received.load(Relaxed)),
+            sent: self.sent,
+        };
+        let traffic = self.edge.tallies.traffic(self.binding, self.pool);
+        traffic.count(&answered);
+        if let Some(access) = self.access.take() {
+            access.tell(&answered);
         }
     }
 }
@@ -156,13 +195,11 @@ struct AccessEnd {
     pool: Option<Box<str>>,
     scheme: Scheme,
     provenance: Provenance,
-    status: StatusCode,
-    sent: u64,
     complete: bool,
 }
 
 impl AccessEnd {
-    fn boxed(trail: &Trail, access: AccessTrail, status: StatusCode) -> Box<Self> {
+    fn boxed(trail: &Trail, access: AccessTrail) -> Box<Self> {
         let edge = &trail.edge;
         Box::new(Self {
             report: Arc::clone(&edge.report),
@@ -178,15 +215,11 @@ impl AccessEnd {
             scheme: trail.scheme(),
             provenance: trail.provenance().clone(),
             trail: access,
-            status,
-            sent: 0,
             complete: true,
         })
     }
-}
 
-impl Drop for AccessEnd {
-    fn drop(&mut self) {
+    fn tell(&self, answered: &Answered) {
         let trail = &self.trail;
         let tls = self.connection.tls.as_ref();
         let text = |value: &Option<HeaderValue>| {
@@ -217,15 +250,15 @@ impl Drop for AccessEnd {
             host: self.host.as_ref().map(HostName::as_str),
             path: self.target.as_ref().map_or("-", PathAndQuery::path),
             query: self.target.as_ref().and_then(PathAndQuery::query),
-            status: Some(self.status.as_u16()),
-            bytes_sent: self.sent,
-            bytes_received: trail.received.load(Relaxed),
+            status: Some(answered.status),
+            bytes_sent: answered.sent,
+            bytes_received: answered.received,
             site: self.site.as_deref(),
             pool: self.pool.as_deref(),
             binding: self.binding.as_deref(),
-            queue_wait: span(trail.queued, trail.admitted),
+            queue_wait: trail.queue_wait,
             handler_time: span(trail.admitted, trail.answered),
-            duration: trail.began.elapsed(),
+            duration: answered.duration,
             user_agent: user_agent.as_deref(),
             referer: referer.as_deref(),
             reason: trail.reason,

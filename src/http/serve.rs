@@ -252,8 +252,8 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     trail.route = Some(route.index);
     let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
     let gap = route.entity_body.unwrap_or(edge.limits.entity_body);
-    let limits = content_limits(trail, max, gap, request.body())?;
     let rules = route.rules.clone();
+    let limits = content_limits(trail, max, gap, request.body())?;
     trail.facts = trail.host.take().map(|host| Facts {
         connection: Arc::clone(&trail.connection),
         protocol: trail.protocol,
@@ -313,7 +313,7 @@ fn target_is_short(target: &PathAndQuery, max: usize) -> Result<(), Refusal> {
 
 /// What the content is held to. Content that says itself that it is too long is refused before a byte of it is read.
 fn content_limits<B>(
-    trail: &Trail,
+    trail: &mut Trail,
     max: Option<u64>,
     gap: Duration,
     content: &B,
@@ -329,13 +329,13 @@ where
             "Content-Length is larger than max_body_bytes",
         ));
     }
+    if !content.is_end_stream() {
+        trail.received = Some(Arc::default());
+    }
     Ok(ContentLimits {
         max,
         gap,
-        count: trail
-            .access
-            .as_ref()
-            .map(|access| Arc::clone(&access.received)),
+        count: trail.received.clone(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
@@ -16,6 +16,7 @@ use crate::model::{
     Scheme,
 };
 use crate::report::Refused;
+use crate::report::metrics::PoolTraffic;
 
 /// A request on its way.
 ///
@@ -38,6 +39,11 @@ pub(super) struct Trail {
     pub(super) route: Option<usize>,
     pub(super) pool: Option<usize>,
     pub(super) stage: Stage,
+    pub(super) began: Instant,
+    /// Since when it waits in its pool's queue.
+    pub(super) queued: Option<Instant>,
+    /// Bytes of its content that were read; none where it has no content.
+    pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) access: Option<Box<AccessTrail>>,
 }
 
@@ -56,13 +62,11 @@ pub(super) enum Stage {
 pub(super) struct AccessTrail {
     pub(super) time: SystemTime,
     pub(super) version: Version,
-    pub(super) began: Instant,
-    pub(super) queued: Option<Instant>,
+    pub(super) queue_wait: Duration,
     pub(super) admitted: Option<Instant>,
     pub(super) answered: Option<Instant>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) referer: Option<HeaderValue>,
-    pub(super) received: Arc<AtomicU64>,
     pub(super) reason: Option<Reason>,
 }
 
@@ -79,13 +83,11 @@ impl Trail {
             Box::new(AccessTrail {
                 time: SystemTime::now(),
                 version: request.map_or(Version::HTTP_11, Request::version),
-                began: Instant::now(),
-                queued: None,
+                queue_wait: Duration::ZERO,
                 admitted: None,
                 answered: None,
                 user_agent: field(USER_AGENT),
                 referer: field(REFERER),
-                received: Arc::default(),
                 reason: None,
             })
         });
@@ -103,6 +105,9 @@ impl Trail {
             route: None,
             pool: None,
             stage: Stage::Waiting,
+            began: Instant::now(),
+            queued: None,
+            received: None,
             access,
         }
     }
@@ -175,15 +180,18 @@ impl Trail {
 
     /// It waits in its pool's queue.
     pub(super) fn queued(&mut self) {
-        if let Some(access) = &mut self.access {
-            access.queued = Some(Instant::now());
-        }
+        self.queued = Some(Instant::now());
     }
 
     /// It has a slot, and goes to the handler.
     pub(super) fn admitted(&mut self) {
         self.stage = Stage::Working;
+        let wait = self.queued.map(|since| since.elapsed());
+        if let Some((wait, pool)) = wait.zip(self.counted_pool()) {
+            pool.waited(wait);
+        }
         if let Some(access) = &mut self.access {
+            access.queue_wait = wait.unwrap_or_default();
             access.admitted = Some(Instant::now());
         }
     }
@@ -211,7 +219,15 @@ impl Trail {
         self.tell(&Refusal::new(error.reason, detail), Some(status));
     }
 
+    /// Where what becomes of its pool's requests is counted.
+    fn counted_pool(&self) -> Option<&PoolTraffic> {
+        self.pool.and_then(|pool| self.edge.tallies.pool(pool))
+    }
+
     fn tell(&self, refusal: &Refusal, status: Option<StatusCode>) {
+        if let Some(pool) = self.counted_pool() {
+            pool.refused(refusal.reason);
+        }
         self.edge.report.refused(&Refused {
             host: self.host().map(HostName::as_str),
             method: self.method.as_ref().map(Method::as_str),

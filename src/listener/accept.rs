@@ -14,6 +14,7 @@ use super::connection::Connected;
 use super::sockets::BACKLOG;
 use super::worker::Worker;
 use crate::model::{ClientAddr, LocalAddr, Scheme};
+use crate::report::metrics::Accepted;
 
 /// What a failed accept calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,18 +119,28 @@ fn begin(worker: &Arc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Sche
         tokio::spawn(connected.run(stream));
         return;
     }
+    let kind = match scheme {
+        Scheme::Http => Accepted::Cleartext,
+        Scheme::Https => Accepted::Tls,
+    };
     if edge.balancers.trusts(connected.local, client.ip()) {
         match worker.limits.enter_unnamed() {
-            Ok(place) => drop(tokio::spawn(connected.run_proxied(stream, place))),
+            Ok(place) => {
+                edge.report.metrics().accepted(kind);
+                drop(tokio::spawn(connected.run_proxied(stream, place)));
+            }
             Err(full) => connected.turn_away(stream, full),
         }
         return;
     }
     match worker.limits.enter(client.ip()) {
-        Ok(place) => drop(tokio::spawn(async move {
-            connected.run(stream).await;
-            drop(place);
-        })),
+        Ok(place) => {
+            edge.report.metrics().accepted(kind);
+            drop(tokio::spawn(async move {
+                connected.run(stream).await;
+                drop(place);
+            }));
+        }
         Err(full) => connected.turn_away(stream, full),
     }
 }

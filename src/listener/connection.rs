@@ -3,12 +3,14 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::limits::{Full, Place};
+use super::open::OpenPlace;
 use super::proxied::{self, Proxied, ProxiedError};
 use super::worker::Worker;
 use crate::http::{self, h1, h2};
@@ -97,9 +99,11 @@ impl Connected {
     }
 
     async fn run_tls(self, stream: TcpStream) {
+        let accepted = Instant::now();
         let Some((stream, facts)) = Box::pin(self.handshake(stream)).await else {
             return;
         };
+        self.count(&facts, accepted);
         let http2 = facts.alpn == Some("h2");
         let connection = Arc::new(Connection {
             client: self.client,
@@ -107,11 +111,28 @@ impl Connected {
             tls: Some(facts),
         });
         let thread = Arc::clone(&self.worker.thread);
+        let _open = self.open(&connection, http2);
         if http2 {
             Box::pin(h2::drive(stream, BytesMut::new(), thread, connection)).await;
         } else {
             Box::pin(h1::drive(stream, BytesMut::new(), thread, connection)).await;
         }
+    }
+
+    /// Counts a handshake that is done, unless it was with ourselves.
+    fn count(&self, facts: &TlsFacts, accepted: Instant) {
+        let report = &self.worker.thread.edge().report;
+        if !report.is_own(self.client) {
+            (report.metrics()).shook_hands(false, facts, accepted.elapsed());
+        }
+    }
+
+    fn open(&self, connection: &Arc<Connection>, http2: bool) -> OpenPlace {
+        let protocol = match http2 {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        };
+        self.worker.open.enter(connection, protocol)
     }
 
     /// The handshake, within its time, its bound on how many run at once, and the server's own life.
@@ -172,6 +193,7 @@ impl Connected {
         });
         let thread = Arc::clone(&self.worker.thread);
         if !edge.cleartext_http2 {
+            let _open = self.open(&connection, false);
             return Box::pin(h1::drive(stream, BytesMut::new(), thread, connection)).await;
         }
         let mut drain = thread.drain.watch();
@@ -191,8 +213,13 @@ impl Connected {
         };
         drop(drain);
         match sniffed {
-            Ok(Some(true)) => Box::pin(h2::drive(stream, first, thread, connection)).await,
-            Ok(Some(false)) => Box::pin(h1::drive(stream, first, thread, connection)).await,
+            Ok(Some(http2)) => {
+                let _open = self.open(&connection, http2);
+                match http2 {
+                    true => Box::pin(h2::drive(stream, first, thread, connection)).await,
+                    false => Box::pin(h1::drive(stream, first, thread, connection)).await,
+                }
+            }
             Ok(None) => {}
             Err(_) => {
                 let detail = if first.is_empty() {

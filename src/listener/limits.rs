@@ -64,6 +64,12 @@ impl ConnectionLimits {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// How many may be open; none: any number.
+    pub fn max(&self) -> Option<usize> {
+        let max = self.max.load(Ordering::Relaxed);
+        (max != usize::MAX).then_some(max)
+    }
+
     /// A place for one more connection.
     pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, Full> {
         let mut place = self.enter_unnamed()?;

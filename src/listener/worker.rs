@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::datagrams::Group;
 use super::handshakes::{HANDSHAKES_MAX, Handshakes, UNVALIDATED_MAX};
 use super::limits::ConnectionLimits;
+use super::open::OpenConnections;
 use super::{SocketKey, accept, quic};
 use crate::http::Thread;
 use crate::model::{Scheme, enter_data_thread};
@@ -28,6 +29,8 @@ pub struct Worker {
     pub tls: Arc<ArcSwap<TlsTable>>,
     /// Of the whole process.
     pub limits: Arc<ConnectionLimits>,
+    /// The connections of this thread that speak HTTP.
+    pub open: Arc<OpenConnections>,
     /// Of this thread.
     pub(super) handshakes: Arc<Handshakes>,
     /// Of this thread, by QUIC, with clients that have not shown where they are.
@@ -79,6 +82,7 @@ impl Worker {
             thread,
             tls,
             limits,
+            open: Arc::default(),
             handshakes: Handshakes::new(HANDSHAKES_MAX),
             unvalidated: Handshakes::new(UNVALIDATED_MAX),
             cut: watch::channel(false).0,

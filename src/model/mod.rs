@@ -32,4 +32,4 @@ pub use provenance::{Ids, Provenance, RequestId, TraceParent};
 pub use refusal::{Reason, Refusal};
 pub use rewrite::{Rewrite, RewriteHost, encoded};
 pub use rules::{FieldChanges, FieldText, RouteRules};
-pub use thread::{PerThread, enter_data_thread, thread_index};
+pub use thread::{Count, PerThread, PerThreadLazily, enter_data_thread, thread_index};

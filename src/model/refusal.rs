@@ -31,6 +31,18 @@ pub enum Blame {
     Shed,
 }
 
+impl Blame {
+    /// As metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Ourselves => "ourselves",
+            Self::Shed => "shed",
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:literal, $blame:ident;)*) => {
         /// What a refusal counts as. HTTP.sys' own names (its HTTPERR log) where it has one.

@@ -1,6 +1,8 @@
-//! Which data thread this is, and values of which each data thread has its own.
+//! Which data thread this is, values of which each data thread has its own, and what it counts in them.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 thread_local! {
     static INDEX: Cell<usize> = const { Cell::new(0) };
@@ -45,5 +47,47 @@ impl<T> PerThread<T> {
     /// Every thread's value, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.values.iter().map(|line| &line.0)
+    }
+}
+
+/// A number that one data thread counts up, and that anybody may read.
+///
+/// Adding is a load and a store: two threads that count in the same one lose some of it, and no more than that.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// What it has come to.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A value for each data thread, made when the thread first needs it.
+#[derive(Debug)]
+pub struct PerThreadLazily<T>(PerThread<OnceLock<Box<T>>>);
+
+impl<T: Default> PerThreadLazily<T> {
+    /// Room for the values of `threads` threads.
+    pub fn new(threads: usize) -> Self {
+        Self(PerThread::new(threads, |_| OnceLock::new()))
+    }
+
+    /// This thread's value.
+    pub fn mine(&self) -> &T {
+        self.0.mine().get_or_init(Box::default)
+    }
+
+    /// The values that there are.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0
+            .iter()
+            .filter_map(|value| value.get().map(|it| &**it))
     }
 }

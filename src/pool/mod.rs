@@ -148,6 +148,11 @@ impl Pool {
         self.gate.mine().reconfigure(config);
     }
 
+    /// How many requests may run and wait.
+    pub fn limits(&self) -> admission::Limits {
+        self.gate.mine().limits()
+    }
+
     /// What it has done, and is doing.
     pub fn counts(&self) -> Counts {
         self.gate.mine().counts()

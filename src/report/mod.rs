@@ -1,4 +1,4 @@
-//! The error log, the access log, and the server's own log.
+//! The error log, the access log, the server's own log, and what is counted beside them.
 //!
 //! Data threads write a line into memory of their own and go on; one thread, `log`, carries the lines to where they
 //! belong. Nothing that a disk or a reader of a pipe does can hold a data thread up: what does not fit its buffer is dropped
@@ -12,6 +12,7 @@ mod capture;
 mod counts;
 mod entry;
 mod format;
+pub mod metrics;
 mod own;
 pub mod own_log;
 mod sink;
@@ -26,7 +27,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwapOption;
 
 use crate::config;
-use crate::model::{ClientAddr, Reason};
+use crate::model::{ClientAddr, Protocol, Reason};
 
 pub use self::capture::Captured;
 pub use self::entry::{Access, Refused};
@@ -36,6 +37,7 @@ pub use self::target::ReportError;
 pub use self::writer::{CLOSE_WAIT_MAX, FETCH_EVERY, LEAVING_WAIT_MAX, RETRY_EVERY, WARN_EVERY};
 
 use self::counts::Counts;
+use self::metrics::Metrics;
 use self::own::Own;
 use self::sink::{Level, Pushed, Sink};
 use self::writer::{Streams, Wake};
@@ -51,15 +53,15 @@ struct Shared {
     access: ArcSwapOption<Sink>,
     wants_access: AtomicBool,
     counts: Counts,
+    metrics: Metrics,
     threads: usize,
     wake: Wake,
     own: Own,
 }
 
 impl Report {
-    /// Opens the logs and starts the thread that writes them.
-    pub fn start(log: &config::Log) -> Result<Report, ReportError> {
-        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    /// Opens the logs and starts the thread that writes them, for so many data threads.
+    pub fn start(log: &config::Log, threads: usize) -> Result<Report, ReportError> {
         let streams = Streams::open(log, threads)?;
         let report = Report::with_threads(threads);
         report.shared.use_sinks(&streams);
@@ -84,7 +86,7 @@ impl Report {
         (report, captured)
     }
 
-    /// Extra threads, where there are any, share the first one's buffers and counters.
+    /// Threads beyond those share the first one's buffers and counters.
     fn with_threads(threads: usize) -> Report {
         Report {
             shared: Arc::new(Shared {
@@ -92,6 +94,7 @@ impl Report {
                 access: ArcSwapOption::empty(),
                 wants_access: AtomicBool::new(false),
                 counts: Counts::new(threads),
+                metrics: Metrics::new(threads),
                 threads,
                 wake: Wake::default(),
                 own: Own::default(),
@@ -114,7 +117,8 @@ impl Report {
         if self.is_own(entry.peer.unwrap_or(entry.client)) {
             return;
         }
-        self.shared.counts.add_refused(entry.reason);
+        self.shared.counts.add_refused(entry.protocol, entry.reason);
+        self.shared.metrics.refused(entry);
         self.shared.append(&self.shared.errors, |sink| {
             format::refused(SystemTime::now(), entry, |line| sink.push(line))
         });
@@ -149,6 +153,16 @@ impl Report {
     /// How often something was refused for this reason, whether or not it was written.
     pub fn refused_count(&self, reason: Reason) -> u64 {
         self.shared.counts.refused(reason)
+    }
+
+    /// The same, of what was refused while this was spoken.
+    pub fn refused_count_in(&self, protocol: Protocol, reason: Reason) -> u64 {
+        self.shared.counts.refused_in(protocol, reason)
+    }
+
+    /// What is counted beside.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// Writes what has been reported and stops the writer. Waits [`CLOSE_WAIT_MAX`] at most; lines reported after it are

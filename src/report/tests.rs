@@ -97,7 +97,7 @@ fn open_reader(path: &Path) -> fs::File {
 fn lines_reach_the_file_without_anybody_asking() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("errors.log");
-    let report = Report::start(&errors_to(&path)).unwrap();
+    let report = Report::start(&errors_to(&path), 2).unwrap();
     for round in 1..=3 {
         report.refused(&refusal("one"));
         eventually("a line must arrive by itself", || {
@@ -112,7 +112,7 @@ fn lines_reach_the_file_without_anybody_asking() {
 fn closing_writes_everything_in_order_and_drops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("errors.log");
-    let report = Report::start(&errors_to(&path)).unwrap();
+    let report = Report::start(&errors_to(&path), 2).unwrap();
     let expected: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     for detail in &expected {
         report.refused(&refusal(detail));
@@ -128,7 +128,7 @@ fn closing_writes_everything_in_order_and_drops_nothing() {
 fn lines_of_many_threads_are_never_torn() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("errors.log");
-    let report = Report::start(&errors_to(&path)).unwrap();
+    let report = Report::start(&errors_to(&path), 2).unwrap();
     thread::scope(|scope| {
         for index in 0..4 {
             let report = &report;
@@ -148,7 +148,8 @@ fn lines_of_many_threads_are_never_torn() {
 
 #[test]
 fn refusals_are_counted_by_reason_even_when_nothing_is_written() {
-    let report = Report::start(&log(LogTarget::Off, LogTarget::Off, AccessFormat::Json)).unwrap();
+    let report =
+        Report::start(&log(LogTarget::Off, LogTarget::Off, AccessFormat::Json), 2).unwrap();
     report.refused(&refusal("x"));
     report.refused(&refusal("x"));
     report.refused(&Refused {
@@ -185,7 +186,7 @@ fn a_renamed_file_is_complete_and_the_next_line_goes_to_a_new_one() {
     let path = folder.path().join("errors.log");
     let renamed = folder.path().join("errors.log.1");
     let log = errors_to(&path);
-    let report = Report::start(&log).unwrap();
+    let report = Report::start(&log, 2).unwrap();
     report.refused(&refusal("before"));
     fs::rename(&path, &renamed).unwrap();
     report.refused(&refusal("between"));
@@ -206,7 +207,7 @@ fn a_w3c_log_names_its_fields_again_when_it_is_reopened() {
         LogTarget::File(path.clone()),
         AccessFormat::W3c,
     );
-    let report = Report::start(&log).unwrap();
+    let report = Report::start(&log, 2).unwrap();
     report.accessed(&access("/a"));
     report.reopen(&log).unwrap();
     report.accessed(&access("/b"));
@@ -223,7 +224,7 @@ fn a_reload_can_change_target_and_format_and_switch_logs_on_and_off() {
     let json = folder.path().join("json");
     let common = folder.path().join("common");
     let target = |path: &PathBuf| LogTarget::File(path.clone());
-    let report = Report::start(&log(target(&json), target(&json), AccessFormat::Json)).unwrap();
+    let report = Report::start(&log(target(&json), target(&json), AccessFormat::Json), 2).unwrap();
     assert!(report.wants_access());
     report.accessed(&access("/a"));
     let next = log(LogTarget::Off, target(&common), AccessFormat::Common);
@@ -249,11 +250,13 @@ fn a_target_that_cannot_be_opened_is_named_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("errors.log");
     let missing = folder.path().join("no/such/folder.log");
-    let error = Report::start(&errors_to(&missing)).unwrap_err().to_string();
+    let error = Report::start(&errors_to(&missing), 2)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("the error log"), "{error}");
     assert!(error.contains("no/such/folder.log"), "{error}");
 
-    let report = Report::start(&errors_to(&path)).unwrap();
+    let report = Report::start(&errors_to(&path), 2).unwrap();
     let wrong = log(LogTarget::Off, LogTarget::File(missing), AccessFormat::Json);
     report.reopen(&wrong).unwrap_err();
     report.refused(&refusal("still here"));
@@ -265,7 +268,7 @@ fn a_target_that_cannot_be_opened_is_named_and_changes_nothing() {
 #[test]
 fn a_pipe_that_nobody_has_open_is_an_error_and_not_a_wait() {
     let folder = tempfile::tempdir().unwrap();
-    Report::start(&errors_to(&fifo(folder.path()))).unwrap_err();
+    Report::start(&errors_to(&fifo(folder.path())), 2).unwrap_err();
 }
 
 #[test]
@@ -274,12 +277,12 @@ fn a_reader_that_does_not_read_costs_lines_and_holds_nobody_up() {
     let pipe = fifo(folder.path());
     let file = folder.path().join("access.log");
     let mut reader = open_reader(&pipe);
-    let report = Report::start(&log(
+    let log = log(
         LogTarget::File(pipe.clone()),
         LogTarget::File(file.clone()),
         AccessFormat::Json,
-    ))
-    .unwrap();
+    );
+    let report = Report::start(&log, 2).unwrap();
     let detail = "x".repeat(1000);
     // The pipe holds 64 KiB, the writer and the thread's buffer 1 MiB each.
     let most = (64 * 1024 + 2 * BUFFER_BYTES_MAX) / 1000;
@@ -315,7 +318,7 @@ fn a_stop_does_not_wait_for_a_reader_that_does_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = fifo(folder.path());
     let _reader = open_reader(&pipe);
-    let report = Report::start(&errors_to(&pipe)).unwrap();
+    let report = Report::start(&errors_to(&pipe), 2).unwrap();
     for _ in 0..500 {
         report.refused(&refusal(&"x".repeat(1000)));
     }
@@ -328,7 +331,7 @@ fn a_stop_does_not_wait_for_a_reader_that_does_not_read() {
 
 #[test]
 fn a_full_disk_costs_lines_and_holds_nobody_up() {
-    let report = Report::start(&errors_to(Path::new("/dev/full"))).unwrap();
+    let report = Report::start(&errors_to(Path::new("/dev/full")), 2).unwrap();
     let lines = 4 * BUFFER_BYTES_MAX / 1000;
     for _ in 0..lines {
         report.refused(&refusal(&"x".repeat(1000)));
@@ -343,7 +346,7 @@ fn a_full_disk_costs_lines_and_holds_nobody_up() {
 fn a_reload_takes_over_from_a_full_disk_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("errors.log");
-    let report = Report::start(&errors_to(Path::new("/dev/full"))).unwrap();
+    let report = Report::start(&errors_to(Path::new("/dev/full")), 2).unwrap();
     report.refused(&refusal("lost"));
     report.reopen(&errors_to(&path)).unwrap();
     report.refused(&refusal("kept"));

@@ -14,6 +14,7 @@ use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
 use crate::report::Report;
+use crate::report::metrics::Tallies;
 use crate::site::{PageError, Site};
 
 /// Handlers that the program brings that Portunus is a library of, by the name of their pool.
@@ -122,10 +123,12 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
     if !errors.is_empty() {
         return Err(errors);
     }
+    let bindings = bindings(config, context);
     let edge = Edge {
         table: Table::build(&config.bindings),
         balancers: Balancers::build(&config.bindings),
-        bindings: bindings(config, context),
+        tallies: tallies(&bindings, &sites, &pools, context.report),
+        bindings,
         sites,
         pools,
         cleartext_http2: config
@@ -153,6 +156,24 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         kept,
         new,
     })
+}
+
+fn sites(config: &Config) -> Vec<Site> {
+    config.sites.iter().map(Site::build).collect()
+}
+
+/// Where the requests of each binding and pool are counted: a binding's requests may be for all pools of its site.
+fn tallies(bindings: &[BoundTo], sites: &[Site], pools: &[Arc<Pool>], report: &Report) -> Tallies {
+    let bindings = bindings.iter().map(|bound| {
+        let routes = sites[bound.site].routes().iter();
+        (
+            bound.key.to_string(),
+            routes.map(|route| route.pool).collect(),
+        )
+    });
+    report
+        .metrics()
+        .tallies(bindings, pools.iter().map(|pool| pool.name()))
 }
 
 /// The bindings, with what each says of HTTP/3.

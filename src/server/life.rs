@@ -42,20 +42,27 @@ struct Beside {
     serving: Arc<Serving>,
     watch: Watch,
     _admin: Option<Admin>,
+    _metrics: Option<Admin>,
+}
+
+/// The sockets that who runs or watches the server asks at.
+struct Desks {
+    admin: Option<admin::Bound>,
+    metrics: Option<admin::Bound>,
 }
 
 impl Beside {
-    fn start(
-        server: &Server,
-        control: Control,
-        admin: Option<admin::Bound>,
-    ) -> Result<Self, RunError> {
+    fn start(server: &Server, control: Control, desks: Desks) -> Result<Self, RunError> {
         let serving = Serving::of(server);
-        let answers = Answers::new(control.clone(), Arc::clone(&serving));
+        let answers = Arc::new(Answers::new(control.clone(), Arc::clone(&serving)));
+        let server_config = &server.config().server;
         Ok(Self {
             acme: start_acme(server, control.clone()),
             serving,
-            _admin: admin.and_then(|bound| start_admin(bound, server, answers)),
+            _admin: (desks.admin)
+                .and_then(|bound| start_desk(bound, &server_config.admin, Arc::clone(&answers))),
+            _metrics: (desks.metrics.zip(server_config.metrics))
+                .and_then(|(bound, address)| start_desk(bound, &address, answers)),
             watch: Watch::start(Arc::clone(server.certificates()), control)?,
         })
     }
@@ -94,10 +101,10 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     };
     raise_open_files();
     // While it may still make files where the server's user may not.
-    let admin = bind_admin(&config.server);
+    let desks = bind_desks(&config.server);
     make_acme_folders(&config);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
-    let mut beside = Beside::start(&server, control, admin)?;
+    let mut beside = Beside::start(&server, control, desks)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
     notify(&[NotifyState::Ready]);
 
@@ -152,6 +159,7 @@ async fn attend(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
             ),
             Asked::Stop => {
+                beside.serving.drains();
                 drain(server, asks).await;
                 return End::InOrder;
             }
@@ -178,23 +186,32 @@ fn start_acme(server: &Server, control: Control) -> Acme {
 }
 
 /// A server that cannot be asked serves all the same.
-fn bind_admin(server: &config::Server) -> Option<admin::Bound> {
+fn bind_desks(server: &config::Server) -> Desks {
     let owner = privileges::becomes(server).ok().flatten();
-    admin::bind(server, owner).unwrap_or_else(|error| {
+    let admin = admin::bind(server, owner).unwrap_or_else(|error| {
         tracing::error!(%error, "there is no admin socket: this server cannot be asked, but by signals");
         None
-    })
+    });
+    let metrics = admin::bind_metrics(server).unwrap_or_else(|error| {
+        tracing::error!(%error, "there is no metrics address: the admin socket has /metrics all the same");
+        None
+    });
+    Desks { admin, metrics }
 }
 
-fn start_admin(bound: admin::Bound, server: &Server, answers: Answers) -> Option<Admin> {
-    let admin = &server.config().server.admin;
-    match admin::start(bound, Arc::new(answers)) {
+fn start_desk(
+    bound: admin::Bound,
+    place: &dyn std::fmt::Display,
+    answers: Arc<Answers>,
+) -> Option<Admin> {
+    let what = bound.purpose();
+    match admin::start(bound, answers) {
         Ok(running) => {
-            tracing::info!(%admin, "administrators may ask");
+            tracing::info!(at = %place, "{what}");
             Some(running)
         }
         Err(error) => {
-            tracing::error!(%error, %admin, "the admin socket cannot be listened on");
+            tracing::error!(%error, at = %place, "nobody can ask here");
             None
         }
     }
@@ -227,6 +244,7 @@ fn reload(server: &mut Server, own_log: &OwnLog, beside: &mut Beside, reply: Opt
     let result = try_reload(server, own_log, &file);
     // Before anybody hears of it: who asks for a certificate then asks by this configuration.
     beside.follow(server);
+    beside.serving.reloaded(result.is_ok());
     match &result {
         Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
         Err(error) => {

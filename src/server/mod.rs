@@ -17,7 +17,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -60,6 +60,8 @@ pub struct Server {
     inherited: Inherited,
     stapler: Arc<Stapler>,
     threads: Vec<DataThread>,
+    /// What they work with, as long as they do.
+    workers: Vec<Weak<Worker>>,
     library: LibraryHandlers,
     upkeep: UpkeepThread,
     rehearsals: Rehearsals,
@@ -134,7 +136,7 @@ impl Server {
         // Before the first thread: it is each thread's own, and handed on to those that it starts.
         privileges::gain_none()?;
         let threads = thread_count(&config);
-        let report = Arc::new(Report::start(&config.log)?);
+        let report = Arc::new(Report::start(&config.log, threads)?);
         let inherited = inherit();
         let ports = Ports::default();
         let opened = ports
@@ -182,6 +184,7 @@ impl Server {
             inherited,
             stapler,
             threads: Vec::new(),
+            workers: Vec::new(),
             library,
             upkeep: UpkeepThread::default(),
             rehearsals: Rehearsals::default(),
@@ -209,6 +212,7 @@ impl Server {
         for index in 0..threads {
             let thread = Thread::new(Arc::clone(&self.published));
             let worker = Worker::new(thread, Arc::clone(&self.tls), Arc::clone(&self.limits));
+            self.workers.push(Arc::downgrade(&worker));
             self.threads.push(DataThread::start(index, worker)?);
         }
         Ok(())
@@ -472,6 +476,7 @@ fn warn_of_what_needs_a_restart(old: &Config, new: &Config) {
     let (old, new) = (&old.server, &new.server);
     for (key, changed) in [
         ("server.admin", old.admin != new.admin),
+        ("server.metrics", old.metrics != new.metrics),
         ("server.threads", old.threads != new.threads),
         ("server.user", old.user != new.user),
         ("server.group", old.group != new.group),

@@ -4,16 +4,18 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::answers::queues::Queue;
 use crate::admin::{Answer, Declined, PoolOrder, Told};
 use crate::http::Edge;
-use crate::pool::{Pool, PoolState};
+use crate::pool::PoolState;
+use crate::report::Report;
 use crate::worker::{PoolView, WorkerView};
 
 /// How every pool stands.
-pub(super) fn show(edge: &Arc<Edge>) -> Answer {
-    let pools = edge.pools.clone();
+pub(super) fn show(edge: &Arc<Edge>, report: &Arc<Report>) -> Answer {
+    let (pools, report) = (edge.pools.clone(), Arc::clone(report));
     Box::pin(async move {
         let views = join_all(pools.iter().map(|pool| async {
             match pool.handler().desk() {
@@ -27,9 +29,12 @@ pub(super) fn show(edge: &Arc<Edge>) -> Answer {
             text: String::new(),
         };
         let mut all = Vec::new();
+        let counted = report.metrics().pools();
         for (pool, view) in pools.iter().zip(&views) {
-            all.push(json_of(pool, view.as_ref()));
-            write_text(&mut told.text, pool, view.as_ref());
+            let state = view.as_ref().map(|it| it.state.as_str());
+            let queue = Queue::of(pool, &counted, state);
+            all.push(json_of(&queue, view.as_ref()));
+            write_text(&mut told.text, &queue, view.as_ref());
         }
         told.json = json!({ "pools": all });
         Ok(told)
@@ -81,37 +86,9 @@ fn answered(
     })
 }
 
-/// Of a pool without workers.
-fn state(pool: &Pool) -> &'static str {
-    match pool.state() {
-        PoolState::Started => "Running",
-        PoolState::Starting => "Starting",
-        PoolState::Stopped => "Stopped",
-        PoolState::Disabled | PoolState::Offline => "Disabled",
-    }
-}
-
-fn json_of(pool: &Pool, view: Option<&PoolView>) -> Value {
-    let counts = pool.counts();
-    let mut told = Map::new();
+fn json_of(queue: &Queue<'_>, view: Option<&PoolView>) -> Value {
+    let mut told = queue.json();
     let mut say = |key: &str, value: Value| told.insert(key.to_owned(), value);
-    say("name", json!(pool.name()));
-    say(
-        "state",
-        json!(view.map_or(state(pool), |it| it.state.as_str())),
-    );
-    say("running", json!(counts.running));
-    say("waiting", json!(counts.waiting));
-    say(
-        "oldest_wait_seconds",
-        json!(counts.oldest_wait.map(|it| it.as_secs_f64())),
-    );
-    say("arrived", json!(counts.arrived));
-    say("queued", json!(counts.queued));
-    say("queue_full", json!(counts.rejected));
-    say("turned_away", json!(counts.turned_away));
-    say("timed_out", json!(counts.timed_out));
-    say("abandoned", json!(counts.abandoned));
     if let Some(view) = view {
         say("workers", json!(view.workers));
         say("last_failure", json!(view.last_failure));
@@ -120,19 +97,8 @@ fn json_of(pool: &Pool, view: Option<&PoolView>) -> Value {
     Value::Object(told)
 }
 
-fn write_text(text: &mut String, pool: &Pool, view: Option<&PoolView>) {
-    let counts = pool.counts();
-    let state = view.map_or(state(pool), |it| it.state.as_str());
-    // Writing to memory does not fail.
-    let _ = writeln!(text, "Pool: {}\n    State: {state}", pool.name());
-    let _ = writeln!(
-        text,
-        "    Active requests: {}\n    Queued requests: {}\n    Requests arrived: {}\n    Requests rejected: {}",
-        counts.running,
-        counts.waiting,
-        counts.arrived,
-        counts.rejected + counts.turned_away
-    );
+fn write_text(text: &mut String, queue: &Queue<'_>, view: Option<&PoolView>) {
+    queue.write("Pool", text);
     let Some(view) = view else {
         return;
     };

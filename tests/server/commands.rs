@@ -433,9 +433,9 @@ fn what_is_not_a_command_is_refused_by_name_with_status_1() {
         "{}",
         done.stderr
     );
-    let done = on(GOOD, &["show", "connections"]);
+    let done = on(GOOD, &["show", "queues"]);
     assert_eq!((done.code, done.stdout.as_str()), (Some(1), ""));
-    assert!(done.stderr.contains("certificates"), "{}", done.stderr);
+    assert!(done.stderr.contains("queues"), "{}", done.stderr);
     let done = on(GOOD, &["chekc"]);
     assert_eq!(done.code, Some(1));
     assert!(

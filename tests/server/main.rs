@@ -33,6 +33,7 @@ mod http3;
 mod key_files;
 mod life;
 mod logs;
+mod metrics;
 mod ocsp;
 mod overload;
 mod pools;

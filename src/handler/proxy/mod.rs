@@ -82,11 +82,6 @@ impl Proxy {
             upgrades: config.upgrade.clone(),
         })
     }
-
-    /// How each upstream stands, and what it did so far.
-    pub fn upstreams(&self) -> Vec<UpstreamState> {
-        self.balancer.state()
-    }
 }
 
 impl Handler for Proxy {
@@ -102,6 +97,10 @@ impl Handler for Proxy {
             }
             Err(refusal) => Reply::Now(Err(refusal)),
         }
+    }
+
+    fn upstreams(&self) -> Vec<UpstreamState> {
+        self.balancer.state()
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

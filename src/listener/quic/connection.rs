@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use quinn::{Incoming, ServerConfig};
 use tokio::sync::watch;
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use super::transport;
 use crate::http::h3;
 use crate::listener::worker::Worker;
-use crate::model::{ClientAddr, Connection, LocalAddr, Reason, Refusal, TlsFacts};
+use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
 use crate::tls::{QuicHandshake, QuicKeys};
 
 /// A connection that arrives.
@@ -54,6 +55,7 @@ impl Arriving {
             true => Poll::Ready(()),
             false => Poll::Pending,
         });
+        let accepted = Instant::now();
         let timed = tokio::time::timeout(edge.limits.tls_handshake, connecting);
         let outcome = tokio::select! {
             biased;
@@ -71,7 +73,11 @@ impl Arriving {
                     facts.is_some(),
                     "a handshake that is done has settled something"
                 );
-                Some((connection, facts?))
+                let facts = facts?;
+                if !edge.report.is_own(self.client) {
+                    (edge.report.metrics()).shook_hands(true, &facts, accepted.elapsed());
+                }
+                Some((connection, facts))
             }
             Ok(Err(error)) => {
                 handshake.refusal(&error).iter().for_each(tell);
@@ -93,6 +99,7 @@ impl Arriving {
             tls: Some(facts),
         });
         let thread = Arc::clone(&self.worker.thread);
+        let _open = self.worker.open.enter(&connection, Protocol::Http3);
         let mut cut = self.worker.cut.subscribe();
         let driven = h3::drive(quic.clone(), thread, connection, self.stop);
         tokio::select! {

@@ -27,6 +27,7 @@ use crate::config::Limits;
 use crate::http::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS_MAX, h3};
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, thread_index};
 use crate::report::Refused;
+use crate::report::metrics::Accepted;
 use crate::tls::QuicKeys;
 
 /// A UDP socket that connections arrive on.
@@ -185,6 +186,9 @@ impl Listener {
             let detail = "too many TLS handshakes are running";
             return self.refuse(incoming, client, local, detail);
         };
+        if place.is_some() {
+            (worker.thread.edge().report.metrics()).accepted(Accepted::Quic);
+        }
         let arriving = Arriving {
             worker: Arc::clone(worker),
             client,

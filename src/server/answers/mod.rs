@@ -1,0 +1,175 @@
+//! What the admin socket's questions are answered with; one file a subject.
+
+mod bindings;
+mod certificates;
+mod connections;
+mod failures;
+mod health;
+mod metrics;
+mod process;
+pub(super) mod queues;
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::control::{Asked, Control};
+use super::{Server, pools};
+use crate::admin::{Answer, Backend, Declined, Question, Told};
+use crate::certificate::Certificates;
+use crate::config::Config;
+use crate::http::Edge;
+use crate::listener::{ConnectionLimits, Worker};
+use crate::ocsp::Stapler;
+use crate::report::Report;
+use crate::tls::TlsTable;
+
+/// Answers from what is published, and asks the server's life for all that changes something.
+pub(super) struct Answers {
+    control: Control,
+    serving: Arc<Serving>,
+}
+
+/// What the server serves with, for whoever asks; the server itself is its life's alone.
+pub(super) struct Serving {
+    now: ArcSwap<Shown>,
+    stapler: Arc<Stapler>,
+    report: Arc<Report>,
+    limits: Arc<ConnectionLimits>,
+    /// A data thread that has ended has let go of its own.
+    threads: Box<[Weak<Worker>]>,
+    draining: AtomicBool,
+}
+
+/// What a look at the server finds.
+struct Shown {
+    config: Config,
+    certificates: Arc<Certificates>,
+    edge: Arc<Edge>,
+    tls_table: Arc<TlsTable>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Serving {
+    pub(super) fn of(server: &Server) -> Arc<Self> {
+        Arc::new(Self {
+            now: ArcSwap::from_pointee(Self::look(server)),
+            stapler: Arc::clone(server.stapler()),
+            report: Arc::clone(&server.report),
+            limits: Arc::clone(&server.limits),
+            threads: server.workers.clone().into(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes note of what the server serves with now.
+    pub(super) fn follow(&self, server: &Server) {
+        self.now.store(Arc::new(Self::look(server)));
+    }
+
+    /// Takes note of what became of a reload.
+    pub(super) fn reloaded(&self, taken: bool) {
+        let now = self.now.load();
+        let bindings = now.edge.bindings.iter();
+        let keys: std::collections::HashSet<_> = bindings.map(|bound| &*bound.key).collect();
+        (self.report.metrics()).reloaded(taken, |key| keys.contains(key));
+    }
+
+    /// Takes note that the server takes nothing new any more.
+    pub(super) fn drains(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// The data threads that run.
+    fn threads(&self) -> impl Iterator<Item = Arc<Worker>> {
+        self.threads.iter().filter_map(Weak::upgrade)
+    }
+
+    fn threads_started(&self) -> usize {
+        self.threads.len()
+    }
+
+    fn look(server: &Server) -> Shown {
+        Shown {
+            config: server.config().clone(),
+            certificates: Arc::clone(server.certificates()),
+            edge: Arc::clone(&server.edge),
+            tls_table: Arc::clone(&server.tls_table),
+            addresses: server.addresses(),
+        }
+    }
+}
+
+impl Answers {
+    pub(super) fn new(control: Control, serving: Arc<Serving>) -> Self {
+        Self { control, serving }
+    }
+
+    fn reload(&self) -> Answer {
+        let (reply, result) = oneshot::channel();
+        let heard = self.control.ask(Asked::Reload(Some(reply)));
+        Box::pin(async move {
+            if !heard {
+                return Err(busy());
+            }
+            match result.await {
+                Ok(Ok(())) => Ok(done("reloaded")),
+                Ok(Err(why)) => Err(Declined(why)),
+                // It is stopping, and what it is asked is dropped.
+                Err(_) => Err(Declined("the server is stopping".into())),
+            }
+        })
+    }
+
+    fn stop(&self, now: bool) -> Answer {
+        let asked = if now { Asked::StopNow } else { Asked::Stop };
+        let answer = match self.control.ask(asked) {
+            true => Ok(done("stopping")),
+            false => Err(busy()),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl Backend for Answers {
+    fn answer(&self, question: Question) -> Answer {
+        let serving = &self.serving;
+        let told = match question {
+            Question::Certificates => Ok(certificates::told(serving)),
+            Question::Service => Ok(service::told(serving)),
+            Question::Bindings => Ok(bindings::told(serving)),
+            Question::Connections => Ok(connections::told(serving)),
+            Question::TlsFailures => Ok(failures::told(serving)),
+            Question::Metrics => Ok(metrics::told(serving)),
+            Question::Live => health::live(serving),
+            Question::Ready => health::ready(serving),
+            Question::Pools => return pools::show(&serving.now.load().edge, &serving.report),
+            Question::Pool { name, order } => {
+                return pools::tell(&serving.now.load().edge, &name, order);
+            }
+            Question::Reload => return self.reload(),
+            Question::Stop { now } => return self.stop(now),
+        };
+        Box::pin(std::future::ready(told))
+    }
+}
+
+fn done(what: &str) -> Told {
+    Told {
+        json: json!({ what: true }),
+        text: format!("{what}\n"),
+    }
+}
+
+fn busy() -> Declined {
+    Declined("the server is too busy to be asked; try again".into())
+}
