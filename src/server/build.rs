@@ -158,10 +158,6 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
     })
 }
 
-fn sites(config: &Config) -> Vec<Site> {
-    config.sites.iter().map(Site::build).collect()
-}
-
 /// Where the requests of each binding and pool are counted: a binding's requests may be for all pools of its site.
 fn tallies(bindings: &[BoundTo], sites: &[Site], pools: &[Arc<Pool>], report: &Report) -> Tallies {
     let bindings = bindings.iter().map(|bound| {
