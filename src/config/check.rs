@@ -8,8 +8,9 @@ use http::Method;
 use super::acme;
 use super::conflicts;
 use super::keys::nearest;
-use super::raw::{Raw, RawBinding, RawFiles, RawRoute, RawSite};
+use super::raw::{Raw, RawBinding, RawFiles, RawPool, RawRoute, RawSite};
 use super::reader::{At, Reader, Table};
+use super::routes;
 use super::tls::TlsKeys;
 use super::{
     AlpnProtocol, Binding, CertificateFiles, CertificateSource, Config, Handler, NamedCertificate,
@@ -43,7 +44,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
     let checked_sites: Vec<_> = raw
         .sites
         .iter()
-        .map(|s| site(s, reader, &mut pools))
+        .map(|s| site(s, &raw.pools, reader, &mut pools))
         .collect();
     if reader.is_whole() {
         conflicts::check(&raw, &bindings, &checked_sites, reader);
@@ -332,24 +333,36 @@ fn refuse_tls_keys(raw: &RawBinding<'_>) {
     }
 }
 
-fn site(raw: &RawSite<'_>, reader: &Reader<'_>, pools: &mut Names<'_>) -> Site {
+fn site(
+    raw: &RawSite<'_>,
+    all: &[RawPool<'_>],
+    reader: &Reader<'_>,
+    pools: &mut Names<'_>,
+) -> Site {
     check_routes(&raw.routes, reader);
     let hsts = raw.hsts.as_ref().map(|hsts| hsts.value);
+    let mut route = |route: &RawRoute<'_>| {
+        let pool = pools.resolve(&route.pool);
+        if !pools.unresolved
+            && let Some(named) = all.get(pool)
+        {
+            routes::check(route, named);
+        }
+        Route {
+            path: route.path.value.clone(),
+            methods: route.methods.clone(),
+            pool,
+            max_body_bytes: route.max_body_bytes,
+            keys: route.keys.clone(),
+            place: route.place,
+        }
+    };
     Site {
         name: text(&raw.name),
         https_redirect: raw.https_redirect,
         hsts: hsts.filter(|hsts| !hsts.max_age.is_zero()),
-        routes: raw
-            .routes
-            .iter()
-            .map(|route| Route {
-                path: route.path.value.clone(),
-                methods: route.methods.clone(),
-                pool: pools.resolve(&route.pool),
-                max_body_bytes: route.max_body_bytes,
-                place: route.place,
-            })
-            .collect(),
+        keys: raw.keys.clone(),
+        routes: raw.routes.iter().map(&mut route).collect(),
         place: raw.table.place(),
     }
 }

@@ -177,6 +177,10 @@ pub(super) const UNHEALTHY_AFTER: u64 = 3;
 pub(super) const RETRY_ATTEMPTS: u64 = 3;
 /// Envoy's and linkerd's retry budget.
 pub(super) const RETRY_BUDGET: u8 = 20;
+/// A process that is restarted listens again by then, and nobody minds such a second.
+pub(super) const RETRY_WAIT: Duration = seconds(1);
+/// Envoy's and gRPC's advice: those beyond the 95th percentile.
+pub(super) const HEDGE_MAX_SHARE: u8 = 5;
 /// More would only be answered when their clients have gone.
 pub(super) const UPSTREAM_QUEUE_LENGTH: u64 = 100;
 /// As the pool's.

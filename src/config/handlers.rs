@@ -1,16 +1,14 @@
 //! `[pool.handler]`: one reader for each type.
 
-use std::ops::Range;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use toml::de::DeValue;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::reader::{At, Table};
 use super::settings::{self, WAIT};
 use super::wrong::{self, Wrong, either};
 use super::{Files, Handler, Proxy, Redirect, Respond, defaults, keys};
-use super::{balance, fastcgi, process, telling, upgrades, upstream};
+use super::{balance, fastcgi, fields, process, telling, upgrades, upstream};
 
 const TYPES: [&str; 7] = [
     "respond", "files", "proxy", "redirect", "fastcgi", "process", "library",
@@ -93,89 +91,17 @@ fn respond(table: &Table<'_>) -> Respond {
 
 fn headers(table: &Table<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let Some(entries) = table.entries("headers") else {
+    if table.value("headers").is_none() {
         for (name, value) in defaults::RESPOND_HEADERS {
             headers.insert(*name, HeaderValue::from_static(value));
         }
-        return headers;
-    };
-    // The map is sorted by name; a name in two spellings is reported at the one that stands later in the file.
-    let mut fields: Vec<_> = entries.value.iter().collect();
-    fields.sort_by_key(|(key, _)| key.span().start);
-    let mut first: Vec<(HeaderName, Range<usize>)> = Vec::new();
-    for (key, value) in fields {
-        let name = match header_name(key.get_ref()) {
-            Ok(name) => name,
-            Err(wrong) => {
-                table.reader.wrong(&key.span(), wrong);
-                continue;
-            }
-        };
-        if let Some((_, span)) = first.iter().find(|(other, _)| *other == name) {
-            let message = format!("the field `{name}` is there twice, as case makes no difference");
-            let found = table.reader.error("duplicate-key", &key.span(), message);
-            let found = found.help(format!(
-                "write all values in one array: {name} = [\"…\", \"…\"]"
-            ));
-            table
-                .reader
-                .report(found.related(table.reader.place(span), "here first"));
-            continue;
-        }
-        first.push((name.clone(), key.span()));
-        header_values(table, &mut headers, name, &value.span(), value.get_ref());
     }
+    fields::each(table, "headers", fields::name, |name, value| {
+        let value = wrong::field_value(name.as_str(), value)?;
+        headers.append(name, value);
+        Ok(())
+    });
     headers
-}
-
-/// A field's value is a string, or an array of strings for a field that is sent several times.
-fn header_values(
-    table: &Table<'_>,
-    headers: &mut HeaderMap,
-    name: HeaderName,
-    span: &Range<usize>,
-    value: &DeValue<'_>,
-) {
-    let mut take =
-        |span: &Range<usize>, value: &DeValue<'_>| match wrong::field_value(name.as_str(), value) {
-            Ok(value) => {
-                headers.append(name.clone(), value);
-            }
-            Err(wrong) => table.reader.wrong(span, wrong),
-        };
-    match value {
-        DeValue::Array(values) => {
-            for value in values.iter() {
-                take(&value.span(), value.get_ref());
-            }
-        }
-        value => take(span, value),
-    }
-}
-
-/// Fields that belong to the connection or say where a message ends (RFC 9110, 7.6.1 and 8.6) are set by whoever writes the
-/// message; from a configuration they would only lie.
-const FRAMING: [&str; 8] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-fn header_name(text: &str) -> Result<HeaderName, Wrong> {
-    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
-        Wrong::new("bad-header", format!("{text:?} is no field name"))
-            .help("a field name is letters, digits and hyphens, as in content-type")
-    })?;
-    if FRAMING.contains(&name.as_str()) {
-        let message = format!("`{name}` is set by Portunus itself, as the connection needs it");
-        return Err(Wrong::new("framing-header", message).help("remove the field"));
-    }
-    Ok(name)
 }
 
 fn files(table: &Table<'_>) -> Files {

@@ -139,7 +139,18 @@ pub(super) static CLIENT_CERTIFICATES: Section = section(
     &["mode", "ca", "crl", "depth", "crl_missing", "crl_expired"],
 );
 
-pub(super) static SITE: Section = section("[[site]]", &["name", "https_redirect", "hsts", "route"]);
+pub(super) static SITE: Section = section(
+    "[[site]]",
+    &[
+        "name",
+        "https_redirect",
+        "hsts",
+        "response_fields",
+        "error_pages",
+        "intercept_errors",
+        "route",
+    ],
+);
 
 pub(super) static PROXY_PROTOCOL: Section = section("proxy_protocol", &["from"]);
 
@@ -149,8 +160,25 @@ pub(super) static HSTS: Section = section("hsts", &["max_age", "include_subdomai
 
 pub(super) static ROUTE: Section = section(
     "[[site.route]]",
-    &["path", "methods", "pool", "max_body_bytes"],
+    &[
+        "path",
+        "methods",
+        "pool",
+        "max_body_bytes",
+        "entity_body",
+        "request_fields",
+        "response_fields",
+        "rewrite",
+        "response_timeout",
+        "body_timeout",
+        "intercept_errors",
+    ],
 );
+
+pub(super) static FIELDS: Section =
+    section("request_fields, response_fields", &["set", "add", "remove"]);
+
+pub(super) static REWRITE: Section = section("rewrite", &["strip_prefix", "add_prefix", "host"]);
 
 pub(super) static POOL: Section = section(
     "[[pool]]",
@@ -204,6 +232,7 @@ pub(super) static PROXY: Section = section(
         "eject",
         "health",
         "retry",
+        "hedge",
         "queue",
         "buffer_body",
         "client_certificate_fields",
@@ -269,8 +298,12 @@ pub(super) static HEALTH: Section = section(
     ],
 );
 
-pub(super) static RETRY: Section =
-    section("retry", &["attempts", "on", "per_try_timeout", "budget"]);
+pub(super) static RETRY: Section = section(
+    "retry",
+    &["attempts", "on", "per_try_timeout", "budget", "wait"],
+);
+
+pub(super) static HEDGE: Section = section("hedge", &["after", "max_share"]);
 
 pub(super) static UPSTREAM_QUEUE: Section = section("queue", &["length", "timeout"]);
 
@@ -348,6 +381,8 @@ pub(super) static ALL: &[&Section] = &[
     &SITE,
     &HSTS,
     &ROUTE,
+    &FIELDS,
+    &REWRITE,
     &POOL,
     &RESPOND,
     &FILES,
@@ -362,6 +397,7 @@ pub(super) static ALL: &[&Section] = &[
     &EJECT,
     &HEALTH,
     &RETRY,
+    &HEDGE,
     &UPSTREAM_QUEUE,
     &PROCESS,
     &RAPID_FAIL,

@@ -13,6 +13,7 @@ mod conflicts;
 mod defaults;
 mod diagnostic;
 mod fastcgi;
+mod fields;
 mod handlers;
 mod hostname;
 mod keys;
@@ -22,6 +23,7 @@ mod process;
 mod raw;
 mod reader;
 mod render;
+mod routes;
 mod service;
 mod settings;
 mod source;
@@ -40,7 +42,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use rustls::{CipherSuite, NamedGroup};
 
@@ -48,7 +50,7 @@ use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use balance::{
-    Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky,
+    Balance, Ejection, HashBy, Health, Hedge, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
@@ -61,6 +63,7 @@ pub use process::{
     AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
     WorkerListen, WorkerProtocol,
 };
+pub use routes::{ErrorPage, ErrorStatuses, Hsts, Route, RouteKeys, Site, SiteKeys};
 pub use service::ServiceName;
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
@@ -337,48 +340,6 @@ pub enum AlpnProtocol {
     H2,
     /// `h3`, over QUIC on the UDP port of the same number.
     H3,
-}
-
-/// `[[site]]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct Site {
-    /// Its name.
-    pub name: String,
-    /// On an http binding: 308 to the same host and path on https.
-    pub https_redirect: bool,
-    /// Strict-Transport-Security, sent on https only; none: not sent.
-    pub hsts: Option<Hsts>,
-    /// Its routes, in the order of the file.
-    pub routes: Vec<Route>,
-    /// Where it was written.
-    pub place: Place,
-}
-
-/// Strict-Transport-Security (RFC 6797).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hsts {
-    /// `max-age`
-    pub max_age: Duration,
-    /// `includeSubDomains`
-    pub include_subdomains: bool,
-    /// `preload`
-    pub preload: bool,
-}
-
-/// `[[site.route]]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct Route {
-    /// The prefix, on whole segments, in the normal form of [`crate::model::RoutePath`] and without a trailing slash unless
-    /// it is `/`.
-    pub path: String,
-    /// The methods that it takes; empty: all.
-    pub methods: Vec<Method>,
-    /// The pool, by its index in [`Config::pools`].
-    pub pool: usize,
-    /// A request's body, in bytes; `None`: as `[limits]` says; `Some(None)`: no limit.
-    pub max_body_bytes: Option<Option<u64>>,
-    /// Where it was written.
-    pub place: Place,
 }
 
 /// `[[pool]]`

@@ -9,12 +9,13 @@ use ipnet::IpNet;
 use super::acme::{self, RawAcme};
 use super::hostname;
 use super::reader::{At, Table};
+use super::routes::{self, ForProxies};
 use super::settings::{self, WAIT};
 use super::tls::{self, TlsKeys};
 use super::wrong::{self, Wrong};
 use super::{
-    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, Server, TrustSource, defaults,
-    handlers, keys, networks, trusted,
+    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, RouteKeys, Server, SiteKeys,
+    TrustSource, defaults, handlers, keys, networks, trusted,
 };
 use crate::model::{HostPattern, Scheme, TrustedProxies};
 
@@ -69,6 +70,7 @@ pub(super) struct RawSite<'t> {
     pub(super) name: Option<At<&'t str>>,
     pub(super) https_redirect: bool,
     pub(super) hsts: Option<At<Hsts>>,
+    pub(super) keys: SiteKeys,
     pub(super) routes: Vec<RawRoute<'t>>,
 }
 
@@ -79,6 +81,8 @@ pub(super) struct RawRoute<'t> {
     pub(super) methods: Vec<Method>,
     pub(super) pool: Option<At<&'t str>>,
     pub(super) max_body_bytes: Option<Option<u64>>,
+    pub(super) keys: RouteKeys,
+    pub(super) for_proxies: ForProxies,
 }
 
 pub(super) struct RawPool<'t> {
@@ -259,6 +263,7 @@ fn site(table: Table<'_>) -> RawSite<'_> {
             value: hsts(&table),
             span: table.span,
         }),
+        keys: routes::site(&table),
         routes: table
             .tables("route", &keys::ROUTE)
             .iter()
@@ -283,12 +288,16 @@ fn hsts(table: &Table<'_>) -> Hsts {
 
 fn route<'t>(table: &Table<'t>) -> RawRoute<'t> {
     let path = table.read("path", |value| path(wrong::text("path", value)?));
+    let path = path.unwrap_or_else(|| At {
+        value: defaults::ROUTE_PATH.to_owned(),
+        span: table.span.clone(),
+    });
+    let (keys, for_proxies) = routes::route(table, &path.value);
     RawRoute {
         place: table.place(),
-        path: path.unwrap_or_else(|| At {
-            value: defaults::ROUTE_PATH.to_owned(),
-            span: table.span.clone(),
-        }),
+        keys,
+        for_proxies,
+        path,
         methods: methods(table),
         pool: table.required("pool", "\"the name of a [[pool]]\""),
         max_body_bytes: settings::max_body(table),
@@ -297,7 +306,7 @@ fn route<'t>(table: &Table<'t>) -> RawRoute<'t> {
 
 /// A route's path in the form that request paths are brought into before they are matched. What could never match after
 /// that is refused.
-fn path(text: &str) -> Result<String, Wrong> {
+pub(super) fn path(text: &str) -> Result<String, Wrong> {
     let wrong = |message: &str| Wrong::new("bad-path", message);
     if text.contains('\\') {
         return Err(wrong("a route's path has no backslash").help("write / between segments"));

@@ -8,6 +8,7 @@ mod fastcgi;
 mod policies;
 mod process;
 mod properties;
+mod routes;
 mod telling;
 
 use std::path::Path;

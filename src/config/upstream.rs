@@ -340,7 +340,7 @@ fn parse(text: &str) -> Result<Upstream, Wrong> {
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '@']) || text.parse::<Uri>().is_err() {
         return Err(
-            bad().help("an upstream is a host and a port alone: requests keep their own path")
+            bad().help("an upstream is a host and a port alone: `rewrite = { add_prefix = \"/base\" }` on a route puts a path before that of its requests")
         );
     }
     match split_authority(authority) {

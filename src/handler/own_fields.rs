@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, Request};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::{Gate, Handler, Outcome, Reply};
+use crate::model::template::Said;
 use crate::model::{Body, BodyError, Facts};
 
 /// The certificate (RFC 9440 section 2.2).
@@ -56,6 +57,11 @@ impl Unforged {
 impl Handler for Unforged {
     fn handle<'a>(&'a self, mut request: Request<Body>, facts: &'a Facts) -> Reply<'a> {
         strip(request.headers_mut());
+        if let Some(rules) = &facts.rules {
+            let method = request.method().clone();
+            let said = Said::by(facts, &method);
+            rules.request_fields.apply(request.headers_mut(), &said);
+        }
         if !request.body().is_end_stream() {
             let content = std::mem::take(request.body_mut());
             *request.body_mut() = Body::stream(Trailing { content });
@@ -65,7 +71,7 @@ impl Handler for Unforged {
 
     fn handle_now(&self, request: &Request<Body>, facts: &Facts) -> Option<Outcome> {
         let mut names = request.headers().keys();
-        if names.any(|name| is_client_certificate(name.as_str())) {
+        if facts.rules.is_some() || names.any(|name| is_client_certificate(name.as_str())) {
             return None;
         }
         self.handler.handle_now(request, facts)

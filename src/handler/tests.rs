@@ -23,6 +23,7 @@ pub(super) fn facts(host: &str) -> Facts {
         host: HostName::parse(host).unwrap(),
         host_port: None,
         path: RoutePath::parse(&PathAndQuery::from_static("/")).unwrap(),
+        rules: None,
         provenance: Provenance::default(),
     }
 }

@@ -67,7 +67,7 @@ where
             if this.timer.poll_until(since + this.limits.gap, now, cx) {
                 return Poll::Ready(Some(Err(BodyError::new(
                     Reason::TimerEntityBody,
-                    "nothing more of it arrived within limits.entity_body",
+                    "nothing more of it arrived within entity_body",
                 ))));
             }
             return Poll::Pending;

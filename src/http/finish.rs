@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::InFlight;
 use super::serve::Answer;
@@ -30,35 +30,7 @@ pub(super) fn respond(
     close: bool,
 ) -> Answer {
     trail.stage = Stage::Done;
-    let edge = &trail.edge;
-    if let Some(server) = &edge.server_header
-        && let Entry::Vacant(place) = response.headers_mut().entry(SERVER)
-    {
-        place.insert(server.mine().clone());
-    }
-    if trail.scheme() == Scheme::Https
-        && let Some(site) = trail.site
-        && let Some(hsts) = edge.sites[site].hsts()
-    {
-        response
-            .headers_mut()
-            .insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
-    if trail.protocol != Protocol::Http3
-        && let Some(binding) = trail.binding
-        && let Some(alt_svc) = &edge.bindings[binding].alt_svc
-        && let Some(value) = alt_svc.value()
-    {
-        response.headers_mut().insert(ALT_SVC, value);
-    }
-    if edge.request_ids == RequestIds::Response
-        && let Some(ids) = &trail.provenance().ids
-        && let Some(id) = &ids.request
-    {
-        response
-            .headers_mut()
-            .insert(&X_REQUEST_ID, id.field().clone());
-    }
+    say(&trail, response.headers_mut());
     let status = response.status();
     // Content in memory does not break.
     let streamed = !head_only && response.body().full_len().is_none();
@@ -86,6 +58,41 @@ pub(super) fn respond(
     }
     body.watch(end);
     Answer::Response { response, close }
+}
+
+/// Writes the fields that all responses have, and then what site and route say.
+fn say(trail: &Trail, fields: &mut HeaderMap) {
+    let edge = &trail.edge;
+    if let Some(server) = &edge.server_header
+        && let Entry::Vacant(place) = fields.entry(SERVER)
+    {
+        place.insert(server.mine().clone());
+    }
+    if trail.scheme() == Scheme::Https
+        && let Some(site) = trail.site
+        && let Some(hsts) = edge.sites[site].hsts()
+    {
+        fields.insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if trail.protocol != Protocol::Http3
+        && let Some(binding) = trail.binding
+        && let Some(alt_svc) = &edge.bindings[binding].alt_svc
+        && let Some(value) = alt_svc.value()
+    {
+        fields.insert(ALT_SVC, value);
+    }
+    if edge.request_ids == RequestIds::Response
+        && let Some(ids) = &trail.provenance().ids
+        && let Some(id) = &ids.request
+    {
+        fields.insert(&X_REQUEST_ID, id.field().clone());
+    }
+    if let Some(site) = trail.site
+        && edge.sites[site].changes_fields(trail.route)
+    {
+        let said = trail.said();
+        edge.sites[site].change_fields(trail.route, fields, &said);
+    }
 }
 
 /// A response to HEAD says how long the content of GET would be (RFC 9110 section 9.3.2).

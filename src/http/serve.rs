@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -109,14 +109,22 @@ impl Journey {
             false => outcome,
         };
         match outcome {
-            Ok(response) => finish::respond(
-                self.trail,
-                response,
-                self.head_only,
-                permit,
-                self.in_flight,
-                false,
-            ),
+            Ok(mut response) => {
+                let trail = &self.trail;
+                if let Some(site) = trail.site
+                    && trail.edge.sites[site].intercepts(trail.route, response.status())
+                {
+                    trail.edge.sites[site].put_page(&mut response, &trail.said());
+                }
+                finish::respond(
+                    self.trail,
+                    response,
+                    self.head_only,
+                    permit,
+                    self.in_flight,
+                    false,
+                )
+            }
             Err(refusal) => refused(self.trail, &refusal, self.head_only, self.in_flight),
         }
     }
@@ -178,7 +186,10 @@ fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFl
     if resets {
         return Answer::Reset;
     }
-    let response = refuse::response(&trail.edge, refusal);
+    let mut response = refuse::response(&trail.edge, refusal);
+    if let Some(site) = trail.site {
+        trail.edge.sites[site].put_page(&mut response, &trail.said());
+    }
     let close = refuse::closes(response.status());
     finish::respond(trail, response, head_only, None, in_flight, close)
 }
@@ -238,14 +249,18 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     let route = site.route(&path, request.method())?;
     let pool = route.pool;
     trail.pool = Some(pool);
+    trail.route = Some(route.index);
     let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
-    let limits = content_limits(trail, max, request.body())?;
+    let gap = route.entity_body.unwrap_or(edge.limits.entity_body);
+    let limits = content_limits(trail, max, gap, request.body())?;
+    let rules = route.rules.clone();
     trail.facts = trail.host.take().map(|host| Facts {
         connection: Arc::clone(&trail.connection),
         protocol: trail.protocol,
         host,
         host_port,
         path,
+        rules,
         provenance: std::mem::take(&mut trail.provenance),
     });
     Ok(Placed::ForPool(pool, limits))
@@ -297,7 +312,12 @@ fn target_is_short(target: &PathAndQuery, max: usize) -> Result<(), Refusal> {
 }
 
 /// What the content is held to. Content that says itself that it is too long is refused before a byte of it is read.
-fn content_limits<B>(trail: &Trail, max: Option<u64>, content: &B) -> Result<ContentLimits, Refusal>
+fn content_limits<B>(
+    trail: &Trail,
+    max: Option<u64>,
+    gap: Duration,
+    content: &B,
+) -> Result<ContentLimits, Refusal>
 where
     B: http_body::Body,
 {
@@ -311,7 +331,7 @@ where
     }
     Ok(ContentLimits {
         max,
-        gap: trail.edge.limits.entity_body,
+        gap,
         count: trail
             .access
             .as_ref()

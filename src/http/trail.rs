@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
 use super::{ThreadEdge, provenance};
+use crate::model::template::Said;
 use crate::model::{
     BodyError, ClientAddr, Connection, Facts, HostName, Protocol, Provenance, Reason, Refusal,
     Scheme,
@@ -34,6 +35,7 @@ pub(super) struct Trail {
     pub(super) provenance: Provenance,
     pub(super) binding: Option<usize>,
     pub(super) site: Option<usize>,
+    pub(super) route: Option<usize>,
     pub(super) pool: Option<usize>,
     pub(super) stage: Stage,
     pub(super) access: Option<Box<AccessTrail>>,
@@ -98,6 +100,7 @@ impl Trail {
             provenance: Provenance::default(),
             binding: None,
             site: None,
+            route: None,
             pool: None,
             stage: Stage::Waiting,
             access,
@@ -151,6 +154,22 @@ impl Trail {
         match &self.facts {
             Some(facts) => Some(facts.path.target()),
             None => self.target.as_ref(),
+        }
+    }
+
+    /// What the request says, as far as it is known.
+    pub(super) fn said(&self) -> Said<'_> {
+        Said {
+            client: self.client(),
+            scheme: self.scheme(),
+            sni: self.connection.sni(),
+            request_id: self.provenance().request_id(),
+            protocol: self.protocol,
+            host: self.host(),
+            host_port: self.facts.as_ref().and_then(|facts| facts.host_port),
+            target: self.target(),
+            method: self.method.as_ref(),
+            status: None,
         }
     }
 

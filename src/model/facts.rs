@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{
     ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr, Provenance,
-    RoutePath,
+    RoutePath, RouteRules,
 };
 
 /// What a connection speaks, as the logs write it.
@@ -81,6 +81,11 @@ pub struct TlsFacts {
 }
 
 impl Connection {
+    /// The server name that the client asked for in its handshake.
+    pub fn sni(&self) -> Option<&str> {
+        self.tls.as_ref()?.sni.as_deref()
+    }
+
     /// What the connection itself is.
     pub fn scheme(&self) -> Scheme {
         match self.tls {
@@ -115,6 +120,8 @@ pub struct Facts {
     pub host_port: Option<u16>,
     /// The path that routes are matched with: percent-decoded once, dot segments resolved.
     pub path: RoutePath,
+    /// What the route says to whoever carries the request on; none where it says nothing.
+    pub rules: Option<Arc<RouteRules>>,
     /// What trusted hops say of it, and the names that it is known by.
     pub provenance: Provenance,
 }

@@ -12,6 +12,9 @@ mod name_map;
 mod path;
 mod provenance;
 mod refusal;
+mod rewrite;
+mod rules;
+pub mod template;
 mod thread;
 
 pub use addr::{ClientAddr, LocalAddr};
@@ -27,4 +30,6 @@ pub use name_map::NameMap;
 pub use path::{PathError, RoutePath};
 pub use provenance::{Ids, Provenance, RequestId, TraceParent};
 pub use refusal::{Reason, Refusal};
+pub use rewrite::{Rewrite, RewriteHost, encoded};
+pub use rules::{FieldChanges, FieldText, RouteRules};
 pub use thread::{PerThread, enter_data_thread, thread_index};

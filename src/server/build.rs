@@ -14,7 +14,7 @@ use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
 use crate::report::Report;
-use crate::site::Site;
+use crate::site::{PageError, Site};
 
 /// Handlers that the program brings that Portunus is a library of, by the name of their pool.
 pub type LibraryHandlers = HashMap<String, Arc<dyn Handler>>;
@@ -42,6 +42,9 @@ pub enum BuildError {
         /// Where it was written.
         place: config::Place,
     },
+    /// An error page of a site cannot be read.
+    #[error(transparent)]
+    ErrorPage(#[from] PageError),
 }
 
 /// What a configuration is built with and beside.
@@ -109,6 +112,13 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
             Err(error) => errors.push(error),
         }
     }
+    let mut sites = Vec::new();
+    for site in &config.sites {
+        match Site::load(site) {
+            Ok(site) => sites.push(site),
+            Err(error) => errors.push(error.into()),
+        }
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -116,7 +126,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         table: Table::build(&config.bindings),
         balancers: Balancers::build(&config.bindings),
         bindings: bindings(config, context),
-        sites: config.sites.iter().map(Site::build).collect(),
+        sites,
         pools,
         cleartext_http2: config
             .bindings
@@ -124,6 +134,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
             .any(|b| b.scheme == Scheme::Http && b.protocols.contains(&AlpnProtocol::H2)),
         websockets: config.pools.iter().any(|pool| match &pool.handler {
             config::Handler::Proxy(proxy) => proxy.upgrade.allow("websocket"),
+            config::Handler::Process(process) => process.upgrade.allow("websocket"),
             _ => false,
         }),
         limits: config.limits.clone(),

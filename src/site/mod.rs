@@ -1,19 +1,26 @@
-//! A site: its routes, and the steps around its handlers (redirect to https, Strict-Transport-Security).
+//! A site: its routes, and the steps around its handlers (redirect to https, Strict-Transport-Security, fields, error pages).
 //!
 //! Built once from the checked configuration, then only asked; asking allocates nothing unless the request is refused.
 
 mod explain;
 mod headers;
+mod pages;
 mod tree;
 
-use http::{HeaderValue, Method};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::config;
-use crate::model::{Reason, Refusal, RoutePath};
+use crate::model::template::Said;
+use crate::model::{Body, FieldChanges, Reason, Refusal, RoutePath, RouteRules};
 
 pub use explain::{RouteCandidate, RouteVerdict};
 pub use headers::https_redirect_target;
+pub use pages::PageError;
 
+use pages::Pages;
 use tree::Tree;
 
 /// A site, ready to be asked.
@@ -24,6 +31,8 @@ pub struct Site {
     /// On an http binding: 308 to the same host and path on https.
     pub https_redirect: bool,
     hsts: Option<HeaderValue>,
+    response_fields: Option<Arc<FieldChanges>>,
+    pages: Pages,
     routes: Vec<Route>,
     tree: Tree<Place>,
 }
@@ -41,6 +50,12 @@ pub struct Route {
     pub pool: usize,
     /// A request's body, in bytes; `None`: as `[limits]` says; `Some(None)`: no limit.
     pub max_body_bytes: Option<Option<u64>>,
+    /// The longest gap between two pieces of a request's body; none: as `[limits]` says.
+    pub entity_body: Option<Duration>,
+    /// What it says to its handler.
+    pub rules: Option<Arc<RouteRules>>,
+    response_fields: Option<Arc<FieldChanges>>,
+    intercepts: bool,
 }
 
 /// The routes of one path.
@@ -53,15 +68,27 @@ struct Place {
 }
 
 impl Site {
-    /// Builds a site.
+    /// Builds a site, and reads its error pages.
+    pub fn load(site: &config::Site) -> Result<Self, PageError> {
+        let pages = Pages::load(&site.keys.error_pages)?;
+        Ok(Self {
+            pages,
+            ..Self::build(site)
+        })
+    }
+
+    /// Builds a site without its error pages.
     pub fn build(site: &config::Site) -> Self {
-        let routes: Vec<Route> = site.routes.iter().enumerate().map(Route::build).collect();
+        let routes = site.routes.iter().enumerate();
+        let routes: Vec<Route> = routes.map(|route| Route::build(route, site)).collect();
         let tree = Tree::build(routes.iter().map(|route| (&*route.path, route.index)))
             .map(|indices| Place::build(indices, &routes));
         Self {
             name: site.name.as_str().into(),
             https_redirect: site.https_redirect,
             hsts: site.hsts.as_ref().map(headers::hsts),
+            response_fields: site.keys.response_fields.clone(),
+            pages: Pages::default(),
             routes,
             tree,
         }
@@ -103,6 +130,34 @@ impl Site {
         self.hsts.as_ref()
     }
 
+    /// Changes the fields of a response: as the site says, and then as its route says, by its index, where there is one.
+    pub fn change_fields(&self, route: Option<usize>, fields: &mut HeaderMap, said: &Said<'_>) {
+        let of_route = route.and_then(|route| self.routes[route].response_fields.as_deref());
+        for changes in self.response_fields.as_deref().into_iter().chain(of_route) {
+            changes.apply(fields, said);
+        }
+    }
+
+    /// Whether any response of this route has its fields changed.
+    pub fn changes_fields(&self, route: Option<usize>) -> bool {
+        self.response_fields.is_some()
+            || route.is_some_and(|route| self.routes[route].response_fields.is_some())
+    }
+
+    /// Puts the site's own page in the place of a response's content, if it has one for such a status.
+    pub fn put_page(&self, response: &mut Response<Body>, said: &Said<'_>) {
+        if let Some(page) = self.pages.of(response.status()) {
+            page.put(response, said);
+        }
+    }
+
+    /// Whether a handler's response of this route gets the site's own page.
+    pub fn intercepts(&self, route: Option<usize>, status: StatusCode) -> bool {
+        (status.is_client_error() || status.is_server_error())
+            && route.is_some_and(|route| self.routes[route].intercepts)
+            && self.pages.of(status).is_some()
+    }
+
     /// Its routes, in the order of the file.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -128,13 +183,18 @@ impl Site {
 }
 
 impl Route {
-    fn build((index, route): (usize, &config::Route)) -> Self {
+    fn build((index, route): (usize, &config::Route), site: &config::Site) -> Self {
+        let keys = &route.keys;
         Self {
             index,
             path: route.path.as_str().into(),
             methods: route.methods.clone().into(),
             pool: route.pool,
             max_body_bytes: route.max_body_bytes,
+            entity_body: keys.entity_body,
+            rules: keys.rules.clone(),
+            response_fields: keys.response_fields.clone(),
+            intercepts: keys.intercept_errors.unwrap_or(site.keys.intercept_errors),
         }
     }
 

@@ -15,6 +15,7 @@ fn site(routes: &[(&str, &[Method])]) -> Site {
         name: "shop".into(),
         https_redirect: false,
         hsts: None,
+        keys: Default::default(),
         routes: routes
             .iter()
             .enumerate()
@@ -23,6 +24,7 @@ fn site(routes: &[(&str, &[Method])]) -> Site {
                 methods: methods.to_vec(),
                 pool: index,
                 max_body_bytes: None,
+                keys: Default::default(),
                 place: FilePlace::default(),
             })
             .collect(),
@@ -160,11 +162,13 @@ fn a_route_keeps_its_pool_and_limit() {
         name: "shop".into(),
         https_redirect: true,
         hsts: None,
+        keys: Default::default(),
         routes: vec![config::Route {
             path: "/up".into(),
             methods: vec![],
             pool: 7,
             max_body_bytes: Some(None),
+            keys: Default::default(),
             place: FilePlace::default(),
         }],
         place: FilePlace::default(),

@@ -275,3 +275,76 @@ fn check_warns_of_upstreams_that_are_not_verified_and_names_files_that_are_not_t
     assert!(!good, "{said}");
     assert!(said.contains("nowhere.pem cannot be read"), "{said}");
 }
+
+/// An axum application on a port of its own, on a thread that lives as long as the test's process.
+fn axum_app() -> u16 {
+    use axum::Router;
+    use axum::extract::Path;
+    use axum::routing::{get, post};
+    use hyper_util::rt::TokioIo;
+    use tower_service::Service as _;
+
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.set_nonblocking(true).expect("a flag");
+    let port = listener.local_addr().expect("an address").port();
+    let app = Router::new()
+        .route(
+            "/hello/{name}",
+            get(|Path(name): Path<String>| async move { format!("Hello, {name}!") }),
+        )
+        .route("/echo", post(|body: axum::body::Body| async move { body }));
+    std::thread::spawn(move || {
+        block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                let app = app.clone();
+                let service = hyper::service::service_fn(move |request: Request<_>| {
+                    app.clone().call(request.map(axum::body::Body::new))
+                });
+                let builder = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+    });
+    port
+}
+
+#[test]
+fn an_axum_application_is_an_upstream_for_every_version() {
+    let server = Site {
+        https: "protocols = [\"h2\", \"http/1.1\", \"h3\"]".into(),
+        handler: format!(
+            "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\"]",
+            axum_app()
+        ),
+        ..Site::default()
+    }
+    .start();
+    let url = |path: &str| format!("https://localhost:{}{path}", server.https);
+    for version in ["--http1.1", "--http2"] {
+        let hello = Tool::curl(&server).args([version]).arg(url("/hello/you"));
+        assert_eq!(hello.stdout(), "Hello, you!");
+        let sized = Tool::curl(&server).args([version, "-d", "to and fro"]);
+        assert_eq!(sized.arg(url("/echo")).stdout(), "to and fro");
+        let chunked = Tool::curl(&server)
+            .args([
+                version,
+                "-d",
+                "to and fro",
+                "-H",
+                "Transfer-Encoding: chunked",
+            ])
+            .arg(url("/echo"));
+        assert_eq!(chunked.stdout(), "to and fro");
+        let missing = Tool::curl(&server).args([version, "-o", "/dev/null", "-w", "%{http_code}"]);
+        assert_eq!(missing.arg(url("/missing")).stdout(), "404");
+    }
+    block_on(async {
+        let mut client = Http3::connect(&server, "localhost").await;
+        assert_eq!(client.get(&url("/hello/you")).await.content, "Hello, you!");
+        let request = Request::post(url("/echo")).body(()).expect("a request");
+        let echo = client.ask(request, &[b"to and ", b"fro"]).await;
+        assert_eq!(echo.expect("a response").content, "to and fro");
+    });
+    assert_eq!(server.errors(), Vec::<serde_json::Value>::new());
+}

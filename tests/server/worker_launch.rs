@@ -15,7 +15,7 @@ use portunus::worker::launch::{
     LaunchError, LaunchSpec, OverLimit, Process, Step, WorkerAddress, launch, sweep,
 };
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, Server, Site, folder, raw};
 
 const NO_LIMITS: WorkerLimits = WorkerLimits {
     memory: None,
@@ -160,6 +160,8 @@ fn a_worker_listens_on_the_socket_that_it_is_told() {
             "{death}"
         );
         assert!(!folder.exists(), "its socket goes with it");
+        let of_process = folder.parent().expect("a folder");
+        assert!(!of_process.exists(), "and with the last all that we made");
     });
 }
 
@@ -339,7 +341,7 @@ fn a_death_is_told_for_what_it_was() {
 fn a_worker_that_does_not_end_is_killed_with_all_that_it_started() {
     let place = Place::new();
     // One child in a session of its own, whose parent has gone: a daemon, as it is written in books.
-    let script = "trap : TERM; (setsid sh -c 'echo $$ > daemon; exec sleep 1000' &) ; sleep 1000 & echo $! > child; \
+    let script = "trap : TERM; (setsid sh -c 'echo $$ > daemon; exec sleep 1000' &) ; sh -c 'echo $$ > child; exec sleep 1000' & \
                   echo ready; while :; do wait; done";
     run(async {
         let process = start(&place.shell(script)).await;
@@ -384,7 +386,9 @@ fn what_a_worker_leaves_behind_ends_with_it() {
 fn a_frozen_worker_stands_still_and_still_ends_when_it_is_asked_to() {
     let place = Place::new();
     run(async {
-        let process = start(&place.shell("while :; do echo tick; sleep 0.01; done")).await;
+        // Not a shell that starts programs: stopped in the midst of that, it would show another state.
+        let ticks = "import time\nwhile True: print('tick', flush=True); time.sleep(0.01)";
+        let process = start(&place.spec(&["python3", "-c", ticks])).await;
         until_async("a tick", || text(&process).contains("tick")).await;
         process.freeze();
         let state = || {
@@ -527,9 +531,9 @@ fn nobody_outlives_a_killed_portunus() {
         .expect("python3");
     let mut line = String::new();
     let stdout = portunus.stdout.take().expect("a pipe");
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .expect("a report");
+    // Kept open: there is more to be said than this line.
+    let mut stdout = BufReader::new(stdout);
+    stdout.read_line(&mut line).expect("a report");
     assert!(line.contains("Started"), "{line}");
     let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap_or_default();
     let names = ["worker", "child", "daemon"];
@@ -556,4 +560,135 @@ fn what_a_server_before_left_behind_is_removed() {
     sweep(&folder);
     assert!(!folder.join("4194999").exists());
     assert!(folder.join("notes").exists(), "what is not ours stays");
+}
+
+/// An application on the socket that it is handed, which tells whom it runs as and starts a daemon.
+const WHO: &str = "import os, socket, subprocess\n\
+    subprocess.Popen(['sleep', '1000'], start_new_session=True)\n\
+    listening = socket.socket(fileno=3)\n\
+    while True:\n    \
+        peer = listening.accept()[0]\n    \
+        if not peer.recv(4096): continue\n    \
+        text = '%d %d\\n' % (os.getpid(), os.getuid())\n    \
+        peer.sendall(b'HTTP/1.1 200 OK\\r\\nconnection: close\\r\\n\\r\\n' + text.encode())\n    \
+        peer.close()\n";
+
+/// A server with that application; everybody may enter its folder.
+fn serve_who(head: &str, user: &str) -> Server {
+    let place = folder();
+    std::fs::write(place.path().join("who.py"), WHO).expect("the application");
+    for of in ["", "state"] {
+        let path = place.path().join(of);
+        std::fs::create_dir_all(&path).expect("a folder");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(path, open).expect("a folder that others may enter");
+    }
+    let site = Site {
+        head: format!("[server]\nadmin = \"off\"\n{head}"),
+        handler: format!(
+            "type = \"process\"\ncommand = [\"python3\", \"who.py\"]\ncwd = \"..\"\nlisten = \"fd\"\nping_interval = \"0s\"\n{user}"
+        ),
+        ..Site::default()
+    };
+    Server::start_in(place, &site.text(), |_| {})
+}
+
+/// The process and the user that answer.
+fn who(server: &Server) -> (String, String) {
+    let answer = raw::exchange(
+        server.http,
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(raw::status(&answer), 200, "{answer}");
+    let line = answer
+        .lines()
+        .find(|line| line.split(' ').count() == 2 && !line.contains(':'))
+        .unwrap_or_else(|| panic!("no answer in {answer}"));
+    let (pid, uid) = line.split_once(' ').expect("two words");
+    (pid.to_owned(), uid.trim().to_owned())
+}
+
+#[test]
+fn a_killed_server_leaves_no_worker_behind_and_no_daemon_of_it() {
+    let server = serve_who("", "");
+    let (pid, _) = who(&server);
+    let daemons = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let daemon = daemons.expect("its children").trim().to_owned();
+    assert!(runs(&pid) && runs(&daemon), "{pid} {daemon}");
+    server.signal("KILL");
+    for pid in [pid, daemon] {
+        until("its end", || !runs(&pid));
+    }
+}
+
+#[test]
+fn one_thread_alone_keeps_what_it_takes_to_start_workers_of_others() {
+    if !nix::unistd::Uid::effective().is_root() {
+        // There is nothing to give up; that such workers are refused then is tested above.
+        return;
+    }
+    let server = serve_who("user = \"nobody\"\n", "user = \"daemon\"");
+    let (pid, uid) = who(&server);
+    let daemon = nix::unistd::User::from_name("daemon").ok().flatten();
+    assert_eq!(uid, daemon.expect("daemon").uid.to_string());
+    let mut with = Vec::new();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("its threads");
+    for task in tasks.map(|task| task.expect("a thread").path()) {
+        let status = std::fs::read_to_string(task.join("status")).expect("its status");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("a field").trim().to_owned()
+        };
+        let sets = ["CapPrm:", "CapEff:", "CapInh:", "CapAmb:"].map(field);
+        if sets.iter().any(|set| set.contains(|digit| digit != '0')) {
+            with.push((field("Name:"), sets));
+        }
+    }
+    // CHOWN (0), KILL (5), SETGID (6), SETUID (7), and no other.
+    let four = || "00000000000000e1".to_owned();
+    assert_eq!(
+        with,
+        [("launcher".to_owned(), [four(), four(), four(), four()])]
+    );
+    // Those rights end it too.
+    server.signal("TERM");
+    until("its end", || !runs(&pid));
+}
+
+#[test]
+fn a_check_warns_of_what_a_worker_needs_and_is_not_there() {
+    let place = folder();
+    let file = place.path().join("config/bindings.toml");
+    let check = |handler: &str| {
+        let site = Site {
+            handler: format!("type = \"process\"\n{handler}"),
+            ..Site::default()
+        };
+        std::fs::write(&file, site.text()).expect("the bindings file");
+        let output = Command::new(env!("CARGO_BIN_EXE_portunus"))
+            .arg("-c")
+            .arg(&file)
+            .arg("check")
+            .output()
+            .expect("portunus");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout)
+    };
+    let program = check("command = [\"no-such-program\"]");
+    assert!(
+        program.contains("[worker-program]")
+            && program.contains("there is no program \"no-such-program\""),
+        "{program}"
+    );
+    let rest = check(
+        "command = [\"sh\"]\ncwd = \"gone\"\nuser = \"no-such-user\"\ngroup = \"no-such-group\"",
+    );
+    for word in [
+        "[worker-folder]",
+        "no user \"no-such-user\"",
+        "no group \"no-such-group\"",
+    ] {
+        assert!(rest.contains(word), "{word}: {rest}");
+    }
+    assert!(!check("command = [\"sh\"]").contains("worker-"));
 }

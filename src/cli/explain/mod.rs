@@ -1,6 +1,7 @@
 //! `portunus explain`: what would happen to a request, step by step, each with why; and every candidate that lost, with why
 //! not. It asks the very table, sites and policies that serve.
 
+mod around;
 mod policy;
 mod steps;
 mod words;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
+use super::around;
 use super::words::{handler, name, out_of_play};
 use super::{Arguments, Explanation, Lost, Refused, Step};
 use crate::binding::{Endpoint, Table, Verdict};
@@ -134,8 +135,12 @@ impl Way<'_> {
         if self.redirects(asked, binding) {
             return Ok(());
         }
-        let pool = self.route(asked, &path, binding)?;
+        let (route, pool) = self.route(asked, &path, binding)?;
         self.pool(pool);
+        let site = &self.config.sites[self.config.bindings[binding].site];
+        let written = asked.target.path();
+        let around = around::steps(site, &site.routes[route], written, path.as_str());
+        self.steps.extend(around);
         Ok(())
     }
 
@@ -408,7 +413,7 @@ impl Way<'_> {
         asked: &Asked<'_>,
         path: &RoutePath,
         binding: usize,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<(usize, usize), Refusal> {
         let config = self.config;
         let settings = &config.sites[config.bindings[binding].site];
         let site = Site::build(settings);
@@ -439,7 +444,8 @@ impl Way<'_> {
             line: won.map(|won| place(won.route.index)),
             lost,
         });
-        site.route(path, method).map(|route| route.pool)
+        let route = site.route(path, method)?;
+        Ok((route.index, route.pool))
     }
 
     fn pool(&mut self, index: usize) {

@@ -30,6 +30,8 @@ pub struct Balance {
     pub health: Option<Health>,
     /// Sending a request a second time.
     pub retry: Retry,
+    /// Asking a second one when the first is slow.
+    pub hedge: Option<Hedge>,
     /// Waiting for an upstream that has as many requests as it may.
     pub queue: Queue,
     /// Content up to so many bytes is read before the request is sent, so that it can be sent again; 0: none is.
@@ -152,6 +154,17 @@ pub struct Retry {
     pub per_try_timeout: Option<Duration>,
     /// The share of requests that may be sent again, in percent.
     pub budget: u8,
+    /// For how long after it began to fail the only upstream is tried again; zero: not at all.
+    pub wait: Duration,
+}
+
+/// Asking a second upstream before the first has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hedge {
+    /// After how long.
+    pub after: Duration,
+    /// The share of requests of which that may be done, in percent.
+    pub max_share: u8,
 }
 
 /// Waiting for an upstream that has as many requests as it may.
@@ -175,6 +188,7 @@ impl Balance {
             eject: Ejection::default(),
             health: None,
             retry: Retry::default(),
+            hedge: None,
             queue: Queue::default(),
             buffer_body: defaults::BUFFER_BODY as usize,
         }
@@ -212,6 +226,7 @@ impl Default for Retry {
             on_status: Vec::new(),
             per_try_timeout: None,
             budget: defaults::RETRY_BUDGET,
+            wait: defaults::RETRY_WAIT,
         }
     }
 }

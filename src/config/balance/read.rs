@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 use toml::de::DeValue;
 
-use super::{Balance, Ejection, HashBy, Health, Member, Policy, Queue, Retry, SameSite, Sticky};
+use super::{
+    Balance, Ejection, HashBy, Health, Hedge, Member, Policy, Queue, Retry, SameSite, Sticky,
+};
 use crate::config::reader::Table;
 use crate::config::settings::WAIT;
 use crate::config::wrong::{self, Wrong, either};
@@ -32,6 +34,7 @@ pub(in crate::config) fn read(table: &Table<'_>, members: Vec<Member>) -> Box<Ba
         eject: eject(table),
         health: health(table),
         retry: retry(table),
+        hedge: hedge(table),
         queue: queue(table),
         buffer_body: table
             .size("buffer_body", 0..=1 << 20)
@@ -275,6 +278,7 @@ fn retry(proxy: &Table<'_>) -> Retry {
     };
     retry.attempts = table.count("attempts", 1..=10, defaults::RETRY_ATTEMPTS) as u32;
     retry.budget = percent(&table, "budget", defaults::RETRY_BUDGET);
+    retry.wait = table.duration("wait", Duration::ZERO..=WAIT_MAX, defaults::RETRY_WAIT);
     let try_timeout = table.duration("per_try_timeout", NONE_OR_HOUR, Duration::ZERO);
     retry.per_try_timeout = (!try_timeout.is_zero()).then_some(try_timeout);
     if let Some(on) = table.strings("on") {
@@ -303,6 +307,15 @@ fn retry(proxy: &Table<'_>) -> Retry {
         }
     }
     retry
+}
+
+/// `hedge = { after = "50ms" }`
+fn hedge(proxy: &Table<'_>) -> Option<Hedge> {
+    let table = proxy.table("hedge", &keys::HEDGE)?;
+    table.require("after", "\"100ms\"");
+    let after = table.duration("after", WAIT, Duration::ZERO);
+    let max_share = percent(&table, "max_share", defaults::HEDGE_MAX_SHARE);
+    (!after.is_zero()).then_some(Hedge { after, max_share })
 }
 
 fn queue(proxy: &Table<'_>) -> Queue {
@@ -341,3 +354,6 @@ fn percent(table: &Table<'_>, key: &str, default: u8) -> u8 {
 }
 
 const NONE_OR_HOUR: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+
+/// Whoever waits for longer has gone.
+const WAIT_MAX: Duration = Duration::from_secs(60);

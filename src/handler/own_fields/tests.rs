@@ -54,6 +54,7 @@ fn facts() -> Facts {
         host_port: None,
         path: RoutePath::parse(Uri::from_static("/").path_and_query().expect("a path"))
             .expect("a good path"),
+        rules: None,
         provenance: Provenance::default(),
     }
 }

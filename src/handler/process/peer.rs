@@ -178,6 +178,7 @@ fn facts(request: &Request<Body>) -> Result<Facts, String> {
         host_port: None,
         path: RoutePath::parse(target).map_err(|error| error.to_string())?,
         provenance: Provenance::default(),
+        rules: None,
     })
 }
 

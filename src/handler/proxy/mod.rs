@@ -9,8 +9,10 @@ mod balance;
 mod checks;
 mod fields;
 mod forward;
+mod hedge;
 mod leaving;
 mod outbound;
+mod renamed;
 mod telling;
 mod upload;
 mod upstream;
@@ -96,7 +98,7 @@ impl Handler for Proxy {
         match Outbound::new(request, facts, &self.telling, &self.upgrades) {
             Ok(outbound) => {
                 wish.repeatable = outbound.repeatable;
-                self.forward(Box::new(outbound), wish)
+                self.forward(Box::new(outbound), wish, facts)
             }
             Err(refusal) => Reply::Now(Err(refusal)),
         }

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HeaderValue, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
-use super::fields;
 use super::leaving::Asked;
 use super::upload::{Progress, Resumed, Upload};
 use super::upstream::Ends;
+use super::{fields, renamed};
 use crate::config::{Telling, Upgrades};
-use crate::model::{Body, Facts, Interim, Reason, Refusal};
+use crate::model::template::Said;
+use crate::model::{Body, Facts, Interim, Reason, Refusal, RouteRules, encoded};
 
 /// A request on its way to an upstream.
 pub(in crate::handler) struct Outbound {
@@ -36,8 +37,17 @@ pub(in crate::handler) struct Outbound {
     pub(super) ends: Option<Ends>,
     /// How long this try may take until the response's head, where that is less than otherwise.
     pub(super) patience: Option<Duration>,
+    /// What the route says of waiting, where it says anything.
+    waits: Waits,
     /// A copy to send again, where one was asked for.
     copy: Option<Box<Copy>>,
+}
+
+/// What a route says of waiting for its responses.
+#[derive(Clone, Copy, Default)]
+struct Waits {
+    response: Option<Duration>,
+    body: Option<Duration>,
 }
 
 /// What a request is made of again.
@@ -46,6 +56,16 @@ struct Copy {
     uri: Uri,
     headers: HeaderMap,
     content: Bytes,
+}
+
+impl Copy {
+    fn made(&self) -> Request<Body> {
+        let mut request = Request::new(Body::full(self.content.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
 }
 
 impl Outbound {
@@ -69,6 +89,7 @@ impl Outbound {
             facts,
             telling,
         );
+        let waits = follow(facts.rules.as_deref(), &mut request, facts);
         say_length(&mut request);
         let progress = (!empty).then(Arc::<Progress>::default);
         if let Some(progress) = &progress {
@@ -88,6 +109,7 @@ impl Outbound {
                 local: facts.connection.local,
             }),
             patience: None,
+            waits,
             copy: None,
         })
     }
@@ -103,6 +125,7 @@ impl Outbound {
             ends: None,
             upgrade: None,
             patience: None,
+            waits: Waits::default(),
             copy: None,
         }
     }
@@ -139,14 +162,32 @@ impl Outbound {
         }
     }
 
+    /// How long all tries may take until the response's head, where the handler says `usual`.
+    pub(super) fn response_timeout(&self, usual: Duration) -> Duration {
+        self.waits.response.unwrap_or(usual)
+    }
+
+    /// The longest gap between two pieces of the response, where the handler says `usual`.
+    pub(super) fn body_timeout(&self, usual: Duration) -> Duration {
+        self.waits.body.unwrap_or(usual)
+    }
+
     /// Whether the client awaits a tunnel or a refusal, and nothing else.
     pub(super) fn is_by_connect(&self) -> bool {
         self.upgrade.as_ref().is_some_and(Asked::is_by_connect)
     }
 
-    /// How long this try may take, of the time that all may take.
-    pub(super) fn patience_of(&self, whole: Duration) -> Duration {
+    /// How long this try may take, of the time that all may take, where the handler says `usual`.
+    pub(super) fn patience_of(&self, usual: Duration) -> Duration {
+        let whole = self.response_timeout(usual);
         self.patience.map_or(whole, |patience| patience.min(whole))
+    }
+
+    /// Has the next upstream told another Host.
+    pub(super) fn call(&mut self, host: HeaderValue) {
+        if let Some(request) = &mut self.request {
+            request.headers_mut().insert(HOST, host);
+        }
     }
 
     /// Whether the request is here and can be sent.
@@ -168,16 +209,33 @@ impl Outbound {
         }
     }
 
+    /// The same request once more, to be sent to another upstream meanwhile; a copy is kept of it. None if it may not be repeated.
+    pub(super) fn twin(&mut self) -> Option<Self> {
+        if self.copy.is_none() {
+            self.keep_copy(Bytes::new());
+        }
+        let copy = self.copy.as_ref()?;
+        Some(Self {
+            request: Some(copy.made()),
+            progress: None,
+            repeatable: self.repeatable,
+            method: self.method.clone(),
+            // The first tells the client.
+            interim: None,
+            ends: self.ends,
+            upgrade: None,
+            patience: self.patience,
+            waits: self.waits,
+            copy: None,
+        })
+    }
+
     /// Makes the request ready to be sent again, from its copy if it has gone; whether it is.
     pub(super) fn restore(&mut self) -> bool {
         if self.request.is_none()
             && let Some(copy) = &self.copy
         {
-            let mut request = Request::new(Body::full(copy.content.clone()));
-            *request.method_mut() = copy.method.clone();
-            *request.uri_mut() = copy.uri.clone();
-            *request.headers_mut() = copy.headers.clone();
-            self.request = Some(request);
+            self.request = Some(copy.made());
         }
         self.is_ready()
     }
@@ -220,6 +278,20 @@ impl Outbound {
         self.repeatable = self.upgrade.is_none() && is_idempotent(&self.method);
         self.keep_copy(read);
         Ok(())
+    }
+}
+
+/// Does as the route says, once all else is in its place: whoever runs the server has the last word.
+fn follow(rules: Option<&RouteRules>, request: &mut Request<Body>, facts: &Facts) -> Waits {
+    let Some(rules) = rules else {
+        return Waits::default();
+    };
+    let method = request.method().clone();
+    let said = Said::by(facts, &method);
+    rules.request_fields.apply(request.headers_mut(), &said);
+    Waits {
+        response: rules.response_timeout,
+        body: rules.body_timeout,
     }
 }
 
@@ -281,31 +353,18 @@ pub(in crate::handler) fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusa
         .path_and_query()
         .cloned()
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if let Some(rewrite) = renamed::of(facts) {
+        return renamed::target(rewrite, &asked, facts);
+    }
     let path = facts.path.as_str();
     let same = asked.path() == path || percent_decode_str(asked.path()).eq(path.bytes());
     if same {
         return Ok(Uri::from(asked));
     }
-    let mut text = utf8_percent_encode(path, ENCODED).to_string();
+    let mut text = encoded(path);
     if let Some(query) = asked.query() {
         text.push('?');
         text.push_str(query);
     }
     Uri::try_from(text).map_err(|error| Refusal::new(Reason::Url, error.to_string()))
 }
-
-/// What may not stand in a path as it is.
-const ENCODED: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');

@@ -20,6 +20,7 @@ mod services;
 mod strictness;
 mod tls;
 mod upgrades;
+mod waiting;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -76,6 +77,8 @@ fn proxy_with(
         },
         resolvers: Vec::new(),
     };
+    // Those who ask for what comes of a failure ask for nothing else.
+    config.balance.retry.wait = Duration::ZERO;
     change(&mut config);
     Proxy::new(&config, 1).expect("a proxy")
 }
@@ -100,6 +103,7 @@ fn facts_of(authority: &str, client: &str, uri: &Uri, protocol: Protocol) -> Fac
         host,
         host_port,
         path: RoutePath::parse(uri.path_and_query().expect("a path")).expect("a good path"),
+        rules: None,
         provenance: Provenance::default(),
     }
 }

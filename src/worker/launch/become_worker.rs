@@ -24,11 +24,8 @@ pub(crate) fn become_worker() -> ExitCode {
         );
         return ExitCode::FAILURE;
     };
-    let failed = match steps(errand) {
-        Ok(never) => match never {},
-        Err(failed) => failed,
-    };
-    drop(failed);
+    // It was told where it is waited for.
+    let Err(_told) = steps(errand);
     ExitCode::from(COULD_NOT)
 }
 

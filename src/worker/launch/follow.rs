@@ -34,7 +34,7 @@ type Reports = BufReader<tokio::io::Take<UnixStream>>;
 /// Waits until the worker's program runs, and has it followed from then on.
 pub(super) async fn begin(spec: &LaunchSpec, spawned: Spawned) -> Result<Process, LaunchError> {
     let Spawned {
-        mut keeper,
+        keeper,
         control,
         stdout,
         stderr,
@@ -48,24 +48,7 @@ pub(super) async fn begin(spec: &LaunchSpec, spawned: Spawned) -> Result<Process
     let mut reports = BufReader::new(control.take(REPORT_MAX));
     let stdout = pipe::Receiver::from_owned_fd(stdout).map_err(failed)?;
     let mut stderr = pipe::Receiver::from_owned_fd(stderr).map_err(failed)?;
-    let pid = match timeout(START_MAX, report(&mut reports, &mut Vec::new())).await {
-        Ok(Some(Report::Started(pid))) => pid,
-        Ok(Some(Report::Failed(error))) => {
-            reap(keeper).await;
-            return Err(LaunchError::Step(error));
-        }
-        Ok(Some(Report::Ended { .. }) | None) => {
-            let said = last_words(&mut stderr).await;
-            reap(keeper).await;
-            return Err(LaunchError::Keeper(format!("it ended at once{said}")));
-        }
-        Err(_) => {
-            let _ = keeper.kill();
-            reap(keeper).await;
-            let what = format!("the program did not run within {START_MAX:?}");
-            return Err(LaunchError::Keeper(what));
-        }
-    };
+    let (keeper, pid) = started(keeper, &mut reports, &mut stderr).await?;
     let shared = Arc::new(Shared {
         address: place.address,
         control: write,
@@ -107,6 +90,32 @@ pub(super) async fn begin(spec: &LaunchSpec, spawned: Spawned) -> Result<Process
         death: dead,
         over_limit,
     })
+}
+
+/// Waits until the worker's program runs; gives its process, and the keeper back.
+async fn started(
+    mut keeper: Child,
+    reports: &mut Reports,
+    stderr: &mut pipe::Receiver,
+) -> Result<(Child, u32), LaunchError> {
+    match timeout(START_MAX, report(reports, &mut Vec::new())).await {
+        Ok(Some(Report::Started(pid))) => Ok((keeper, pid)),
+        Ok(Some(Report::Failed(error))) => {
+            reap(keeper).await;
+            Err(LaunchError::Step(error))
+        }
+        Ok(Some(Report::Ended { .. }) | None) => {
+            let said = last_words(stderr).await;
+            reap(keeper).await;
+            Err(LaunchError::Keeper(format!("it ended at once{said}")))
+        }
+        Err(_) => {
+            let _ = keeper.kill();
+            reap(keeper).await;
+            let what = format!("the program did not run within {START_MAX:?}");
+            Err(LaunchError::Keeper(what))
+        }
+    }
 }
 
 fn pump(from: pipe::Receiver, speaker: Speaker, shared: Arc<Shared>) -> JoinHandle<()> {

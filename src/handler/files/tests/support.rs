@@ -62,6 +62,7 @@ fn facts(request: &Request<Body>) -> Facts {
         host: HostName::parse("files.test").unwrap(),
         host_port: None,
         path: RoutePath::parse(request.uri().path_and_query().unwrap()).unwrap(),
+        rules: None,
         provenance: Provenance::default(),
     }
 }

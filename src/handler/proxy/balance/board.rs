@@ -3,7 +3,7 @@
 //! A request reads one word that hardly ever changes, and only where something is amiss the words of the upstreams. The lock
 //! is taken when something goes wrong or comes right again.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ struct Published {
     /// Takes requests of its own accord: others may be ejected while it is there.
     counts: bool,
     mode: AtomicU64,
-    /// Whether its last exchange failed.
-    failing: AtomicBool,
+    /// Since when its exchanges fail, in milliseconds and one; 0: the last one did not.
+    failing: AtomicU64,
 }
 
 impl Board {
@@ -43,7 +43,7 @@ impl Board {
                 name,
                 counts,
                 mode: AtomicU64::new(pack(Mode::Up)),
-                failing: AtomicBool::new(false),
+                failing: AtomicU64::new(0),
             })
             .collect();
         Self {
@@ -121,10 +121,10 @@ impl Board {
     /// An exchange came to an answer; whether requests go to it again now.
     pub(super) fn succeeded(&self, index: usize, tried: bool) -> bool {
         let upstream = &self.upstreams[index];
-        if !upstream.failing.load(Relaxed) && !tried {
+        if upstream.failing.load(Relaxed) == 0 && !tried {
             return false;
         }
-        upstream.failing.store(false, Relaxed);
+        upstream.failing.store(0, Relaxed);
         let now = self.now();
         let change = self.change(index, |standing| standing.succeeded(now, tried));
         if change == Some(Change::Back) {
@@ -138,13 +138,28 @@ impl Board {
 
     /// An exchange failed.
     pub(super) fn failed(&self, index: usize, tried: bool, cause: &str) {
-        self.upstreams[index].failing.store(true, Relaxed);
         let now = self.now();
+        self.fails(index, now);
         let may_eject = self.others_usable(index) > 0;
         let change = self.change(index, |standing| {
             standing.failed(now, tried, &self.rules, may_eject)
         });
         self.tell_ejection(index, change, cause);
+    }
+
+    /// For how long its exchanges have failed.
+    pub(super) fn failing_for(&self, index: usize) -> Duration {
+        match self.upstreams[index].failing.load(Relaxed) {
+            0 => Duration::ZERO,
+            since => self.now().saturating_sub(Age::from_millis(since - 1)),
+        }
+    }
+
+    /// Notes the time of the first failure in a row.
+    fn fails(&self, index: usize, now: Age) {
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        let failing = &self.upstreams[index].failing;
+        let _ = failing.compare_exchange(0, now, Relaxed, Relaxed);
     }
 
     /// It answered with 5xx; never more than half of all are ejected for that, since a fault that all have is none of theirs.
@@ -159,7 +174,7 @@ impl Board {
             standing.erred(now, answers, &self.rules, may_eject)
         });
         if change.is_some() {
-            self.upstreams[index].failing.store(true, Relaxed);
+            self.fails(index, now);
         }
         let cause = format!("{}% of its answers or more were 5xx", self.rules.errors);
         self.tell_ejection(index, change, &cause);

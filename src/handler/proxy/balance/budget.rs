@@ -11,6 +11,8 @@ pub(super) struct Budget {
     /// What a request pays in: the budget, in percent.
     share: u64,
     saved: AtomicU64,
+    /// What can be saved.
+    most: u64,
     /// When something was last given for nothing, in milliseconds.
     given_at: AtomicU64,
 }
@@ -22,7 +24,17 @@ impl Budget {
         Self {
             share: u64::from(percent),
             saved: AtomicU64::new(saved),
+            most: SAVED_MAX,
             given_at: AtomicU64::new(0),
+        }
+    }
+
+    /// A budget of which all is paid for by requests, and little is saved up: when all are slow, it is used up at once.
+    pub(super) fn paid_for(percent: u8) -> Self {
+        Self {
+            saved: AtomicU64::new(0),
+            most: FREE,
+            ..Self::new(percent)
         }
     }
 
@@ -30,7 +42,7 @@ impl Budget {
     pub(super) fn request(&self) {
         let saved = self.saved.load(Relaxed);
         self.saved
-            .store((saved + self.share).min(SAVED_MAX), Relaxed);
+            .store((saved + self.share).min(self.most), Relaxed);
     }
 
     /// Whether one may be retried.

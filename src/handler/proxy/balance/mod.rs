@@ -61,6 +61,7 @@ struct Mine {
     smooth: Smooth,
     chance: Chance,
     budget: Budget,
+    hedges: Budget,
     tallies: Box<[Tally]>,
     board: OwnBoard,
 }
@@ -91,6 +92,13 @@ pub(super) struct Wish {
     /// It may be sent again, so that it may find out whether an upstream works.
     pub(super) repeatable: bool,
     secure: bool,
+}
+
+impl Wish {
+    /// Whether its client is to stay with one upstream.
+    pub(super) fn is_bound(&self) -> bool {
+        self.stays.is_some()
+    }
 }
 
 /// Every upstream that would do works on as much as it may.
@@ -152,6 +160,7 @@ impl Balancer {
             smooth: Smooth::new(thread, names.len()),
             chance: Chance::new(seed(thread)),
             budget: Budget::new(balance.retry.budget),
+            hedges: Budget::paid_for(balance.hedge.map_or(0, |hedge| hedge.max_share)),
             tallies: names.iter().map(|_| Tally::default()).collect(),
             board: OwnBoard(Arc::new(Arc::clone(&board))),
         };
@@ -309,6 +318,34 @@ impl Balancer {
     /// Whether a request may be sent once more, after `attempts` times: what it costs is taken from the budget.
     pub(super) fn may_retry(&self, attempts: u32) -> bool {
         attempts < self.config.retry.attempts && self.threads.mine().budget.retry(self.board.now())
+    }
+
+    /// Whether a request may wait for an upstream that began to fail a moment ago, and be sent there again. A process that is
+    /// restarted is back soon; one that stays away makes nobody wait.
+    pub(super) fn may_wait(&self, upstream: usize) -> bool {
+        self.board.failing_for(upstream) < self.config.retry.wait
+    }
+
+    /// After how long a second upstream may be asked, if at all.
+    pub(super) fn hedge_after(&self) -> Option<Duration> {
+        let hedge = self.config.hedge?;
+        self.threads.mine().hedges.request();
+        Some(hedge.after)
+    }
+
+    /// Another upstream than this one to be asked beside it, if there is any that has room, and the share is not used up.
+    pub(super) fn choose_beside(&self, wish: &Wish, upstream: usize) -> Option<Chosen<'_>> {
+        let sent_to = [upstream];
+        if !self.has_other(&sent_to) || !self.threads.mine().hedges.retry(Duration::ZERO) {
+            return None;
+        }
+        // It is asked for itself, and finds out nothing for others.
+        let wish = Wish {
+            repeatable: false,
+            stays: None,
+            ..*wish
+        };
+        self.choose_but(&wish, &sent_to).ok()
     }
 
     /// How much content is read beforehand, so that it can be sent again.

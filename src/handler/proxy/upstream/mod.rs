@@ -147,6 +147,11 @@ impl Upstream {
         }
     }
 
+    /// Whom it is, as the configuration has it.
+    pub(super) fn name(&self) -> &config::Upstream {
+        &self.name
+    }
+
     /// A new connection for HTTP/1.1, on which nothing has been said but the handshake.
     async fn connect(&self, ends: Option<Ends>) -> Result<Stream, Attempt> {
         self.within_connect_timeout(self.connector.connect(&self.name, Offer::Http1, ends))

@@ -107,7 +107,8 @@ impl Upstream {
             fields::to_client(&mut head.headers, has_length);
         }
         let shelf = head.keeps.then(|| self.links.mine().clone());
-        let (progress, gap) = (outbound.progress.take(), self.waits.body);
+        let gap = outbound.body_timeout(self.waits.body);
+        let progress = outbound.progress.take();
         let mut response = Response::new(download::content(link, shelf, progress, gap));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

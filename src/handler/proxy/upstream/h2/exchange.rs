@@ -165,7 +165,8 @@ fn pass_on(
     parts.version = Version::HTTP_11;
     let apart = (!pump.is_done()).then(|| pump.part());
     let progress: Option<Arc<Progress>> = outbound.progress.take();
-    let download = Download::new(stream, length, place, upstream.waits.body);
+    let gap = outbound.body_timeout(upstream.waits.body);
+    let download = Download::new(stream, length, place, gap);
     let body = download.uploading(apart, progress).into_body();
     Response::from_parts(parts, body)
 }
