@@ -34,7 +34,8 @@ fn every_example_is_without_findings() {
             "many-sites.toml",
             "php.toml",
             "production.toml",
-            "proxy.toml"
+            "proxy.toml",
+            "workers.toml"
         ]
     );
     for name in names {
