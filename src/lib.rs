@@ -5,7 +5,8 @@
 //! socket ─► tls ─► http1 | http2 | http3 ─► binding ─► site ─► pool ─► handler
 //! ```
 //!
-//! Data flows left to right, and so do the imports; `tests/tidy.rs` keeps it so.
+//! Data flows left to right, and so do the imports; `tests/tidy.rs` keeps it so. Each room says at its head what it holds;
+//! `docs/architecture.md` has them in the order of who may know whom.
 
 pub mod acme;
 pub mod admin;

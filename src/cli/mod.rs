@@ -22,7 +22,7 @@ use crate::worker::launch as worker;
     propagate_version = true,
     max_term_width = 100,
     after_help = "Exit status: 0 as asked · 1 it could not be done · 64 the configuration has errors.\n\
-                  Documentation: docs/configuration.md; the model in two minutes: docs/architecture.md.\n\
+                  Documentation: docs/configuration.md, docs/admin.md; the model in two minutes: docs/architecture.md.\n\
                   Environment: PORTUNUS_CONFIG, PORTUNUS_LOG (a level, or directives as \"info,portunus::tls=debug\")."
 )]
 struct Arguments {
@@ -62,7 +62,7 @@ enum Command {
     /// Recycle, stop or start a pool of the running server
     #[command(subcommand)]
     Pool(running::Pool),
-    /// Make certificates
+    /// Make certificates to develop with, and have ordered ones renewed
     #[command(subcommand)]
     Cert(cert::Command),
     /// Write the completions of a shell to stdout
@@ -139,7 +139,7 @@ fn refuse_later(later: &Later) -> ExitCode {
     let (name, instead) = match later {
         Later::Top(_) => (
             "top",
-            "the logs tell what is refused, and `portunus explain` why",
+            "`portunus show service` tells how it is now, and the logs what is refused",
         ),
     };
     fail(&format!(
