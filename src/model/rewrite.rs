@@ -6,7 +6,9 @@
 //! ```
 
 use http::HeaderValue;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
+
+use super::template::NOT_IN_URI;
 
 /// What a request is called upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,20 +154,7 @@ pub fn encoded(path: &str) -> String {
 }
 
 /// What may not stand in a path as it is.
-const NOT_IN_PATH: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+const NOT_IN_PATH: &AsciiSet = &NOT_IN_URI.add(b'#').add(b'%').add(b'?');
 
 #[cfg(test)]
 mod tests;

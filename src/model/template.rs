@@ -297,7 +297,7 @@ pub fn push_encoded(text: &mut String, plain: &str) {
 
 /// What a URI may not hold (RFC 3986, section 2). A backslash is among it: browsers read one as a slash. A `%` stays, as
 /// what a client sends is encoded already.
-const NOT_IN_URI: &AsciiSet = &CONTROLS
+pub(super) const NOT_IN_URI: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'<')
