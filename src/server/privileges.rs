@@ -57,7 +57,10 @@ pub(super) fn drop(config: &config::Config, log_files: &[&Path]) -> Result<(), P
     if let Some(identity) = identity(server)? {
         if !Uid::effective().is_root() {
             if identity.uid == Uid::effective() && identity.gid == Gid::effective() {
-                return Ok(());
+                return match keep && may_launch() {
+                    true => hand_to_launcher(),
+                    false => Ok(()),
+                };
             }
             return Err(PrivilegeError::NotRoot(server.user.clone()));
         }
