@@ -114,6 +114,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         End::InOrder => server.stop(),
         End::AtOnce => server.stop_at_once(),
     }
+    crate::worker::launch::leave();
     tracing::info!("stopped");
     Ok(())
 }

@@ -174,6 +174,14 @@ fn hold(held: &mut Held, of_process: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes what this process has made and not removed yet: it ends, and with it whoever would.
+pub(super) fn leave() {
+    for (folder, _lock) in held().drain(..) {
+        // What stays is removed with the next start.
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
 /// Removes what processes have left behind that are gone: those whose lock nobody holds.
 pub(super) fn sweep(all: &Path) {
     let Ok(entries) = fs::read_dir(all) else {
