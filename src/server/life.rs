@@ -18,6 +18,7 @@ use crate::admin::{self, Admin};
 use crate::certificate::News;
 use crate::config;
 use crate::report::own_log::{self, OwnLog, OwnLogError};
+use crate::worker::launch;
 
 /// Why a run ended otherwise than by a clean stop.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     // While it may still make files where the server's user may not.
     let desks = bind_desks(&config.server);
     make_acme_folders(&config);
+    make_worker_folder(&config);
     let mut server = Server::start(config, Arc::new(certificates), library)?;
     let mut beside = Beside::start(&server, control, desks)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "ready");
@@ -114,6 +116,7 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         End::InOrder => server.stop(),
         End::AtOnce => server.stop_at_once(),
     }
+    launch::leave();
     tracing::info!("stopped");
     Ok(())
 }
@@ -176,6 +179,20 @@ fn make_acme_folders(config: &config::Config) {
     let owner = privileges::becomes(&config.server).ok().flatten();
     if let Err(error) = acme::make_folders(config, owner) {
         tracing::debug!(%error, "the folders of [acme] cannot be made");
+    }
+}
+
+/// Where it cannot be made, the first worker's failure says so.
+fn make_worker_folder(config: &config::Config) {
+    let processes = config.pools.iter().find_map(|pool| match &pool.handler {
+        config::Handler::Process(process) => Some(process),
+        _ => None,
+    });
+    let owner = privileges::becomes(&config.server).ok().flatten();
+    if let (Some(process), Some(owner)) = (processes, owner)
+        && let Err(error) = launch::make_folder(&process.socket_folder, owner)
+    {
+        tracing::debug!(%error, "the folder of the workers' sockets cannot be made");
     }
 }
 

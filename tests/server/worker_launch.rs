@@ -562,6 +562,31 @@ fn what_a_server_before_left_behind_is_removed() {
     assert!(folder.join("notes").exists(), "what is not ours stays");
 }
 
+#[test]
+fn a_server_that_gives_up_root_has_a_folder_for_its_workers_sockets() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    if !nix::unistd::Uid::effective().is_root() {
+        // There is nothing to give up.
+        return;
+    }
+    let place = folder();
+    std::fs::write(place.path().join("who.py"), WHO).expect("the application");
+    let closed = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(place.path(), closed).expect("a folder that is root's");
+    let site = Site {
+        head: "[server]\nadmin = \"off\"\nuser = \"nobody\"\n".into(),
+        handler: "type = \"process\"\ncommand = [\"python3\", \"who.py\"]\ncwd = \"..\"\nlisten = \"fd\"\nping_interval = \"0s\"".into(),
+        ..Site::default()
+    };
+    let server = Server::start_in(place, &site.text(), |_| {});
+    let (_, uid) = who(&server);
+    let nobody = nix::unistd::User::from_name("nobody").ok().flatten();
+    let nobody = nobody.expect("nobody").uid.as_raw();
+    assert_eq!(uid, nobody.to_string());
+    let workers = std::fs::metadata(server.path().join("state/workers")).expect("the folder");
+    assert_eq!(workers.uid(), nobody);
+}
+
 /// An application on the socket that it is handed, which tells whom it runs as and starts a daemon.
 const WHO: &str = "import os, socket, subprocess\n\
     subprocess.Popen(['sleep', '1000'], start_new_session=True)\n\
@@ -690,5 +715,7 @@ fn a_check_warns_of_what_a_worker_needs_and_is_not_there() {
     ] {
         assert!(rest.contains(word), "{word}: {rest}");
     }
+    let splash = check("command = [\"sh\"]\nsplash = \"gone.html\"");
+    assert!(splash.contains("[worker-splash]"), "{splash}");
     assert!(!check("command = [\"sh\"]").contains("worker-"));
 }

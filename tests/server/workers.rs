@@ -2,6 +2,7 @@
 
 mod chaos;
 mod demand;
+mod ends;
 mod failing;
 mod recycling;
 mod resting;
@@ -28,6 +29,16 @@ impl App {
 
     /// The same, with files in the application's folder.
     fn start_with(pool: &str, handler: &str, files: &[(&str, &str)]) -> Self {
+        Self::start_in(pool, handler, files, |_| {})
+    }
+
+    /// The same, with what `change` does to the server's command.
+    fn start_in(
+        pool: &str,
+        handler: &str,
+        files: &[(&str, &str)],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let folder = folder();
         let app = folder.path().join("app");
         fs::create_dir(&app).expect("app/");
@@ -41,7 +52,7 @@ impl App {
             handler: Self::handler(handler),
             ..Site::default()
         };
-        let server = Server::start_in(folder, &site.text(), |_| {});
+        let server = Server::start_in(folder, &site.text(), change);
         Self { server, site }
     }
 

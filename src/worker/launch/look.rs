@@ -6,7 +6,7 @@ use super::environment;
 use super::identity::{self, Looked};
 use crate::config;
 
-/// Something that would keep a worker from starting.
+/// Something that would keep a worker from starting, or requests from what is to stand in for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Which kind of finding it is, as `docs/configuration.md` lists them.
@@ -17,7 +17,7 @@ pub struct Finding {
     pub help: &'static str,
 }
 
-/// What would keep a pool's workers from starting, as far as whoever looks may see. Nothing is started.
+/// What a pool's workers lack, as far as whoever looks may see. Nothing is started.
 pub fn look(settings: &config::Process) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut find = |code, message: String, help| {
@@ -55,6 +55,14 @@ pub fn look(settings: &config::Process) -> Vec<Finding> {
             "worker-program",
             message,
             "write its whole path, install it, or add its folder to PATH in `env`",
+        );
+    }
+    if let Some(page) = settings.splash.as_ref().filter(|page| !page.is_file()) {
+        let message = format!("there is no splash page {}", page.display());
+        find(
+            "worker-splash",
+            message,
+            "make it, or correct `splash`, which is relative to the bindings file; requests wait instead",
         );
     }
     found

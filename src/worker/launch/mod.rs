@@ -121,6 +121,16 @@ pub fn sweep(socket_folder: &Path) {
     socket::sweep(socket_folder);
 }
 
+/// Makes the folder of the workers' sockets, where whoever is to run the server, `owner`, could not.
+pub fn make_folder(socket_folder: &Path, owner: (u32, u32)) -> std::io::Result<()> {
+    socket::make_folder(socket_folder, owner)
+}
+
+/// Removes the sockets of all workers, where the process ends before their ends are waited for.
+pub fn leave() {
+    socket::leave();
+}
+
 /// Starts a worker. It is told of once its program runs; whether it is ready is for whoever asks it.
 ///
 /// What follows it from then on runs on the runtime that this is called on, and with that runtime it ends.

@@ -9,8 +9,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::{Gid, Uid, chown};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, chown, fchown};
 
 use super::error::LaunchError;
 use super::{LaunchSpec, WorkerAddress};
@@ -52,6 +53,27 @@ const PATH_MAX: usize = 108;
 /// Connections that the kernel keeps while the worker boots or is busy.
 const BACKLOG: i32 = 1024;
 
+/// Makes the folder of all sockets as long as it can be made, and gives it to `owner`, as whom the server is to run.
+pub(super) fn make_folder(all: &Path, owner: (u32, u32)) -> io::Result<()> {
+    let state = all.parent().unwrap_or(all);
+    for folder in [state, all].into_iter().filter(|it| !it.is_dir()) {
+        passable().create(folder)?;
+        // What is there now may be another's work already: that is not followed.
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = open(folder, flags, Mode::empty())?;
+        let (user, group) = owner;
+        fchown(made, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
+    }
+    Ok(())
+}
+
+/// Others may pass through, and see nothing: a worker of another user must reach its own folder.
+fn passable() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o711);
+    builder
+}
+
 /// Makes a worker's place. `uid` is whom it runs as.
 pub(super) fn make(spec: &LaunchSpec, uid: u32) -> Result<Place, LaunchError> {
     if spec.listen == WorkerListen::Port {
@@ -70,7 +92,13 @@ pub(super) fn make(spec: &LaunchSpec, uid: u32) -> Result<Place, LaunchError> {
     }
     let failed = |error: io::Error| LaunchError::Socket {
         place: path.display().to_string(),
-        what: error.to_string(),
+        what: match error.kind() {
+            io::ErrorKind::PermissionDenied => format!(
+                "{error}; give {} to the user that Portunus runs as, or name another `server.state_dir`",
+                spec.socket_folder.display()
+            ),
+            _ => error.to_string(),
+        },
     };
     let folder = private(&spec.socket_folder, &folder, &name).map_err(failed)?;
     let listening = match spec.listen {
@@ -96,18 +124,12 @@ fn plain(name: &str) -> String {
 
 /// A folder that nobody but we may enter.
 fn private(all: &Path, of_process: &Path, name: &str) -> io::Result<Folder> {
-    let with_mode = |mode| {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(mode);
-        builder
-    };
     let mut held = held();
-    // Others may pass through these two, and see nothing: a worker of another user must reach its own folder.
-    with_mode(0o711).create(all)?;
+    passable().create(all)?;
     if !of_process.exists() {
         sweep(all);
     }
-    with_mode(0o711).create(of_process)?;
+    passable().create(of_process)?;
     hold(&mut held, of_process)?;
     let folder = of_process.join(name);
     let _ = fs::remove_dir_all(&folder);
@@ -172,6 +194,14 @@ fn hold(held: &mut Held, of_process: &Path) -> io::Result<()> {
     held.retain(|(path, _)| path != of_process);
     held.push((of_process.to_path_buf(), lock));
     Ok(())
+}
+
+/// Removes what this process has made and not removed yet: it ends, and with it whoever would.
+pub(super) fn leave() {
+    for (folder, _lock) in held().drain(..) {
+        // What stays is removed with the next start.
+        let _ = fs::remove_dir_all(folder);
+    }
 }
 
 /// Removes what processes have left behind that are gone: those whose lock nobody holds.

@@ -166,6 +166,7 @@ impl Machine {
         let workers = self.generations().flat_map(|it| &it.workers);
         match workers.filter(|it| it.id == id).map(|it| it.phase).next() {
             Some(Phase::Starting { .. }) => "starting",
+            Some(Phase::Ready { .. }) if self.frozen && self.is_current(id) => "suspended",
             Some(Phase::Ready { .. }) => "ready",
             Some(Phase::Draining { .. }) => "draining",
             Some(Phase::Terminating { .. } | Phase::Killed) | None => "ending",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::WorkerId;
+use crate::worker::death::Bytes;
 
 /// Why workers are started or replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,9 @@ impl fmt::Display for Why {
             Why::Memory { memory, limit } => {
                 write!(
                     f,
-                    "a worker has {memory} bytes of memory, and may have {limit}"
+                    "a worker has {} of memory, and may have {}",
+                    Bytes(*memory),
+                    Bytes(*limit)
                 )
             }
             Why::Cpu(percent) => write!(f, "a worker uses more than {percent}% of a core"),

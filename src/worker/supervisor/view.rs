@@ -29,7 +29,7 @@ pub struct WorkerView {
     pub generation: u64,
     /// Its process; none while it is being started.
     pub pid: Option<u32>,
-    /// `starting`, `ready`, `draining` or `ending`.
+    /// `starting`, `ready`, `suspended`, `draining` or `ending`.
     pub state: &'static str,
     /// How long ago it was started.
     #[serde(rename = "age_seconds", serialize_with = "seconds")]

@@ -112,6 +112,48 @@ fn so_many_requests_or_a_changed_file_call_for_a_new_worker() {
 }
 
 #[test]
+fn a_worker_that_has_more_memory_than_it_may_is_replaced_and_loses_no_request() {
+    let mut app = App::start("", "recycle = { memory = \"200MiB\" }");
+    let first = app.pid();
+    assert_eq!(app.get("/leak?300"), (200, "leaked".into()));
+    app.server.wait_lines("of memory, and may have 200 MiB", 1);
+    app.server.wait_lines("generation 2 takes the requests", 1);
+    assert_ne!(app.pid(), first);
+    wait_for("the old worker's end", || is_gone(first).then_some(()));
+    assert!(app.server.errors().is_empty(), "{:?}", app.server.errors());
+}
+
+/// A zone of time in which it is shortly before 03:30 now.
+fn zone_where_it_is_soon() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let utc = since.expect("a time").as_secs() % 86400;
+    let soon = 3 * 3600 + 30 * 60 - 8;
+    // As POSIX has it: what is to be added to get UTC.
+    let behind = (utc + 86400 - soon) % 86400;
+    format!(
+        "SOON{}:{:02}:{:02}",
+        behind / 3600,
+        behind % 3600 / 60,
+        behind % 60
+    )
+}
+
+#[test]
+fn the_workers_are_replaced_at_the_times_of_the_day_that_the_schedule_names() {
+    let in_zone = |command: &mut Command| {
+        command.env("TZ", zone_where_it_is_soon());
+    };
+    let keys = "recycle = { schedule = [\"12:00\", \"03:30\"] }";
+    let mut app = App::start_in("", keys, &[], in_zone);
+    let first = app.pid();
+    app.server
+        .wait_lines("it is 03:30, as the schedule says", 1);
+    app.server.wait_lines("generation 2 takes the requests", 1);
+    assert_ne!(app.pid(), first);
+    wait_for("the old worker's end", || is_gone(first).then_some(()));
+}
+
+#[test]
 fn a_reload_that_does_not_touch_a_pool_leaves_its_workers_alone_and_one_that_does_replaces_them() {
     let mut app = App::start("", "");
     let pid = app.pid();

@@ -18,7 +18,8 @@ fn workers_that_are_to_be_suspended_stand_still_and_go_on_with_the_next_request(
     wait_for("it to stand still", || {
         (state_of(pid) == Some('T')).then_some(())
     });
-    app.wait_state("Idle");
+    let pool = app.wait_state("Idle");
+    assert_eq!(pool["workers"][0]["state"], "suspended");
     assert_eq!(app.pid(), pid);
     wait_for("it to stand still again", || {
         (state_of(pid) == Some('T')).then_some(())
