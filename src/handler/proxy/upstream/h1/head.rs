@@ -128,7 +128,7 @@ impl Fields {
             chunked: false,
             closes: false,
             hops: status.is_informational(),
-            tells_length: *asked == Method::HEAD || status == StatusCode::NOT_MODIFIED,
+            tells_length: fields::tells_length(asked, status),
         }
     }
 

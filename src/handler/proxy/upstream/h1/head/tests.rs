@@ -95,6 +95,25 @@ fn what_is_between_us_and_the_upstream_is_not_among_the_fields() {
 }
 
 #[test]
+fn a_length_without_content_is_told_where_it_may_be() {
+    for (asked, status, told) in [
+        (Method::HEAD, 200, true),
+        (Method::HEAD, 304, true),
+        (Method::GET, 304, true),
+        (Method::HEAD, 204, false),
+        (Method::GET, 204, false),
+    ] {
+        for hop in ["", "Keep-Alive: timeout=5\r\n"] {
+            let said = format!("HTTP/1.1 {status} X\r\n{hop}Content-Length: 7\r\n\r\n");
+            let mut read = head(&said, &asked);
+            fields::to_client(&mut read.headers, fields::tells_length(&asked, read.status));
+            let tells = read.headers.contains_key(CONTENT_LENGTH);
+            assert_eq!(tells, told, "{asked} {said}");
+        }
+    }
+}
+
+#[test]
 fn a_head_is_none_before_its_last_byte() {
     let said = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
     for length in 0..said.len() {
