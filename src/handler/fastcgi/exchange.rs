@@ -19,7 +19,7 @@ use super::outbound::Outbound;
 use super::record::Event;
 use crate::clock::LazyTimer;
 use crate::config::Upstream;
-use crate::handler::proxy::{Attempt, Progress, one_length, to_client};
+use crate::handler::proxy::{Attempt, Progress, one_length, tells_length, to_client};
 use crate::model::{Body, Reason, Refusal};
 
 /// Why there is no response.
@@ -85,7 +85,7 @@ pub(super) async fn run(
         expects.length,
     );
     let Head { status, mut fields } = head;
-    to_client(&mut fields, expects.nothing);
+    to_client(&mut fields, expects.tells_length);
     let mut content = Some((content, rest));
     let body = poll_fn(|cx| {
         let whole = content
@@ -202,6 +202,8 @@ struct Expects {
     nothing: bool,
     /// How much, if it says.
     length: Option<u64>,
+    /// Whether its length is told to the client though there is nothing.
+    tells_length: bool,
 }
 
 impl Expects {
@@ -218,7 +220,11 @@ impl Expects {
                 head.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
-        Ok(Self { nothing, length })
+        Ok(Self {
+            nothing,
+            length,
+            tells_length: tells_length(method, head.status),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is passed on of a head, and what is not.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::telling;
 use crate::config::Telling;
@@ -167,12 +167,18 @@ fn belongs_in_a_head(name: &str) -> bool {
 }
 
 /// Makes an upstream's head the client's. `has_length`: the content's length is not made anew, since there is none to be
-/// measured: the response is to HEAD, or says 304.
+/// measured (see [`tells_length`]).
 pub(in crate::handler) fn to_client(headers: &mut HeaderMap, has_length: bool) {
     let keeps_length = has_length && one_length(headers).is_some();
     strip(headers, |name| {
         stays_with_upstream(name) || (name == "content-length" && !keeps_length)
     });
+}
+
+/// Whether a response's length is among its fields with no content to be measured: that of what GET would get, or of what has not
+/// changed. Never with 204, which must not have one (RFC 9110 section 8.6): over HTTP/2 clients take it for a broken response.
+pub(in crate::handler) fn tells_length(asked: &Method, status: StatusCode) -> bool {
+    status == StatusCode::NOT_MODIFIED || *asked == Method::HEAD && status != StatusCode::NO_CONTENT
 }
 
 /// The length that a head says its content has, if it says one alone.

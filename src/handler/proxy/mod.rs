@@ -33,7 +33,9 @@ use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
 pub use self::balance::{Said, Sticky, UpstreamState};
-pub(in crate::handler) use self::fields::{one_length, strip_for_upstream, to_client};
+pub(in crate::handler) use self::fields::{
+    one_length, strip_for_upstream, tells_length, to_client,
+};
 pub(in crate::handler) use self::outbound::{is_idempotent, target};
 pub(in crate::handler) use self::telling::tell_beside_client;
 pub(in crate::handler) use self::upload::{Progress, Upload};

@@ -4,10 +4,10 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
 use tokio::time::Instant;
 
-use super::head::Head;
+use super::head::{Head, is_interim};
 use super::link::Link;
 use super::receiving::Broken;
 use super::sending::Stopped;
@@ -44,7 +44,7 @@ pub(super) async fn exchange(
 ) -> Result<Head, Failure> {
     let timeout = outbound.patience_of(upstream.waits.response);
     let begun = outbound.request_mut().map(|request| {
-        link.receiving.heard = false;
+        link.receiving.begin();
         link.sending.begin(request);
     });
     begun.map_err(|refusal| Failure {
@@ -129,10 +129,6 @@ fn poll_exchange(
             Err(broken) => return Poll::Ready(Err(Ended::Receiving(broken))),
         }
     }
-}
-
-fn is_interim(status: StatusCode) -> bool {
-    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn refusal(upstream: &config::Upstream, ended: &Ended) -> Refusal {

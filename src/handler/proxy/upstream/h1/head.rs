@@ -128,7 +128,7 @@ impl Fields {
             chunked: false,
             closes: false,
             hops: status.is_informational(),
-            tells_length: *asked == Method::HEAD || status == StatusCode::NOT_MODIFIED,
+            tells_length: fields::tells_length(asked, status),
         }
     }
 
@@ -206,6 +206,13 @@ impl Fields {
                 self.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
+        // Neither may announce content (RFC 9110 section 8.6). An upstream that sends it all the same sends what would be read
+        // as the next response.
+        let announced = self.chunked || self.length.is_some_and(|length| length > 0);
+        if announced && is_interim(self.status) {
+            return Err("its interim response says that it has content");
+        }
+        let doubtful = announced && self.status == StatusCode::NO_CONTENT;
         let framing = match (has_none, self.chunked, self.length) {
             (true, ..) => Framing::Length(0),
             (_, true, _) => Framing::Chunked,
@@ -213,9 +220,14 @@ impl Fields {
             (_, _, None) => Framing::UntilClose,
         };
         // A server of HTTP/1.0 closes unless it says otherwise, and few that do mean it.
-        let keeps = is_1_1 && !self.closes && framing != Framing::UntilClose;
+        let keeps = is_1_1 && !self.closes && !doubtful && framing != Framing::UntilClose;
         Ok((framing, keeps))
     }
+}
+
+/// Whether another head follows.
+pub(super) fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Reads trailer fields, the empty line behind them included.

@@ -19,7 +19,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use self::exchange::{Failure, exchange};
@@ -102,8 +102,7 @@ impl Upstream {
 
     fn pass_on(&self, link: Box<Link>, mut head: Head, outbound: &mut Outbound) -> Response<Body> {
         if head.hops {
-            let has_length =
-                outbound.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+            let has_length = fields::tells_length(&outbound.method, head.status);
             fields::to_client(&mut head.headers, has_length);
         }
         let shelf = head.keeps.then(|| self.links.mine().clone());

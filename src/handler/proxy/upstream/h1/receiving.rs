@@ -28,6 +28,8 @@ pub(super) struct Receiving {
     filled: bool,
     /// Whether anything was read since the request was begun.
     pub(super) heard: bool,
+    /// How many interim heads there were since then.
+    interim: u8,
 }
 
 /// What is to come of a response's content.
@@ -55,7 +57,13 @@ impl Receiving {
             left: Left::Nothing,
             filled: false,
             heard: false,
+            interim: 0,
         }
+    }
+
+    /// A request is begun: what is read from now on belongs to it.
+    pub(super) fn begin(&mut self) {
+        (self.heard, self.interim) = (false, 0);
     }
 
     /// Whether all was read that was said, as far as is known without asking the socket.
@@ -103,6 +111,13 @@ impl Receiving {
             self.looked_at = self.held.len();
             return Ok(None);
         };
+        if head::is_interim(head.status) {
+            self.interim += 1;
+            if self.interim > INTERIM_MAX {
+                let fault = format!("it sends more than {INTERIM_MAX} interim responses");
+                return Err(Broken::Malformed(fault));
+            }
+        }
         self.looked_at = 0;
         self.held = std::mem::take(&mut head.rest);
         self.left = match head.framing {
@@ -262,6 +277,10 @@ thread_local! {
     /// Where heads and small pieces are read.
     static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM_BYTES].into());
 }
+
+/// Interim heads before one response: an upstream that sends nothing else would keep a thread busy until `response_timeout`. Of
+/// 100 and 103 there are a few; 102 may come every some seconds for as long as the work lasts.
+const INTERIM_MAX: u8 = 100;
 
 const ROOM_BYTES: usize = 16 * 1024;
 

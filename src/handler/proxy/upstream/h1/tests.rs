@@ -332,3 +332,19 @@ async fn interim_heads_come_before_the_response() {
         assert!(receiving.is_clean());
     }
 }
+
+#[tokio::test]
+async fn interim_heads_without_end_are_no_response() {
+    let said = b"HTTP/1.1 103 Early\r\n\r\n".repeat(1000);
+    let mut stream = Dribble::new(&said, &[1000]);
+    let mut receiving = Receiving::new();
+    let (asked, mut spare) = (Method::GET, HeaderMap::new());
+    // What there was before another response is of no matter.
+    for _ in 0..2 {
+        receiving.begin();
+        for number in 0..=100 {
+            let head = poll_fn(|cx| receiving.poll_head(&mut stream, cx, &asked, &mut spare));
+            assert_eq!(head.await.is_ok(), number < 100, "{number}");
+        }
+    }
+}

@@ -159,8 +159,9 @@ fn pass_on(
     upstream: &Upstream,
 ) -> Response<Body> {
     let (mut parts, stream) = response.into_parts();
-    let has_length = outbound.method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED;
-    let length = fields::one_length(&parts.headers).filter(|_| !has_length);
+    let has_none = outbound.method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED;
+    let length = fields::one_length(&parts.headers).filter(|_| !has_none);
+    let has_length = fields::tells_length(&outbound.method, parts.status);
     fields::to_client(&mut parts.headers, has_length);
     parts.version = Version::HTTP_11;
     let apart = (!pump.is_done()).then(|| pump.part());

@@ -21,7 +21,7 @@ fn where_content_ends_follows_from_method_status_and_fields() {
         (Method::HEAD, 200, "Transfer-Encoding: chunked", Length(0)),
         (Method::GET, 204, "Content-Length: 7", Length(0)),
         (Method::GET, 304, "Content-Length: 7", Length(0)),
-        (Method::GET, 103, "Content-Length: 7", Length(0)),
+        (Method::GET, 103, "Content-Length: 0", Length(0)),
         (Method::GET, 404, "Content-Length: 007", Length(7)),
     ] {
         let said = format!("HTTP/1.1 {status} X\r\n{fields}\r\n\r\n");
@@ -46,8 +46,29 @@ fn a_connection_is_kept_where_both_sides_know_that_it_is() {
             "HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n",
             false,
         ),
+        ("HTTP/1.1 204 No\r\n\r\n", true),
+        ("HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", true),
+        ("HTTP/1.1 304 No\r\nContent-Length: 7\r\n\r\n", true),
+        // What it says will come would answer the next request.
+        ("HTTP/1.1 204 No\r\nContent-Length: 7\r\n\r\n", false),
+        (
+            "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+            false,
+        ),
     ] {
         assert_eq!(head(said, &Method::GET).keeps, keeps, "{said}");
+    }
+}
+
+#[test]
+fn an_interim_response_has_no_content_and_does_not_say_that_it_has() {
+    for fields in ["Content-Length: 7", "Transfer-Encoding: chunked"] {
+        let said = format!("HTTP/1.1 103 Early Hints\r\n{fields}\r\n\r\n");
+        let read = read_whole(&said, &Method::GET);
+        assert!(
+            read.is_err_and(|fault| fault.contains("interim")),
+            "{fields}"
+        );
     }
 }
 
@@ -71,6 +92,25 @@ fn what_is_between_us_and_the_upstream_is_not_among_the_fields() {
         )
         .hops
     );
+}
+
+#[test]
+fn a_length_without_content_is_told_where_it_may_be() {
+    for (asked, status, told) in [
+        (Method::HEAD, 200, true),
+        (Method::HEAD, 304, true),
+        (Method::GET, 304, true),
+        (Method::HEAD, 204, false),
+        (Method::GET, 204, false),
+    ] {
+        for hop in ["", "Keep-Alive: timeout=5\r\n"] {
+            let said = format!("HTTP/1.1 {status} X\r\n{hop}Content-Length: 7\r\n\r\n");
+            let mut read = head(&said, &asked);
+            fields::to_client(&mut read.headers, fields::tells_length(&asked, read.status));
+            let tells = read.headers.contains_key(CONTENT_LENGTH);
+            assert_eq!(tells, told, "{asked} {said}");
+        }
+    }
 }
 
 #[test]
