@@ -51,7 +51,7 @@ pub struct Route {
     pub path: String,
     /// The methods that it takes; empty: all.
     pub methods: Vec<Method>,
-    /// The pool, by its index in [`Config::pools`].
+    /// The pool, by its index in [`Config::pools`](super::Config::pools).
     pub pool: usize,
     /// A request's body, in bytes; `None`: as `[limits]` says; `Some(None)`: no limit.
     pub max_body_bytes: Option<Option<u64>>,

@@ -5,7 +5,7 @@
 //!  request ─► Doorway ── route ─► worker  ◄── Supervisor ─► launch, watch, end
 //! ```
 //!
-//! The two meet in the [`Doorway`]: the supervisor says there which workers take new requests, and a data thread looks there for
+//! The two meet in the `Doorway`: the supervisor says there which workers take new requests, and a data thread looks there for
 //! each request, without a lock. While there is none, requests wait in the pool's queue.
 
 mod doorway;
