@@ -111,8 +111,8 @@ struct RequestEnd {
     began: Instant,
     received: Option<Arc<AtomicU64>>,
     sent: u64,
-    /// What is known of the request, and the status sent, where the content may still break.
-    streamed: Option<(Box<Trail>, StatusCode)>,
+    /// What is known of the request, where the content may still break.
+    streamed: Option<Box<Trail>>,
     _in_flight: InFlight,
 }
 
@@ -136,7 +136,7 @@ impl RequestEnd {
             began: trail.began,
             received: trail.received.take(),
             sent: 0,
-            streamed: streamed.then(|| (Box::new(trail), status)),
+            streamed: streamed.then(|| Box::new(trail)),
             _in_flight: in_flight,
         })
     }
@@ -152,8 +152,8 @@ impl BodyWatch for RequestEnd {
     }
 
     fn broke(&mut self, error: &BodyError) {
-        if let Some((trail, status)) = &self.streamed {
-            trail.broke_off(*status, error);
+        if let Some(trail) = &self.streamed {
+            trail.broke_off(self.status, error);
         }
     }
 
