@@ -416,14 +416,17 @@ fn a_gigabyte_of_output_fills_nothing_and_slows_nobody() {
     assert_eq!(death.last_line.as_deref(), Some("the end"));
 }
 
+/// A worker that takes 100 MB and does nothing with them.
+const HUNGRY: [&str; 3] = [
+    "python3",
+    "-c",
+    "import time\nx = bytearray(100_000_000)\ntime.sleep(1000)",
+];
+
 #[test]
 fn a_worker_at_its_memory_limit_is_killed_and_that_is_said() {
     let place = Place::new();
-    let mut spec = place.spec(&[
-        "python3",
-        "-c",
-        "import time\nx = bytearray(100_000_000)\ntime.sleep(1000)",
-    ]);
+    let mut spec = place.spec(&HUNGRY);
     spec.limits.memory = Some(64 << 20);
     let death = say(&spec).1;
     let at_limit = MemoryLimit::Watched(64 << 20);
@@ -445,11 +448,7 @@ fn a_worker_at_its_memory_limit_is_killed_and_that_is_said() {
 #[test]
 fn a_worker_over_its_memory_limit_can_be_replaced_instead() {
     let place = Place::new();
-    let mut spec = place.spec(&[
-        "python3",
-        "-c",
-        "import time\nx = bytearray(100_000_000)\ntime.sleep(1000)",
-    ]);
+    let mut spec = place.spec(&HUNGRY);
     spec.limits.memory = Some(64 << 20);
     spec.limits.on_memory = AtLimit::Recycle;
     run(async {
