@@ -11,6 +11,7 @@
 mod capture;
 mod counts;
 mod entry;
+pub mod failed;
 mod format;
 pub mod metrics;
 mod own;
@@ -59,6 +60,7 @@ struct Shared {
     threads: usize,
     wake: Wake,
     own: Own,
+    failed: Arc<failed::Queue>,
 }
 
 impl Report {
@@ -100,6 +102,7 @@ impl Report {
                 threads,
                 wake: Wake::default(),
                 own: Own::default(),
+                failed: Arc::default(),
             }),
         }
     }
@@ -138,6 +141,24 @@ impl Report {
         });
     }
 
+    /// Who asks for the steps of requests by the rules of a configuration. Where there are rules for the first time, this starts
+    /// the thread that writes.
+    pub fn witnesses(&self, config: &config::Config) -> Vec<Arc<dyn Witness>> {
+        let Some(watch) = failed::Watch::new(config, &self.shared) else {
+            return Vec::new();
+        };
+        if let Err(error) = self.shared.failed.start() {
+            tracing::error!(%error, "the thread that writes failed requests cannot be started, and none is written; the next reload tries again");
+            return Vec::new();
+        }
+        vec![Arc::new(watch)]
+    }
+
+    /// What became of the requests that fired a rule of `[failed_requests]`.
+    pub fn failed_requests(&self) -> failed::Written {
+        self.shared.failed.count()
+    }
+
     /// Opens the logs anew: the same files after they were renamed, or other targets. Lines written before go where they
     /// would have gone. When a target cannot be opened nothing changes.
     ///
@@ -171,6 +192,7 @@ impl Report {
     /// lost.
     pub fn close(&self) {
         self.shared.wake.close();
+        self.shared.failed.close();
     }
 }
 
