@@ -2,12 +2,15 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, StatusCode};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
+
+use super::Backend;
+use crate::report::{AuditOutcome, Audited, AuditedBy};
 
 /// Who asks, for the log.
 #[derive(Clone, Debug)]
@@ -17,20 +20,69 @@ pub(super) enum Peer {
         user: u32,
         group: u32,
         process: Option<i32>,
+        /// What the process calls itself.
+        command: Option<Box<str>>,
     },
-    /// Somebody with the token.
-    Token,
+    /// Somebody at this address of this machine, who has the token if he is answered.
+    Address(SocketAddr),
     /// Somebody on this machine, at the metrics address.
     Anybody,
 }
 
 impl Peer {
     pub(super) fn of(credentials: UCred) -> Self {
+        let process = credentials.pid();
         Self::Local {
             user: credentials.uid(),
             group: credentials.gid(),
-            process: credentials.pid(),
+            // Now: later the number may be another's.
+            command: process.and_then(command_of),
+            process,
         }
+    }
+
+    /// Writes down what he changed, or tried to.
+    pub(super) fn audit(
+        &self,
+        backend: &dyn Backend,
+        (action, pool): (&str, Option<&str>),
+        outcome: AuditOutcome,
+        detail: Option<&str>,
+    ) {
+        let name = match self {
+            Self::Local { user, .. } => name_of(*user),
+            Self::Address(_) | Self::Anybody => None,
+        };
+        let by = match self {
+            Self::Local {
+                user,
+                group,
+                process,
+                command,
+            } => AuditedBy::Process {
+                uid: *user,
+                user: name.as_deref(),
+                gid: *group,
+                pid: *process,
+                command: command.as_deref(),
+            },
+            Self::Address(client) => AuditedBy::Address {
+                client: *client,
+                authorised: match outcome {
+                    AuditOutcome::Refused => "nothing",
+                    AuditOutcome::Done | AuditOutcome::Failed => "token",
+                },
+            },
+            // He can change nothing, and what he tries is told in the server's own log.
+            Self::Anybody => return,
+        };
+        backend.audited(&Audited {
+            action,
+            pool,
+            by,
+            outcome,
+            detail,
+        });
     }
 
     /// Root, the server's own user, and members of the server's own group. The file's mode says so as well; but modes get
@@ -47,6 +99,17 @@ impl Peer {
     }
 }
 
+fn name_of(user: u32) -> Option<String> {
+    let found = User::from_uid(Uid::from_raw(user)).ok().flatten()?;
+    Some(found.name)
+}
+
+/// proc_pid_comm(5)
+fn command_of(process: i32) -> Option<Box<str>> {
+    let name = std::fs::read(format!("/proc/{process}/comm")).ok()?;
+    Some(String::from_utf8_lossy(name.trim_ascii_end()).into())
+}
+
 fn is_member(user: u32, group: Gid) -> bool {
     let Ok(Some(user)) = User::from_uid(Uid::from_raw(user)) else {
         return false;
@@ -61,9 +124,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local { user, process, .. } => {
-                let found = User::from_uid(Uid::from_raw(*user)).ok().flatten();
-                match found {
-                    Some(user) => f.write_str(&user.name)?,
+                match name_of(*user) {
+                    Some(name) => f.write_str(&name)?,
                     None => write!(f, "uid {user}")?,
                 }
                 match process {
@@ -71,7 +133,7 @@ impl fmt::Display for Peer {
                     None => Ok(()),
                 }
             }
-            Self::Token => f.write_str("who has the token"),
+            Self::Address(client) => client.fmt(f),
             Self::Anybody => f.write_str("who watches the server"),
         }
     }

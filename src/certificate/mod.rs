@@ -37,7 +37,7 @@ pub use error::CertificateError;
 pub use files::{Content, Files};
 pub use findings::Finding;
 pub use folder::Folder;
-pub use inventory::{Entry, Fault, Inventory, Shown};
+pub use inventory::{Entry as InventoryEntry, Fault, Inventory, Shown};
 pub use kept::{Kept, Look, News, Occasion, Scope, Worse};
 pub use pair::{Certificate, ChainFault};
 pub use set::{Certificates, Looked};
