@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
 
@@ -143,10 +143,11 @@ impl fmt::Display for Peer {
 /// page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes from
 /// another page says so in Origin or Sec-Fetch-Site; neither knows the token.
 pub(super) fn over_loopback(
+    uri: &Uri,
     fields: &HeaderMap,
     token: &str,
 ) -> Result<(), (StatusCode, &'static str)> {
-    from_this_machine(fields)?;
+    from_this_machine(uri, fields)?;
     let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or(b"");
     // In constant time: how long it takes says nothing of where the first difference is.
     aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).map_err(|_| {
@@ -158,9 +159,15 @@ pub(super) fn over_loopback(
 }
 
 /// Whether a request comes from where it seems to come from, rather than from a page in a browser here.
-pub(super) fn from_this_machine(fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-    let host = fields.get(HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_loopback) {
+pub(super) fn from_this_machine(
+    uri: &Uri,
+    fields: &HeaderMap,
+) -> Result<(), (StatusCode, &'static str)> {
+    let mut hosts = fields.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let host = host.filter(|_| hosts.next().is_none());
+    let target = uri.authority().map(|authority| authority.as_str());
+    if !host.is_some_and(is_loopback) || !target.is_none_or(is_loopback) {
         return Err((
             StatusCode::MISDIRECTED_REQUEST,
             "the Host of a request to this address must be a loopback address or localhost",

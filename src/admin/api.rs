@@ -65,6 +65,19 @@ pub(super) fn question(method: &Method, uri: &Uri) -> Result<Question, Box<Respo
     }
 }
 
+/// Every method and path that there is, as the document writes it.
+#[cfg(test)]
+pub(super) fn all() -> Vec<(String, String)> {
+    let paths = PATHS.iter();
+    let paths = paths.map(|(path, method, _)| (method.to_string(), (*path).to_owned()));
+    let orders = PoolOrder::ALL.iter();
+    let orders = orders.map(|order| {
+        let path = format!("{POOLS}/{{name}}/{}", order.as_str());
+        (Method::POST.to_string(), path)
+    });
+    paths.chain(orders).collect()
+}
+
 /// As Kubernetes' own servers take it: `verbose`, and `exclude=NAME` as often as one likes.
 fn probe(query: &str) -> Probe {
     let mut probe = Probe::NEW;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -204,7 +204,7 @@ fn may_ask(
         let why = "only root, the server's user and its group may ask";
         return Err((StatusCode::FORBIDDEN, why));
     }
-    shared.guard.check(request.headers())
+    shared.guard.check(request.uri(), request.headers())
 }
 
 /// Has a question answered, and writes down what it changes.
@@ -245,11 +245,11 @@ impl Guard {
         }
     }
 
-    fn check(&self, fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+    fn check(&self, uri: &Uri, fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
         match self {
             Self::File => Ok(()),
-            Self::Token(token) => access::over_loopback(fields, token),
-            Self::Open => access::from_this_machine(fields),
+            Self::Token(token) => access::over_loopback(uri, fields, token),
+            Self::Open => access::from_this_machine(uri, fields),
         }
     }
 }
