@@ -21,6 +21,9 @@ pub(super) fn respond(mut trail: Box<Trail>, mut response: Response<Body>, close
     trail.stage = Stage::Answered;
     trail.status = response.status();
     say(&trail, response.headers_mut());
+    if let Some(recording) = &mut trail.recording {
+        recording.responds(&response);
+    }
     // Behind 101, and behind the 200 that stands for it.
     if let Some(tunnel) = response.extensions().get::<Tunnel>() {
         tunnel.keep(trail);
@@ -83,6 +86,11 @@ fn keep_length(response: &mut Response<Body>) {
 
 impl BodyWatch for Trail {
     fn data(&mut self, bytes: usize) {
+        if self.sent == 0
+            && let Some(recording) = &self.recording
+        {
+            recording.first_byte();
+        }
         self.sent += bytes as u64;
     }
 
@@ -92,12 +100,18 @@ impl BodyWatch for Trail {
 
     fn broke(&mut self, error: &BodyError) {
         self.broke_off(error);
+        if let Some(recording) = &mut self.recording {
+            recording.broke(error);
+        }
     }
 
     fn end(&mut self, complete: bool) {
         self.permit = None;
         if let Some(access) = &mut self.access {
             access.complete = complete;
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.content_ended(complete, self.sent);
         }
     }
 }

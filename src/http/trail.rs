@@ -12,14 +12,17 @@ use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
+use super::recording::Recording;
 use super::{InFlight, ThreadEdge, provenance};
+use crate::clock;
 use crate::handler::upgrade::ExtendedConnect;
+use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{
     BodyError, ClientAddr, Connection, Facts, HostName, Protocol, Provenance, Reason, Refusal,
     Scheme,
 };
-use crate::pool::Permit;
+use crate::pool::{Permit, Place};
 use crate::report::Refused;
 use crate::report::metrics::PoolTraffic;
 
@@ -51,6 +54,8 @@ pub(super) struct Trail {
     /// Bytes of its content that were read; none where it has no content.
     pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) access: Option<Box<AccessTrail>>,
+    /// Where somebody asks for its steps.
+    pub(super) recording: Option<Box<Recording>>,
     /// Its response has no content, as it is a HEAD.
     pub(super) head_only: bool,
     /// It is an extended CONNECT.
@@ -114,7 +119,9 @@ impl Trail {
                 complete: true,
             })
         });
+        let began = Instant::now();
         Box::new(Self {
+            recording: Recording::begin(edge, connection, protocol, request, began),
             edge: Arc::clone(edge),
             connection: Arc::clone(connection),
             protocol,
@@ -128,7 +135,7 @@ impl Trail {
             route: None,
             pool: None,
             stage: Stage::Waiting,
-            began: Instant::now(),
+            began,
             queued: None,
             received: None,
             access,
@@ -146,6 +153,9 @@ impl Trail {
     pub(super) fn hear(&mut self, headers: Option<&HeaderMap>) {
         self.provenance =
             provenance::heard(&self.edge, self.connection.client, headers, self.binding);
+        if let Some(recording) = &mut self.recording {
+            recording.heard(&self.provenance);
+        }
     }
 
     /// What the handler is told.
@@ -208,15 +218,39 @@ impl Trail {
         }
     }
 
-    /// It waits in its pool's queue.
-    pub(super) fn queued(&mut self) {
+    /// Notes a step of it, where somebody asks for them.
+    pub(super) fn note(&self, step: impl FnOnce() -> Step) {
+        if let Some(recording) = &self.recording {
+            clock::note(recording.journal(), step);
+        }
+    }
+
+    /// A binding is looked for that takes this host.
+    pub(super) fn sought(&self, host: &HostName) {
+        self.note(|| Step::BindingSought {
+            host: host.clone(),
+            local: self.connection.local,
+        });
+    }
+
+    /// It waits in its pool's queue, at this place.
+    pub(super) fn queued(&mut self, place: Place) {
         self.queued = Some(Instant::now());
+        self.note(|| Step::QueueEntered {
+            position: place.position,
+            length: place.length,
+            running: place.running,
+        });
     }
 
     /// It has a slot, and goes to the handler.
     pub(super) fn admitted(&mut self, permit: Permit) {
         self.stage = Stage::Working;
         self.permit = Some(permit);
+        if self.queued.is_some() {
+            self.note(|| Step::QueueLeft);
+        }
+        self.note(|| Step::HandlerBegan);
         let wait = self.queued.map(|since| since.elapsed());
         if let Some((wait, pool)) = wait.zip(self.counted_pool()) {
             pool.waited(wait);
@@ -229,6 +263,7 @@ impl Trail {
 
     /// The handler has answered.
     pub(super) fn answered(&mut self) {
+        self.note(|| Step::HandlerAnswered);
         if let Some(access) = &mut self.access {
             access.answered = Some(Instant::now());
         }
@@ -239,6 +274,9 @@ impl Trail {
         self.stage = Stage::Refused;
         if let Some(access) = &mut self.access {
             access.reason = Some(refusal.reason);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.refused(refusal);
         }
         self.tell(refusal, refusal.status());
     }
@@ -290,6 +328,9 @@ impl Drop for Trail {
                 "the connection ended before the response began: the client went away, or the server was stopped",
             ),
         };
+        if let Some(recording) = &mut self.recording {
+            recording.refused(&refusal);
+        }
         self.tell(&refusal, refusal.status());
     }
 }
