@@ -26,6 +26,7 @@ mod staple;
 mod tests;
 mod ticket_key;
 mod trust;
+mod usage;
 
 pub use chain::{Added, Chain};
 pub use choice::{Choice, Offered};
@@ -44,3 +45,4 @@ pub use set::{Certificates, Looked};
 pub use source::Source;
 pub use ticket_key::{TicketKey, TicketKeyError, TicketKeys};
 pub use trust::{Trust, TrustFault, Verdict};
+pub use usage::{Validity, validity};
