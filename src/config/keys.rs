@@ -389,8 +389,6 @@ pub(super) static ALL: &[&Section] = &[
     &SERVER,
     &LIMITS,
     &LOG,
-    &FAILED_REQUESTS,
-    &FAILED_REQUESTS_RULE,
     &TLS,
     &ACME,
     &EAB,
@@ -427,6 +425,9 @@ pub(super) static ALL: &[&Section] = &[
     &WORKER_LIMITS,
     &FASTCGI,
     &LIBRARY,
+    // Last: a key that is looked for elsewhere is another table's far more often.
+    &FAILED_REQUESTS,
+    &FAILED_REQUESTS_RULE,
 ];
 
 /// The candidate that a misspelt word likely means; none where nothing is near.

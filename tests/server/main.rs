@@ -19,6 +19,7 @@ mod certificates;
 mod client_certificates;
 mod commands;
 mod error_pages;
+mod failed_requests;
 mod failures;
 mod fastcgi;
 mod fields;
