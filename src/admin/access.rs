@@ -1,13 +1,15 @@
-//! Who may ask.
+//! Who may ask, and whether it is he who asks rather than a page that he looks at.
 
 use std::ffi::CString;
 use std::fmt;
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{HeaderMap, StatusCode};
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use http::{HeaderMap, Method, StatusCode};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
+
+use super::sessions::are_equal;
 
 /// Who asks, for the log.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(super) enum Peer {
     },
     /// Somebody with the token.
     Token,
+    /// Somebody who has logged in with it, or with a code.
+    Session,
     /// Somebody on this machine, at the metrics address.
     Anybody,
 }
@@ -72,51 +76,95 @@ impl fmt::Display for Peer {
                 }
             }
             Self::Token => f.write_str("who has the token"),
+            Self::Session => f.write_str("who is logged in at the dashboard"),
             Self::Anybody => f.write_str("who watches the server"),
         }
     }
 }
 
-/// Whether a request over a loopback address may ask. A browser on this machine can be made to send requests there by any
-/// page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes from
-/// another page says so in Origin or Sec-Fetch-Site; neither knows the token.
-pub(super) fn over_loopback(
-    fields: &HeaderMap,
-    token: &str,
-) -> Result<(), (StatusCode, &'static str)> {
-    from_this_machine(fields)?;
-    let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or(b"");
-    // In constant time: how long it takes says nothing of where the first difference is.
-    aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).map_err(|_| {
-        (
-            StatusCode::UNAUTHORIZED,
-            "the token is missing or wrong; it lies in admin-token in server.state_dir, and is sent as \"Authorization: Bearer …\"",
-        )
-    })
+/// Why a request is not answered.
+pub(super) type No = (StatusCode, &'static str);
+
+/// Whether a request was made by a program, or by a page that is our own. A browser on this machine can be made to send requests
+/// here by any page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes
+/// from another page says so in Origin or Sec-Fetch-Site. What changes something must say in Origin that it comes from here,
+/// where it comes from a browser.
+pub(super) fn same_origin(method: &Method, fields: &HeaderMap) -> Result<(), No> {
+    let host = loopback_host(fields)?;
+    let origin = fields.get(ORIGIN);
+    let is_ours = |origin: &http::HeaderValue| {
+        let authority = origin.as_bytes().strip_prefix(b"http://");
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
+    };
+    let site = fields.get("sec-fetch-site").map(|site| site.as_bytes());
+    let from_browser = site.is_some() || fields.contains_key(COOKIE);
+    let fair = match (origin, site) {
+        (Some(origin), _) if !is_ours(origin) => false,
+        (None, _) if from_browser && *method != Method::GET && *method != Method::HEAD => false,
+        (_, None | Some(b"none" | b"same-origin")) => true,
+        // Somebody follows a link to the page, which itself holds nothing.
+        _ => is_visit(method, fields),
+    };
+    fair.then_some(()).ok_or(FROM_ANOTHER_PAGE)
+}
+
+/// Whether a browser shows the answer as a page of its own: then whoever led there does not see it.
+fn is_visit(method: &Method, fields: &HeaderMap) -> bool {
+    let says = |name, value: &str| fields.get(name).is_some_and(|it| it == value);
+    *method == Method::GET
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
+}
+
+/// Whether a request has the token.
+pub(super) fn has_token(fields: &HeaderMap, token: &str) -> bool {
+    let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or("");
+    are_equal(given, token)
+}
+
+/// A cookie.
+pub(super) fn cookie<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = fields.get_all(COOKIE).iter();
+    let pairs = all
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(';'));
+    let mut values = pairs.filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
+    values.next()
 }
 
 /// Whether a request comes from where it seems to come from, rather than from a page in a browser here.
-pub(super) fn from_this_machine(fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-    let host = fields.get(HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_loopback) {
-        return Err((
-            StatusCode::MISDIRECTED_REQUEST,
-            "the Host of a request to this address must be a loopback address or localhost",
-        ));
-    }
+pub(super) fn from_this_machine(fields: &HeaderMap) -> Result<(), No> {
+    loopback_host(fields)?;
     let site = fields.get("sec-fetch-site").map(|site| site.as_bytes());
     if fields.contains_key(ORIGIN) || site.is_some_and(|site| site != b"none") {
-        return Err((
-            StatusCode::FORBIDDEN,
-            "requests that another page makes are refused",
-        ));
+        return Err(FROM_ANOTHER_PAGE);
     }
     Ok(())
 }
 
-fn bearer(value: &http::HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+fn loopback_host(fields: &HeaderMap) -> Result<&str, No> {
+    let host = fields.get(HOST).and_then(|host| host.to_str().ok());
+    host.filter(|host| is_loopback(host)).ok_or((
+        StatusCode::MISDIRECTED_REQUEST,
+        "the Host of a request to this address must be a loopback address or localhost",
+    ))
+}
+
+const FROM_ANOTHER_PAGE: No = (
+    StatusCode::FORBIDDEN,
+    "requests that another page makes are refused",
+);
+
+/// What somebody is told who has neither token nor session.
+pub(super) const NO_TOKEN: No = (
+    StatusCode::UNAUTHORIZED,
+    "the token is missing or wrong; it lies in admin-token in server.state_dir, and is sent as \"Authorization: Bearer …\"; a \
+     browser logs in at /login, and `portunus dashboard` prints a link for it",
+);
+
+fn bearer(value: &http::HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case("bearer ").then_some(token)
 }
 
 /// Whether Host names this machine as nobody else can.

@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
 
-use super::access::{self, Peer};
+use super::access::{No, Peer};
+use super::door::Door;
+use super::events::{self, Listeners, Stream};
 use super::socket::{Bound, SocketFile};
-use super::{Backend, api};
+use super::{Backend, Question, SAMPLE_EVERY, api, dashboard};
 
 /// A running admin socket; dropping it closes the socket, and removes its file.
 pub struct Admin {
@@ -30,18 +33,19 @@ pub struct Admin {
 /// What connections share.
 struct Shared {
     backend: Arc<dyn Backend>,
-    guard: Guard,
+    door: Door,
+    listeners: Listeners,
 }
 
-/// What is asked of who asks, beside what the system says of him.
-enum Guard {
-    /// Nothing: not everybody can reach the file.
-    File,
-    /// The token.
-    Token(zeroize::Zeroizing<String>),
-    /// Nothing, and not everything is answered.
-    Open,
+/// Who is at the other end of a connection.
+struct Caller {
+    peer: Peer,
+    /// Closes it.
+    hang_up: Arc<Notify>,
 }
+
+/// The content of an answer: there whole, or what happens as it happens.
+type Content = Either<Full<Bytes>, Stream>;
 
 /// Accepts from a socket from now on.
 pub fn start(bound: Bound, backend: Arc<dyn Backend>) -> io::Result<Admin> {
@@ -49,26 +53,33 @@ pub fn start(bound: Bound, backend: Arc<dyn Backend>) -> io::Result<Admin> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (listener, guard, file) = match bound {
-        Bound::Unix { listener, file } => (Listener::Unix(listener), Guard::File, Some(file)),
+    let (listener, door, file) = match bound {
+        Bound::Unix { listener, file } => (Listener::Unix(listener), Door::File, Some(file)),
         Bound::Loopback(listener, token) => {
-            (Listener::Loopback(listener), Guard::Token(token), None)
+            let door = Door::guarded(token, listener.local_addr()?.port());
+            (Listener::Loopback(listener), door, None)
         }
-        Bound::Metrics(listener) => (Listener::Loopback(listener), Guard::Open, None),
+        Bound::Metrics(listener) => (Listener::Loopback(listener), Door::Open, None),
     };
-    let name = match guard {
-        Guard::Open => "metrics",
+    let name = match door {
+        Door::Open => "metrics",
         _ => "admin",
     };
-    let shared = Arc::new(Shared { backend, guard });
+    let shared = Arc::new(Shared {
+        backend,
+        door,
+        listeners: Listeners::default(),
+    });
     thread::Builder::new().name(name.into()).spawn(move || {
         runtime.block_on(async {
+            let sampling = sample(Arc::clone(&shared));
             tokio::select! {
                 result = listener.run(shared) => {
                     if let Err(error) = result {
                         tracing::error!(%error, "the admin socket cannot be listened on any more");
                     }
                 }
+                () = sampling => {}
                 _ = stopped => {}
             }
         });
@@ -107,7 +118,7 @@ impl Listener {
                 loop {
                     let place = place(&places).await;
                     match listener.accept().await {
-                        Ok((stream, _)) => serve(stream, shared.guard.peer(), place, &shared),
+                        Ok((stream, _)) => serve(stream, shared.door.peer(), place, &shared),
                         Err(error) => pause(&error).await,
                     }
                 }
@@ -134,66 +145,140 @@ where
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let _place = place;
-        let service = service_fn(|request| respond(request, &peer, &shared));
+        let hang_up = Arc::default();
+        let caller = Caller { peer, hang_up };
+        let service = service_fn(|request| respond(request, &caller, &shared));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WAIT)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
-        // Whoever goes away in the middle of it has not been told, and knows it.
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, %peer, "an administrator's connection failed");
+        let peer = &caller.peer;
+        tokio::select! {
+            // Whoever goes away in the middle of it has not been told, and knows it.
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(%error, %peer, "an administrator's connection failed");
+            },
+            () = caller.hang_up.notified() => {
+                tracing::debug!(%peer, "who listens to what happens is let go: he is too slow, or logged out");
+            }
         }
     });
 }
 
-/// Content of a request is not read: no question has any.
+/// Content of a request is not read: no question has any. A login has.
 async fn respond(
     request: Request<Incoming>,
-    peer: &Peer,
+    caller: &Caller,
     shared: &Shared,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Content>, Infallible> {
+    let Caller { peer, hang_up } = caller;
     if !peer.may_ask() {
         tracing::warn!(%peer, "somebody was refused at the admin socket who is neither root nor of the server's user or group");
         let why = "only root, the server's user and its group may ask";
-        return Ok(api::error(StatusCode::FORBIDDEN, why));
+        return Ok(whole(api::error(StatusCode::FORBIDDEN, why)));
     }
-    if let Err((status, why)) = shared.guard.check(request.headers()) {
-        tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
-        return Ok(api::error(status, why));
+    let (method, path) = (request.method(), request.uri().path());
+    if let Err(no) = shared.door.is_fair(method, request.headers()) {
+        return Ok(refused(no, peer));
     }
-    let question = match api::question(request.method(), request.uri().path()) {
-        Ok(question) => question,
-        Err(response) => return Ok(*response),
+    if !matches!(shared.door, Door::Open) {
+        if matches!(*method, Method::GET | Method::HEAD)
+            && let Some(page) = dashboard::asset(path)
+        {
+            return Ok(whole(page));
+        }
+        if *method == Method::POST && path == dashboard::LOGIN_PATH {
+            return Ok(whole(shared.door.log_in(request).await));
+        }
+    }
+    let session = match shared.door.let_in(request.headers()) {
+        Ok(session) => session,
+        Err(no) => return Ok(refused(no, peer)),
     };
-    if matches!(shared.guard, Guard::Open) && !question.is_open() {
-        let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
-        return Ok(api::error(StatusCode::FORBIDDEN, why));
+    let peer = if session.is_some() {
+        &Peer::Session
+    } else {
+        peer
+    };
+    if *method == Method::POST && path == dashboard::LOGOUT_PATH {
+        return Ok(whole(shared.door.log_out(session)));
     }
-    let answer = shared.backend.answer(question.clone()).await;
+    if *method == Method::GET && path == api::EVENTS && !matches!(shared.door, Door::Open) {
+        return Ok(listen(shared, hang_up, session).await);
+    }
+    let question = match api::question(method, path, request.uri().query()) {
+        Ok(question) => question,
+        Err(response) => return Ok(whole(*response)),
+    };
+    if matches!(shared.door, Door::Open) && !question.is_open() {
+        let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
+        return Ok(whole(api::error(StatusCode::FORBIDDEN, why)));
+    }
+    let answer = match question {
+        Question::LoginCode => shared.door.code(session),
+        _ => shared.backend.answer(question.clone()).await,
+    };
     if question.changes() {
         let done = answer.is_ok();
         tracing::info!(%peer, ?question, done, "an administrator asked");
     }
     let accept = request.headers().get(ACCEPT);
-    Ok(api::answer(&question, answer, accept))
+    Ok(whole(api::answer(&question, answer, accept)))
 }
 
-impl Guard {
-    /// Who asks, where the system does not say.
-    fn peer(&self) -> Peer {
-        match self {
-            Self::Open => Peer::Anybody,
-            Self::File | Self::Token(_) => Peer::Token,
+fn whole(response: Response<Full<Bytes>>) -> Response<Content> {
+    response.map(Either::Left)
+}
+
+fn refused((status, why): No, peer: &Peer) -> Response<Content> {
+    tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
+    whole(api::error(status, why))
+}
+
+/// What happens, as it happens: first how all of it is.
+async fn listen(
+    shared: &Shared,
+    hang_up: &Arc<Notify>,
+    session: Option<&str>,
+) -> Response<Content> {
+    let first = overview(&*shared.backend).await;
+    let Some(stream) = shared.listeners.join(first, hang_up, session) else {
+        let why = "as many listen as may; close another dashboard";
+        return whole(api::error(StatusCode::SERVICE_UNAVAILABLE, why));
+    };
+    let mut response = Response::new(Either::Right(stream));
+    let fields = response.headers_mut();
+    let kind = HeaderValue::from_static("text/event-stream");
+    fields.insert(http::header::CONTENT_TYPE, kind);
+    dashboard::harden(fields);
+    response
+}
+
+/// Has samples taken, and tells of each to who listens.
+async fn sample(shared: Arc<Shared>) {
+    if matches!(shared.door, Door::Open) {
+        return std::future::pending().await;
+    }
+    let mut ticks = tokio::time::interval_at(Instant::now() + SAMPLE_EVERY, SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shared.backend.sample();
+        if !shared.listeners.is_empty() {
+            let event = overview(&*shared.backend).await;
+            let may_listen = |session: Option<&str>| shared.door.still_lets_in(session);
+            shared.listeners.tell(&event, may_listen);
         }
     }
+}
 
-    fn check(&self, fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-        match self {
-            Self::File => Ok(()),
-            Self::Token(token) => access::over_loopback(fields, token),
-            Self::Open => access::from_this_machine(fields),
-        }
+/// How all of it is, as an event; where that cannot be had, a comment, so that nobody takes the connection for dead.
+async fn overview(backend: &dyn Backend) -> Bytes {
+    let asked = tokio::time::timeout(OVERVIEW_WAIT, backend.answer(Question::Overview));
+    match asked.await {
+        Ok(Ok(told)) => events::event("overview", &told.json.to_string()),
+        Ok(Err(_)) | Err(_) => events::STILL_HERE,
     }
 }
 
@@ -203,3 +288,5 @@ const CONNECTIONS_MAX: usize = 32;
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// hyper takes no less; our own requests have 200 bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Pools' workers are asked for; who watches them may be busy starting one.
+const OVERVIEW_WAIT: Duration = Duration::from_secs(3);

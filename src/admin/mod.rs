@@ -1,4 +1,5 @@
-//! The admin socket: where `portunus show`, `reload` and `stop` ask a running server. HTTP and JSON, on a thread of its own.
+//! The admin socket: where `portunus show`, `reload` and `stop` ask a running server, and where its dashboard is. HTTP and JSON,
+//! on a thread of its own.
 //! Beside it, if asked for, the metrics address: what watches the server may ask there how it is, and nothing else.
 //!
 //! It knows nothing of the server: what it can be asked is [`Question`], and whoever can answer is a [`Backend`].
@@ -6,15 +7,24 @@
 mod access;
 mod api;
 mod client;
+mod dashboard;
+mod door;
+mod events;
 mod listen;
+mod query;
+mod sessions;
 mod socket;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::time::Duration;
 
+use http::{Method, Uri};
 use serde_json::Value;
 
 pub use client::{Client, ClientError, Form};
+pub use dashboard::LOGIN_PATH;
 pub use listen::{Admin, start};
 pub use socket::{Bound, SocketError, bind, bind_metrics};
 
@@ -46,6 +56,16 @@ pub enum Question {
         /// What.
         order: PoolOrder,
     },
+    /// What the dashboard shows: how all of it is at this moment.
+    Overview,
+    /// What was counted in the last hour, by small steps.
+    History,
+    /// What was refused last.
+    Refusals(Wanted),
+    /// What would happen to a request.
+    Explain(Option<Box<Explained>>),
+    /// A code by which a browser may log in once.
+    LoginCode,
     /// To take its configuration anew.
     Reload,
     /// To stop: once requests in flight are done, or now.
@@ -53,6 +73,30 @@ pub enum Question {
         /// At once.
         now: bool,
     },
+}
+
+/// Which refusals are asked for; what is none is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// For this reason, by its name.
+    pub reason: Option<String>,
+    /// Of this site.
+    pub site: Option<String>,
+    /// Of this pool.
+    pub pool: Option<String>,
+}
+
+/// A request that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// As a client would write it.
+    pub url: Uri,
+    /// The method.
+    pub method: Method,
+    /// The local address that the client connects to; none: one that is bound.
+    pub ip: Option<IpAddr>,
+    /// The server name in the TLS handshake, if it is not the URL's host; empty: none is sent.
+    pub sni: Option<String>,
 }
 
 /// What a pool can be told.
@@ -70,6 +114,9 @@ pub enum PoolOrder {
 pub trait Backend: Send + Sync {
     /// Answers, or says why not.
     fn answer(&self, question: Question) -> Answer;
+
+    /// Takes note of what was counted since it last did. Called every [`SAMPLE_EVERY`], by one thread.
+    fn sample(&self);
 }
 
 /// An answer to come.
@@ -100,8 +147,12 @@ impl Question {
             | Self::TlsFailures
             | Self::Metrics
             | Self::Live
-            | Self::Ready => false,
-            Self::Pool { .. } | Self::Reload | Self::Stop { .. } => true,
+            | Self::Ready
+            | Self::Overview
+            | Self::History
+            | Self::Refusals(_)
+            | Self::Explain(_) => false,
+            Self::Pool { .. } | Self::LoginCode | Self::Reload | Self::Stop { .. } => true,
         }
     }
 }
@@ -125,6 +176,9 @@ impl Question {
         matches!(self, Self::Metrics | Self::Live | Self::Ready)
     }
 }
+
+/// How often [`Backend::sample`] is called.
+pub const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the token lies that is asked for at a loopback address.
 fn token_file(state_dir: &Path) -> PathBuf {

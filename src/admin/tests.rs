@@ -1,8 +1,8 @@
 //! Who may ask over a loopback address.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
-use super::access::over_loopback;
+use super::access::{NO_TOKEN, cookie, has_token, same_origin};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -11,7 +11,16 @@ fn asked(fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
     for (name, value) in fields {
         map.append(*name, value.parse().expect("a value"));
     }
-    over_loopback(&map, TOKEN).map_err(|(status, _)| status)
+    same_origin(&Method::GET, &map).map_err(|(status, _)| status)?;
+    has_token(&map, TOKEN).then_some(()).ok_or(NO_TOKEN.0)
+}
+
+fn page(method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        map.append(*name, value.parse().expect("a value"));
+    }
+    same_origin(method, &map).map_err(|(status, _)| status)
 }
 
 const BEARER: (&str, &str) = ("authorization", "Bearer 0123456789abcdef0123456789abcdef");
@@ -75,4 +84,54 @@ fn what_another_page_asks_is_refused_token_or_not() {
         let result = asked(&[host, BEARER, from_a_page]);
         assert_eq!(result, Err(StatusCode::FORBIDDEN), "{from_a_page:?}");
     }
+}
+
+#[test]
+fn our_own_page_may_ask_and_may_change_what_it_says_it_comes_from() {
+    let host = ("host", "localhost:9180");
+    let own = ("sec-fetch-site", "same-origin");
+    assert_eq!(page(&Method::GET, &[host, own]), Ok(()));
+    let origin = ("origin", "http://localhost:9180");
+    assert_eq!(page(&Method::POST, &[host, own, origin]), Ok(()));
+    let refused = Err(StatusCode::FORBIDDEN);
+    assert_eq!(page(&Method::POST, &[host, own]), refused);
+    // A browser that says nothing of where it comes from is known by its cookie.
+    let cookie = ("cookie", "portunus-9180=x");
+    assert_eq!(page(&Method::POST, &[host, cookie]), refused);
+    assert_eq!(page(&Method::POST, &[host, cookie, origin]), Ok(()));
+    for other in [
+        "http://localhost:3000",
+        "https://localhost:9180",
+        "http://127.0.0.1:9180",
+        "localhost:9180",
+    ] {
+        let fields = [host, own, ("origin", other)];
+        assert_eq!(page(&Method::POST, &fields), refused, "{other}");
+    }
+    // No program says these.
+    assert_eq!(page(&Method::POST, &[host]), Ok(()));
+}
+
+#[test]
+fn a_link_from_elsewhere_leads_to_the_page_and_a_frame_does_not() {
+    let host = ("host", "localhost:9180");
+    let site = ("sec-fetch-site", "cross-site");
+    let mode = ("sec-fetch-mode", "navigate");
+    let shown = |as_what| [host, site, mode, ("sec-fetch-dest", as_what)];
+    assert_eq!(page(&Method::GET, &shown("document")), Ok(()));
+    let refused = Err(StatusCode::FORBIDDEN);
+    assert_eq!(page(&Method::GET, &shown("iframe")), refused);
+    assert_eq!(page(&Method::POST, &shown("document")), refused);
+}
+
+#[test]
+fn a_cookie_is_found_among_others_and_under_its_whole_name() {
+    let mut fields = HeaderMap::new();
+    fields.append(
+        "cookie",
+        "xportunus-1=no; portunus-12=no".parse().expect("a value"),
+    );
+    assert_eq!(cookie(&fields, "portunus-1"), None);
+    fields.append("cookie", "a=b; portunus-1=yes".parse().expect("a value"));
+    assert_eq!(cookie(&fields, "portunus-1"), Some("yes"));
 }

@@ -5,6 +5,8 @@
 mod answers;
 mod build;
 mod control;
+pub mod explain;
+mod history;
 mod life;
 mod pools;
 mod ports;
@@ -347,7 +349,7 @@ impl Server {
             self.certificates = certificates;
             return Ok(());
         }
-        let settled = self.ports.settle(&self.config, &Opened::default());
+        let settled = self.settled();
         let keys = build::keys(&self.edge);
         let staples = self.stapler.prepare(&self.config, &certificates);
         let old = Some(&*self.tls_table);
@@ -359,6 +361,11 @@ impl Server {
         self.stapler.take(staples);
         self.rehearse(&settled);
         Ok(())
+    }
+
+    /// The configuration that runs, with the ports that the system chose.
+    fn settled(&self) -> Config {
+        self.ports.settle(&self.config, &Opened::default())
     }
 
     /// Who keeps the staples, and knows how each of them stands.

@@ -18,6 +18,7 @@ mod browser;
 mod certificates;
 mod client_certificates;
 mod commands;
+mod dashboard;
 mod error_pages;
 mod failures;
 mod fastcgi;

@@ -6,19 +6,22 @@ mod connections;
 mod failures;
 mod health;
 mod metrics;
+mod overview;
 mod process;
 pub(super) mod queues;
 mod service;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::control::{Asked, Control};
+use super::history::History;
 use super::{Server, pools};
 use crate::admin::{Answer, Backend, Declined, Question, Told};
 use crate::certificate::Certificates;
@@ -44,11 +47,15 @@ pub(super) struct Serving {
     /// A data thread that has ended has let go of its own.
     threads: Box<[Weak<Worker>]>,
     draining: AtomicBool,
+    history: Mutex<History>,
+    began: Instant,
 }
 
 /// What a look at the server finds.
 struct Shown {
     config: Config,
+    /// The same with the ports that the system chose, where it chose any.
+    settled: Option<Config>,
     certificates: Arc<Certificates>,
     edge: Arc<Edge>,
     tls_table: Arc<TlsTable>,
@@ -64,6 +71,8 @@ impl Serving {
             limits: Arc::clone(&server.limits),
             threads: server.workers.clone().into(),
             draining: AtomicBool::new(false),
+            history: Mutex::default(),
+            began: Instant::now(),
         })
     }
 
@@ -89,6 +98,11 @@ impl Serving {
         self.draining.load(Relaxed)
     }
 
+    /// The last hour. Nothing is left half done under its lock.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The data threads that run.
     fn threads(&self) -> impl Iterator<Item = Arc<Worker>> {
         self.threads.iter().filter_map(Weak::upgrade)
@@ -99,8 +113,10 @@ impl Serving {
     }
 
     fn look(server: &Server) -> Shown {
+        let chosen = server.config().bindings.iter().any(|it| it.port == 0);
         Shown {
             config: server.config().clone(),
+            settled: chosen.then(|| server.settled()),
             certificates: Arc::clone(server.certificates()),
             edge: Arc::clone(&server.edge),
             tls_table: Arc::clone(&server.tls_table),
@@ -130,6 +146,16 @@ impl Answers {
         })
     }
 
+    /// How all of it is; the workers of pools are asked for.
+    fn overview(&self) -> Answer {
+        let serving = Arc::clone(&self.serving);
+        let pools = pools::show(&serving.now.load().edge, &serving.report);
+        Box::pin(async move {
+            let pools = pools.await?;
+            Ok(overview::told(&serving, pools.json))
+        })
+    }
+
     fn stop(&self, now: bool) -> Answer {
         let asked = if now { Asked::StopNow } else { Asked::Stop };
         let answer = match self.control.ask(asked) {
@@ -156,10 +182,22 @@ impl Backend for Answers {
             Question::Pool { name, order } => {
                 return pools::tell(&serving.now.load().edge, &name, order);
             }
+            Question::Overview => return self.overview(),
+            Question::History => Ok(overview::history(serving)),
+            Question::Refusals(wanted) => overview::refusals(serving, &wanted),
+            Question::Explain(asked) => overview::explained(serving, asked),
+            Question::LoginCode => Err(Declined("codes are made by the admin address".into())),
             Question::Reload => return self.reload(),
             Question::Stop { now } => return self.stop(now),
         };
         Box::pin(std::future::ready(told))
+    }
+
+    fn sample(&self) {
+        let serving = &self.serving;
+        let look = overview::look(serving);
+        let at = serving.began.elapsed();
+        serving.history().take(at, SystemTime::now(), look);
     }
 }
 
