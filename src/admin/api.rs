@@ -33,6 +33,7 @@ const PATHS: [(&str, Method, Question); 17] = [
             reason: None,
             site: None,
             pool: None,
+            limit: None,
         }),
     ),
     ("/v1/explain", Method::GET, Question::Explain(None)),

@@ -84,6 +84,8 @@ pub struct Wanted {
     pub site: Option<String>,
     /// Of this pool.
     pub pool: Option<String>,
+    /// So many at most.
+    pub limit: Option<usize>,
 }
 
 /// A request that is asked about.

@@ -23,7 +23,14 @@ fn refusals(query: &str) -> Result<Wanted, String> {
             "reason" => &mut wanted.reason,
             "site" => &mut wanted.site,
             "pool" => &mut wanted.pool,
-            _ => return Err(unknown(&name, "reason, site and pool")),
+            "limit" => {
+                let limit = value
+                    .parse()
+                    .map_err(|_| format!("limit cannot be {value:?}: write a number"))?;
+                wanted.limit = Some(limit);
+                continue;
+            }
+            _ => return Err(unknown(&name, "reason, site, pool and limit")),
         };
         // An empty field of a form is not filled in.
         *place = Some(value.into_owned()).filter(|value| !value.is_empty());

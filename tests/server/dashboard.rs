@@ -194,7 +194,7 @@ fn a_browser_sees_live_numbers_and_what_is_behind_them() {
     );
     page.wait_text("#requests-said", "2 remembered of reason Verb");
     page.click("#request-table button.link");
-    page.wait_text("#explanation", "Refused");
+    page.wait_text("#verdict", "Refused");
     page.wait_text("#explanation", "405, Verb");
 
     // By the form.
@@ -204,7 +204,7 @@ fn a_browser_sees_live_numbers_and_what_is_behind_them() {
         &format!("https://localhost:{}/", dashboard.server.https),
     );
     page.enter();
-    page.wait_text("#explanation .verdict", "Served");
+    page.wait_text("#verdict", "Served");
     page.wait_text("#explanation", "respond: 200");
 
     // Whatever anybody says is text.
@@ -468,7 +468,7 @@ fn explain_asks_the_configuration_that_runs() {
     let asked = |path: &str| {
         let stream = UnixStream::connect(&socket).expect("connected");
         let (status, text) = exchange(stream, "GET", path, &[], "");
-        let json = serde_json::from_str(&text).unwrap_or_default();
+        let json: Value = serde_json::from_str(&text).unwrap_or_default();
         (status, json, text)
     };
     let url = format!("https://localhost:{https}/page");

@@ -4,7 +4,8 @@ import * as words from "./words.js";
 
 const CLASSES = ["2xx", "3xx", "4xx", "5xx", "1xx"];
 const REASONS_SHOWN = 5;
-const KEPT = 3600;
+/** An hour, or what is known of it; but no less than so much, in seconds. */
+const [SPAN_MAX, SPAN_MIN] = [3600, 900];
 
 /** A chart in a figure: a heading, what its colours mean with the values at the pointer, the drawing, and a table. */
 class Chart {
@@ -53,7 +54,7 @@ class Chart {
       this.begin(stacked, bars);
     } else {
       this.plot.setData(this.data, false);
-      this.plot.setScale("x", span(times));
+      this.plot.setScale("x", { min: times.from, max: times.until });
     }
     this.name(null);
     this.tabulate();
@@ -80,10 +81,10 @@ class Chart {
       width: Math.max(this.place.clientWidth, 120),
       height: HEIGHT,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       cursor: { y: false, points: { show: !bars, size: 6 }, drag: { x: false, y: false } },
       scales: {
-        x: { range: () => [this.data[0].until - KEPT, this.data[0].until] },
+        x: { range: () => [this.data[0].from, this.data[0].until] },
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] },
       },
       axes: [
@@ -167,8 +168,11 @@ function sums(columns) {
   return all;
 }
 
-function span(times) {
-  return { min: times.until - KEPT, max: times.until };
+/** What a chart goes from and to, beside its times. */
+function bounded(times, history) {
+  const until = history.time.at(-1) ?? Date.now() / 1e3;
+  const known = until - (history.time[0] ?? until);
+  return Object.assign(times, { from: until - Math.min(Math.max(known, SPAN_MIN), SPAN_MAX), until });
 }
 
 /** The steps by the minute that they ended in, the latest first. */
@@ -202,11 +206,10 @@ export class Charts {
   }
 
   show(history) {
-    const times = history.time.slice();
-    times.until = times.at(-1) ?? Date.now() / 1e3;
+    const times = bounded(history.time.slice(), history);
     this.showTraffic(history, times);
     this.showLatency(history, times);
-    this.showRefusals(history, times);
+    this.showRefusals(history);
   }
 
   showTraffic(history, times) {
@@ -248,7 +251,7 @@ export class Charts {
     });
   }
 
-  showRefusals(history, times) {
+  showRefusals(history) {
     const minutes = byMinute(history).reverse();
     const totals = Object.entries(history.refused)
       .map(([reason, column]) => [reason, column.reduce((all, one) => all + one, 0)])
@@ -260,8 +263,7 @@ export class Charts {
     const series = shown.map((reason, index) => ({ name: reason, color: `r${index}`, values: of([reason]) }));
     if (rest.length) series.push({ name: `${rest.length} more`, color: "rest", values: of(rest) });
     if (!series.length) series.push({ name: "none", color: "rest", values: minutes.map(() => 0) });
-    const starts = minutes.map(([minute]) => minute);
-    starts.until = times.until;
+    const starts = bounded(minutes.map(([minute]) => minute), history);
     const all = totals.reduce((all, [, total]) => all + total, 0);
     this.refusals.show({
       times: starts,

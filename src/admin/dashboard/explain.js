@@ -3,16 +3,19 @@
 /** `ask(path)` answers what the API does. */
 export function explainBy(ask) {
   const form = document.getElementById("explain-form");
-  const place = document.getElementById("explanation");
+  const [verdict, place] = ["verdict", "explanation"].map(id => document.getElementById(id));
   const asked = async () => {
     const fields = new FormData(form);
     const query = new URLSearchParams({ url: fields.get("url").trim(), method: fields.get("method").trim() });
     if (fields.get("ip").trim()) query.set("ip", fields.get("ip").trim());
     if (fields.get("sni").trim()) query.set("sni", fields.get("sni").trim());
     try {
-      place.replaceChildren(...written(await ask(`/v1/explain?${query}`)));
+      const explanation = await ask(`/v1/explain?${query}`);
+      verdict.replaceChildren(...judged(explanation));
+      place.replaceChildren(...written(explanation));
     } catch (error) {
-      place.replaceChildren(element("p", "verdict", `It cannot be told: ${error.message}`));
+      verdict.replaceChildren(`It cannot be told: ${error.message}`);
+      place.replaceChildren();
     }
   };
   form.addEventListener("submit", event => {
@@ -27,21 +30,18 @@ export function explainBy(ask) {
   };
 }
 
-function written(explanation) {
-  const verdict = element("p", "verdict");
-  const { refused } = explanation;
+function judged({ refused, method, url }) {
   const word = element("span", "state", refused ? "Refused" : "Served");
   word.dataset.state = refused ? "bad" : "good";
-  verdict.append(word, ` ${explanation.method} ${explanation.url}`);
-  const all = [verdict];
-  if (refused) {
-    const status = refused.status ? `${refused.status}, ` : "";
-    all.push(element("p", "why", `${status}${refused.reason}: ${refused.detail}`));
-  }
-  const steps = element("ol", "steps");
-  steps.append(...explanation.steps.map(step));
-  all.push(steps);
-  return all;
+  return [word, ` ${method} ${url}`];
+}
+
+function written({ refused, steps }) {
+  const all = element("ol", "steps");
+  all.append(...steps.map(step));
+  if (!refused) return [all];
+  const status = refused.status ? `${refused.status}, ` : "";
+  return [element("p", "why", `${status}${refused.reason}: ${refused.detail}`), all];
 }
 
 function step(step) {

@@ -17,12 +17,12 @@ const say = (id, text) => {
 /** What is asked again by itself. */
 const CERTIFICATES_EVERY = 60_000;
 const AGAIN_AFTER = 3_000;
-/** So many refusals are shown at first. */
+/** So many refusals are shown. */
 const REQUESTS_SHOWN = 100;
 /** Days from which the end of a certificate is near, and from which it is very near. */
 const [DAYS_NEAR, DAYS_VERY_NEAR] = [30, 7];
 
-const state = { history: null, overview: null, filter: null, requestsAll: false };
+const state = { history: null, overview: null, filter: null };
 
 class NotLoggedIn extends Error {}
 
@@ -79,7 +79,7 @@ function showFigures({ history, overview }) {
   const all = Object.values(history.responses);
   const sum = (columns, within) => columns.reduce((total, column) => total + since(history, column, within), 0);
   say("rate", words.rate(all.reduce((total, column) => total + at(column), 0) / seconds));
-  say("rate-beside", `${words.short(sum(all, 3600))} in the hour, ${words.bytes(at(history.sent) / seconds)}/s sent`);
+  say("rate-beside", `${words.short(sum(all, 3600))} in the hour`);
   say("p50", words.latency(history.p50[last]));
   say("p50-beside", `in the hour ${words.latency(history.hour.p50)}`);
   say("p99", words.latency(history.p99[last]));
@@ -340,7 +340,6 @@ async function follow() {
   const known = new URLSearchParams(query);
   state.filter = {};
   for (const key of ["reason", "site", "pool"]) if (known.get(key)) state.filter[key] = known.get(key);
-  state.requestsAll = false;
   byId("requests").hidden = false;
   choices();
   await showRequests(true);
@@ -350,11 +349,11 @@ async function follow() {
 
 async function showRequests(aloud) {
   const filter = state.filter;
-  const { remembered, refusals } = await ask(`/v1/refusals?${new URLSearchParams(filter)}`);
+  const { remembered, refusals } = await ask(`/v1/refusals?${new URLSearchParams({ ...filter, limit: REQUESTS_SHOWN })}`);
   if (filter !== state.filter) return;
   const times = new Map();
   // Two may be of the same moment.
-  const rows = refusals.slice(0, REQUESTS_SHOWN).map(row => {
+  const rows = refusals.map(row => {
     const same = [row.time, row.client, row.reason, row.path].join(" ");
     times.set(same, (times.get(same) ?? 0) + 1);
     return { ...row, key: `${same} ${times.get(same)}` };

@@ -133,7 +133,8 @@ export function drawSpark(cell, values, said) {
   canvas.height = height * scale;
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
-  const style = getComputedStyle(canvas);
+  // The canvas may not be in the page yet.
+  const style = getComputedStyle(document.documentElement);
   context.strokeStyle = style.getPropertyValue("--line-strong");
   context.beginPath();
   context.moveTo(0, height - 0.5);

@@ -31,6 +31,7 @@ export function short(number) {
 export function latency(seconds) {
   if (seconds === null || seconds === undefined) return NONE;
   const millis = seconds * 1e3;
+  if (!millis) return "0";
   if (millis < 1) return `${millis.toFixed(2)} ms`;
   if (millis < 10) return `${millis.toFixed(1)} ms`;
   if (millis < 1000) return `${millis.toFixed(0)} ms`;

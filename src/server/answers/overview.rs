@@ -143,7 +143,10 @@ pub(super) fn refusals(serving: &Serving, wanted: &Wanted) -> Result<Told, Decli
             && is(&wanted.site, &it.site)
             && is(&wanted.pool, &it.pool)
     });
-    let shown: Vec<Value> = found.iter().take(REFUSALS_MAX).map(json_of).collect();
+    let limit = wanted
+        .limit
+        .map_or(REFUSALS_MAX, |limit| limit.min(REFUSALS_MAX));
+    let shown: Vec<Value> = found.iter().take(limit).map(json_of).collect();
     let mut text = String::new();
     for refusal in &shown {
         // One line each, as the error log has them.
