@@ -46,6 +46,7 @@ mod resting;
 mod rewriting;
 mod runbooks;
 mod sites;
+mod steps;
 mod support;
 mod tls;
 mod upstreams;
