@@ -36,6 +36,7 @@ fn told(config: &Path, arguments: &Arguments) -> Result<(), String> {
         config::Admin::Unix(path) => {
             // Whoever has no answer here finds none through ssh either.
             ask(Question::Live)?;
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             println!("ssh -L 9180:{} HOST", path.display());
             eprintln!(
                 "run this where your browser is, with the name of this machine for HOST and a user who may use the socket, and \

@@ -131,7 +131,7 @@ const BLAME = { client: "client", upstream: "upstream", ourselves: "ourselves", 
 
 const reasons = new Table(byId("reasons"), [
   { head: "Reason", names: true, text: row => row.reason, click: row => open({ reason: row.reason }), says: row => `${row.reason}: show the requests` },
-  { head: "Whose doing", text: row => BLAME[row.blame] ?? row.blame },
+  { head: "Whose doing", wide: true, text: row => BLAME[row.blame] ?? row.blame },
   { head: "5 min", number: true, text: row => words.count(row.recent) },
   { head: "Hour", number: true, text: row => words.count(row.hour) },
   { head: "Over the hour", wide: true, draw: (cell, row) => drawSpark(cell, row.column, `${row.hour} in the hour`) },

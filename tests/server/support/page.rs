@@ -2,10 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -65,6 +68,8 @@ impl Page {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // It is many processes, which end together.
+            .process_group(0)
             .spawn()
             .expect("sh");
         // Each opening waits for the other end.
@@ -205,7 +210,8 @@ impl Drop for Page {
                 eprintln!("{event}");
             }
         }
-        let _ = self.browser.kill();
+        let group = Pid::from_raw(self.browser.id().try_into().expect("a process id"));
+        let _ = killpg(group, Signal::SIGKILL);
         let _ = self.browser.wait();
     }
 }
