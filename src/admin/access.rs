@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
 
+use super::dashboard::is_page;
 use super::sessions::are_equal;
 
 /// Who asks, for the log.
@@ -89,7 +90,7 @@ pub(super) type No = (StatusCode, &'static str);
 /// here by any page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes
 /// from another page says so in Origin or Sec-Fetch-Site. What changes something must say in Origin that it comes from here,
 /// where it comes from a browser.
-pub(super) fn same_origin(method: &Method, fields: &HeaderMap) -> Result<(), No> {
+pub(super) fn same_origin(method: &Method, path: &str, fields: &HeaderMap) -> Result<(), No> {
     let host = loopback_host(fields)?;
     let origin = fields.get(ORIGIN);
     let is_ours = |origin: &http::HeaderValue| {
@@ -103,7 +104,7 @@ pub(super) fn same_origin(method: &Method, fields: &HeaderMap) -> Result<(), No>
         (None, _) if from_browser && *method != Method::GET && *method != Method::HEAD => false,
         (_, None | Some(b"none" | b"same-origin")) => true,
         // Somebody follows a link to the page, which itself holds nothing.
-        _ => is_visit(method, fields),
+        _ => is_page(path) && is_visit(method, fields),
     };
     fair.then_some(()).ok_or(FROM_ANOTHER_PAGE)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{LOCATION, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -51,9 +51,12 @@ impl Door {
     }
 
     /// Whether it is he who asks, rather than a page that he looks at.
-    pub(super) fn is_fair(&self, method: &Method, fields: &HeaderMap) -> Result<(), No> {
+    pub(super) fn is_fair<T>(&self, request: &Request<T>) -> Result<(), No> {
+        let (method, fields) = (request.method(), request.headers());
         match self {
-            Self::File | Self::Token(_) => access::same_origin(method, fields),
+            Self::File | Self::Token(_) => {
+                access::same_origin(method, request.uri().path(), fields)
+            }
             Self::Open => access::from_this_machine(fields),
         }
     }

@@ -178,10 +178,10 @@ async fn respond(
         let why = "only root, the server's user and its group may ask";
         return Ok(whole(api::error(StatusCode::FORBIDDEN, why)));
     }
-    let (method, path) = (request.method(), request.uri().path());
-    if let Err(no) = shared.door.is_fair(method, request.headers()) {
+    if let Err(no) = shared.door.is_fair(&request) {
         return Ok(refused(no, peer));
     }
+    let (method, path) = (request.method(), request.uri().path());
     if !matches!(shared.door, Door::Open) {
         if matches!(*method, Method::GET | Method::HEAD)
             && let Some(page) = dashboard::asset(path)

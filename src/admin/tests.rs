@@ -11,16 +11,20 @@ fn asked(fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
     for (name, value) in fields {
         map.append(*name, value.parse().expect("a value"));
     }
-    same_origin(&Method::GET, &map).map_err(|(status, _)| status)?;
+    same_origin(&Method::GET, "/", &map).map_err(|(status, _)| status)?;
     has_token(&map, TOKEN).then_some(()).ok_or(NO_TOKEN.0)
 }
 
 fn page(method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
+    page_at("/", method, fields)
+}
+
+fn page_at(path: &str, method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         map.append(*name, value.parse().expect("a value"));
     }
-    same_origin(method, &map).map_err(|(status, _)| status)
+    same_origin(method, path, &map).map_err(|(status, _)| status)
 }
 
 const BEARER: (&str, &str) = ("authorization", "Bearer 0123456789abcdef0123456789abcdef");
@@ -122,6 +126,10 @@ fn a_link_from_elsewhere_leads_to_the_page_and_a_frame_does_not() {
     let refused = Err(StatusCode::FORBIDDEN);
     assert_eq!(page(&Method::GET, &shown("iframe")), refused);
     assert_eq!(page(&Method::POST, &shown("document")), refused);
+    assert_eq!(
+        page_at("/v1/events", &Method::GET, &shown("document")),
+        refused
+    );
 }
 
 #[test]

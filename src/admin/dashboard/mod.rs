@@ -68,6 +68,11 @@ pub(super) fn asset(path: &str) -> Option<Response<Full<Bytes>>> {
     Some(with_content(StatusCode::OK, kind, *text))
 }
 
+/// Whether a path is a page, that links may lead to.
+pub(super) fn is_page(path: &str) -> bool {
+    path == "/" || path == LOGIN_PATH
+}
+
 fn login(status: StatusCode, said: &'static str) -> Response<Full<Bytes>> {
     with_content(status, HTML, LOGIN.replace("<!-- said -->", said))
 }
