@@ -2,15 +2,17 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
 
+use super::Backend;
 use super::dashboard::is_page;
 use super::sessions::are_equal;
+use crate::report::{AuditOutcome, Audited, AuditedBy};
 
 /// Who asks, for the log.
 #[derive(Clone, Debug)]
@@ -20,21 +22,82 @@ pub(super) enum Peer {
         user: u32,
         group: u32,
         process: Option<i32>,
+        /// What the process calls itself.
+        command: Option<Box<str>>,
     },
-    /// Somebody with the token.
-    Token,
-    /// Somebody who has logged in with it, or with a code.
-    Session,
+    /// Somebody at this address of this machine, who has the token if he is answered.
+    Address(SocketAddr),
+    /// Somebody at this address of this machine, who has logged in at the dashboard.
+    Session(SocketAddr),
     /// Somebody on this machine, at the metrics address.
     Anybody,
 }
 
 impl Peer {
     pub(super) fn of(credentials: UCred) -> Self {
+        let process = credentials.pid();
         Self::Local {
             user: credentials.uid(),
             group: credentials.gid(),
-            process: credentials.pid(),
+            // Now: later the number may be another's.
+            command: process.and_then(command_of),
+            process,
+        }
+    }
+
+    /// Writes down what he changed, or tried to.
+    pub(super) fn audit(
+        &self,
+        backend: &dyn Backend,
+        (action, pool): (&str, Option<&str>),
+        outcome: AuditOutcome,
+        detail: Option<&str>,
+    ) {
+        let name = match self {
+            Self::Local { user, .. } => name_of(*user),
+            Self::Address(_) | Self::Session(_) | Self::Anybody => None,
+        };
+        let by = match self {
+            Self::Local {
+                user,
+                group,
+                process,
+                command,
+            } => AuditedBy::Process {
+                uid: *user,
+                user: name.as_deref(),
+                gid: *group,
+                pid: *process,
+                command: command.as_deref(),
+            },
+            Self::Address(client) => AuditedBy::Address {
+                client: *client,
+                authorised: match outcome {
+                    AuditOutcome::Refused => "nothing",
+                    AuditOutcome::Done | AuditOutcome::Failed => "token",
+                },
+            },
+            Self::Session(client) => AuditedBy::Address {
+                client: *client,
+                authorised: "session",
+            },
+            // He can change nothing, and what he tries is told in the server's own log.
+            Self::Anybody => return,
+        };
+        backend.audited(&Audited {
+            action,
+            pool,
+            by,
+            outcome,
+            detail,
+        });
+    }
+
+    /// The same, once he has shown a session.
+    pub(super) fn logged_in(&self) -> Self {
+        match self {
+            Self::Address(client) => Self::Session(*client),
+            other => other.clone(),
         }
     }
 
@@ -52,6 +115,17 @@ impl Peer {
     }
 }
 
+fn name_of(user: u32) -> Option<String> {
+    let found = User::from_uid(Uid::from_raw(user)).ok().flatten()?;
+    Some(found.name)
+}
+
+/// proc_pid_comm(5)
+fn command_of(process: i32) -> Option<Box<str>> {
+    let name = std::fs::read(format!("/proc/{process}/comm")).ok()?;
+    Some(String::from_utf8_lossy(name.trim_ascii_end()).into())
+}
+
 fn is_member(user: u32, group: Gid) -> bool {
     let Ok(Some(user)) = User::from_uid(Uid::from_raw(user)) else {
         return false;
@@ -66,9 +140,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local { user, process, .. } => {
-                let found = User::from_uid(Uid::from_raw(*user)).ok().flatten();
-                match found {
-                    Some(user) => f.write_str(&user.name)?,
+                match name_of(*user) {
+                    Some(name) => f.write_str(&name)?,
                     None => write!(f, "uid {user}")?,
                 }
                 match process {
@@ -76,8 +149,7 @@ impl fmt::Display for Peer {
                     None => Ok(()),
                 }
             }
-            Self::Token => f.write_str("who has the token"),
-            Self::Session => f.write_str("who is logged in at the dashboard"),
+            Self::Address(client) | Self::Session(client) => client.fmt(f),
             Self::Anybody => f.write_str("who watches the server"),
         }
     }
@@ -90,8 +162,9 @@ pub(super) type No = (StatusCode, &'static str);
 /// here by any page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes
 /// from another page says so in Origin or Sec-Fetch-Site. What changes something must say in Origin that it comes from here,
 /// where it comes from a browser.
-pub(super) fn same_origin(method: &Method, path: &str, fields: &HeaderMap) -> Result<(), No> {
-    let host = loopback_host(fields)?;
+pub(super) fn same_origin<T>(request: &Request<T>) -> Result<(), No> {
+    let (method, uri, fields) = (request.method(), request.uri(), request.headers());
+    let host = loopback_host(uri, fields)?;
     let origin = fields.get(ORIGIN);
     let is_ours = |origin: &http::HeaderValue| {
         let authority = origin.as_bytes().strip_prefix(b"http://");
@@ -104,7 +177,7 @@ pub(super) fn same_origin(method: &Method, path: &str, fields: &HeaderMap) -> Re
         (None, _) if from_browser && *method != Method::GET && *method != Method::HEAD => false,
         (_, None | Some(b"none" | b"same-origin")) => true,
         // Somebody follows a link to the page, which itself holds nothing.
-        _ => is_page(path) && is_visit(method, fields),
+        _ => is_page(uri.path()) && is_visit(method, fields),
     };
     fair.then_some(()).ok_or(FROM_ANOTHER_PAGE)
 }
@@ -134,8 +207,9 @@ pub(super) fn cookie<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Whether a request comes from where it seems to come from, rather than from a page in a browser here.
-pub(super) fn from_this_machine(fields: &HeaderMap) -> Result<(), No> {
-    loopback_host(fields)?;
+pub(super) fn from_this_machine<T>(request: &Request<T>) -> Result<(), No> {
+    let fields = request.headers();
+    loopback_host(request.uri(), fields)?;
     let site = fields.get("sec-fetch-site").map(|site| site.as_bytes());
     if fields.contains_key(ORIGIN) || site.is_some_and(|site| site != b"none") {
         return Err(FROM_ANOTHER_PAGE);
@@ -143,9 +217,12 @@ pub(super) fn from_this_machine(fields: &HeaderMap) -> Result<(), No> {
     Ok(())
 }
 
-fn loopback_host(fields: &HeaderMap) -> Result<&str, No> {
-    let host = fields.get(HOST).and_then(|host| host.to_str().ok());
-    host.filter(|host| is_loopback(host)).ok_or((
+fn loopback_host<'a>(uri: &Uri, fields: &'a HeaderMap) -> Result<&'a str, No> {
+    let mut hosts = fields.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let host = host.filter(|host| hosts.next().is_none() && is_loopback(host));
+    let target = uri.authority().map(|authority| authority.as_str());
+    host.filter(|_| target.is_none_or(is_loopback)).ok_or((
         StatusCode::MISDIRECTED_REQUEST,
         "the Host of a request to this address must be a loopback address or localhost",
     ))

@@ -1,6 +1,7 @@
 //! What is asked of who asks, beside what the system says of him: nothing at a unix socket, at a loopback address the token, or a
 //! session that was had for it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,21 +44,18 @@ impl Door {
     }
 
     /// Who asks, where the system does not say.
-    pub(super) fn peer(&self) -> Peer {
+    pub(super) fn peer(&self, from: SocketAddr) -> Peer {
         match self {
             Self::Open => Peer::Anybody,
-            Self::File | Self::Token(_) => Peer::Token,
+            Self::File | Self::Token(_) => Peer::Address(from),
         }
     }
 
     /// Whether it is he who asks, rather than a page that he looks at.
     pub(super) fn is_fair<T>(&self, request: &Request<T>) -> Result<(), No> {
-        let (method, fields) = (request.method(), request.headers());
         match self {
-            Self::File | Self::Token(_) => {
-                access::same_origin(method, request.uri().path(), fields)
-            }
-            Self::Open => access::from_this_machine(fields),
+            Self::File | Self::Token(_) => access::same_origin(request),
+            Self::Open => access::from_this_machine(request),
         }
     }
 

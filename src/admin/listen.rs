@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONNECTION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -15,14 +15,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::access::{No, Peer};
 use super::door::Door;
 use super::events::{self, Listeners, Stream};
+use super::patience::Patience;
+use super::places::{Place, Places};
 use super::socket::{Bound, SocketFile};
-use super::{Backend, Question, SAMPLE_EVERY, api, dashboard};
+use super::{Backend, Declined, Question, SAMPLE_EVERY, Told, api, dashboard};
+use crate::report::AuditOutcome;
 
 /// A running admin socket; dropping it closes the socket, and removes its file.
 pub struct Admin {
@@ -40,6 +43,7 @@ struct Shared {
 /// Who is at the other end of a connection.
 struct Caller {
     peer: Peer,
+    place: Place,
     /// Closes it.
     hang_up: Arc<Notify>,
 }
@@ -98,17 +102,19 @@ enum Listener {
 
 impl Listener {
     async fn run(self, shared: Arc<Shared>) -> io::Result<()> {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new(CONNECTIONS_MAX);
         match self {
             Self::Unix(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 loop {
-                    let place = place(&places).await;
                     let accepted = listener.accept().await;
                     let accepted =
                         accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream)));
                     match accepted {
-                        Ok((peer, stream)) => serve(stream, Peer::of(peer), place, &shared),
+                        Ok((peer, stream)) => {
+                            let place = places.take().await;
+                            serve(stream, Peer::of(peer), place, &shared);
+                        }
                         Err(error) => pause(&error).await,
                     }
                 }
@@ -116,9 +122,11 @@ impl Listener {
             Self::Loopback(listener) => {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 loop {
-                    let place = place(&places).await;
                     match listener.accept().await {
-                        Ok((stream, _)) => serve(stream, shared.door.peer(), place, &shared),
+                        Ok((stream, from)) => {
+                            let place = places.take().await;
+                            serve(stream, shared.door.peer(from), place, &shared);
+                        }
                         Err(error) => pause(&error).await,
                     }
                 }
@@ -127,27 +135,28 @@ impl Listener {
     }
 }
 
-async fn place(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    // It is never closed, which is the one error there is.
-    Arc::clone(places).acquire_owned().await.ok()
-}
-
 /// No file descriptors are left, or the peer is gone again.
 async fn pause(error: &io::Error) {
     tracing::debug!(%error, "an administrator's connection could not be accepted");
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-fn serve<S>(stream: S, peer: Peer, place: Option<OwnedSemaphorePermit>, shared: &Arc<Shared>)
+fn serve<S>(stream: S, peer: Peer, place: Option<Place>, shared: &Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shared = Arc::clone(shared);
+    let (shared, Some(place)) = (Arc::clone(shared), place) else {
+        return;
+    };
     tokio::spawn(async move {
-        let _place = place;
         let hang_up = Arc::default();
-        let caller = Caller { peer, hang_up };
+        let caller = Caller {
+            peer,
+            place,
+            hang_up,
+        };
         let service = service_fn(|request| respond(request, &caller, &shared));
+        let stream = Patience::new(stream, STALL_MAX);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WAIT)
@@ -155,10 +164,15 @@ where
             .serve_connection(TokioIo::new(stream), service);
         let peer = &caller.peer;
         tokio::select! {
-            // Whoever goes away in the middle of it has not been told, and knows it.
-            ended = connection => if let Err(error) = ended {
-                tracing::debug!(%error, %peer, "an administrator's connection failed");
-            },
+            ended = connection => {
+                // Whoever goes away in the middle of it has not been told, and knows it.
+                if let Err(error) = ended {
+                    tracing::debug!(%error, %peer, "an administrator's connection failed");
+                }
+            }
+            () = caller.place.cut() => {
+                tracing::debug!(%peer, "a connection gave its place up: it has asked for nothing that it may");
+            }
             () = caller.hang_up.notified() => {
                 tracing::debug!(%peer, "who listens to what happens is let go: he is too slow, or logged out");
             }
@@ -172,57 +186,50 @@ async fn respond(
     caller: &Caller,
     shared: &Shared,
 ) -> Result<Response<Content>, Infallible> {
-    let Caller { peer, hang_up } = caller;
-    if !peer.may_ask() {
-        tracing::warn!(%peer, "somebody was refused at the admin socket who is neither root nor of the server's user or group");
-        let why = "only root, the server's user and its group may ask";
-        return Ok(whole(api::error(StatusCode::FORBIDDEN, why)));
+    let (peer, door) = (&caller.peer, &shared.door);
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    if let Err(no) = may_ask(&request, peer, door) {
+        return Ok(refused(no, &asked, peer, shared));
     }
-    if let Err(no) = shared.door.is_fair(&request) {
-        return Ok(refused(no, peer));
-    }
+    let has_pages = !matches!(door, Door::Open);
     let (method, path) = (request.method(), request.uri().path());
-    if !matches!(shared.door, Door::Open) {
-        if matches!(*method, Method::GET | Method::HEAD)
-            && let Some(page) = dashboard::asset(path)
-        {
-            return Ok(whole(page));
-        }
-        if *method == Method::POST && path == dashboard::LOGIN_PATH {
-            return Ok(whole(shared.door.log_in(request).await));
-        }
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    if has_pages
+        && looks
+        && let Some(page) = dashboard::asset(path)
+    {
+        return Ok(whole(page));
     }
-    let session = match shared.door.let_in(request.headers()) {
+    if has_pages && *method == Method::POST && path == dashboard::LOGIN_PATH {
+        return Ok(whole(log_in(request, peer, shared).await));
+    }
+    let session = match door.let_in(request.headers()) {
         Ok(session) => session,
-        Err(no) => return Ok(refused(no, peer)),
+        Err(no) => return Ok(refused(no, &asked, peer, shared)),
     };
-    let peer = if session.is_some() {
-        &Peer::Session
-    } else {
-        peer
-    };
-    if *method == Method::POST && path == dashboard::LOGOUT_PATH {
-        return Ok(whole(shared.door.log_out(session)));
+    caller.place.keep();
+    if has_pages && *method == Method::POST && path == dashboard::LOGOUT_PATH {
+        return Ok(whole(door.log_out(session)));
     }
-    if *method == Method::GET && path == api::EVENTS && !matches!(shared.door, Door::Open) {
-        return Ok(listen(shared, hang_up, session).await);
+    if has_pages && *method == Method::GET && path == api::EVENTS {
+        return Ok(listen(shared, &caller.hang_up, session).await);
     }
-    let question = match api::question(method, path, request.uri().query()) {
+    let question = match api::question(method, request.uri()) {
         Ok(question) => question,
         Err(response) => return Ok(whole(*response)),
     };
-    if matches!(shared.door, Door::Open) && !question.is_open() {
+    if !has_pages && !question.is_open() {
         let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
         return Ok(whole(api::error(StatusCode::FORBIDDEN, why)));
     }
-    let answer = match question {
-        Question::LoginCode => shared.door.code(session),
-        _ => shared.backend.answer(question.clone()).await,
-    };
-    if question.changes() {
-        let done = answer.is_ok();
-        tracing::info!(%peer, ?question, done, "an administrator asked");
-    }
+    let logged_in = session.map(|_| peer.logged_in());
+    let answer = ask(
+        &question,
+        logged_in.as_ref().unwrap_or(peer),
+        shared,
+        session,
+    )
+    .await;
     let accept = request.headers().get(ACCEPT);
     Ok(whole(api::answer(&question, answer, accept)))
 }
@@ -231,9 +238,70 @@ fn whole(response: Response<Full<Bytes>>) -> Response<Content> {
     response.map(Either::Left)
 }
 
-fn refused((status, why): No, peer: &Peer) -> Response<Content> {
+fn may_ask(request: &Request<Incoming>, peer: &Peer, door: &Door) -> Result<(), No> {
+    if !peer.may_ask() {
+        let why = "only root, the server's user and its group may ask";
+        return Err((StatusCode::FORBIDDEN, why));
+    }
+    door.is_fair(request)
+}
+
+fn refused((status, why): No, asked: &str, peer: &Peer, shared: &Shared) -> Response<Content> {
     tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
-    whole(api::error(status, why))
+    let outcome = AuditOutcome::Refused;
+    peer.audit(&*shared.backend, (asked, None), outcome, Some(why));
+    let mut response = api::error(status, why);
+    // Who may not ask has no use for another request.
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    whole(response)
+}
+
+async fn log_in(request: Request<Incoming>, peer: &Peer, shared: &Shared) -> Response<Full<Bytes>> {
+    let response = shared.door.log_in(request).await;
+    let outcome = match response.status() {
+        StatusCode::SEE_OTHER => AuditOutcome::Done,
+        _ => AuditOutcome::Refused,
+    };
+    peer.audit(&*shared.backend, ("login", None), outcome, None);
+    response
+}
+
+/// Has a question answered, and writes down what it changes.
+async fn ask(
+    question: &Question,
+    peer: &Peer,
+    shared: &Shared,
+    session: Option<&str>,
+) -> Result<Told, Declined> {
+    let backend = &*shared.backend;
+    if *question == Question::OpenApi {
+        return Ok(Told {
+            json: serde_json::Value::Null,
+            text: api::DOCUMENT.to_owned(),
+        });
+    }
+    let Some(action) = question.action() else {
+        return backend.answer(question.clone()).await;
+    };
+    // A server that stops may be gone before its answer is written down.
+    let stops = matches!(question, Question::Stop { .. });
+    if stops {
+        peer.audit(backend, action, AuditOutcome::Done, None);
+    }
+    let answer = match question {
+        Question::LoginCode => shared.door.code(session),
+        _ => backend.answer(question.clone()).await,
+    };
+    match &answer {
+        Ok(told) if !stops => {
+            let done = told.json["done"].as_str();
+            peer.audit(backend, action, AuditOutcome::Done, done);
+        }
+        Ok(_) => {}
+        Err(Declined(why)) => peer.audit(backend, action, AuditOutcome::Failed, Some(why)),
+    }
+    answer
 }
 
 /// What happens, as it happens: first how all of it is.
@@ -282,10 +350,12 @@ async fn overview(backend: &dyn Backend) -> Bytes {
     }
 }
 
-/// Beyond them, administrators wait for each other.
+/// Beyond them, those who have not shown yet that they may ask make room, and administrators wait for each other.
 const CONNECTIONS_MAX: usize = 32;
 /// Whoever connects and says nothing takes one of these places.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// Whoever takes nothing of an answer for so long is given up.
+const STALL_MAX: Duration = Duration::from_secs(30);
 /// hyper takes no less; our own requests have 200 bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Pools' workers are asked for; who watches them may be busy starting one.

@@ -1,5 +1,4 @@
-//! The admin socket: where `portunus show`, `reload` and `stop` ask a running server, and where its dashboard is. HTTP and JSON,
-//! on a thread of its own.
+//! The admin socket: where `portunus show`, `reload` and `stop` ask a running server. HTTP and JSON, on a thread of its own.
 //! Beside it, if asked for, the metrics address: what watches the server may ask there how it is, and nothing else.
 //!
 //! It knows nothing of the server: what it can be asked is [`Question`], and whoever can answer is a [`Backend`].
@@ -11,6 +10,8 @@ mod dashboard;
 mod door;
 mod events;
 mod listen;
+mod patience;
+mod places;
 mod query;
 mod sessions;
 mod socket;
@@ -22,6 +23,8 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 use serde_json::Value;
+
+use crate::report::Audited;
 
 pub use client::{Client, ClientError, Form};
 pub use dashboard::LOGIN_PATH;
@@ -44,9 +47,11 @@ pub enum Question {
     /// What it has counted, as Prometheus reads it.
     Metrics,
     /// Whether it lives.
-    Live,
+    Live(Probe),
     /// Whether it takes requests.
-    Ready,
+    Ready(Probe),
+    /// How all of this is asked.
+    OpenApi,
     /// Its pools, and the workers of those that have some.
     Pools,
     /// Something of one pool.
@@ -68,6 +73,8 @@ pub enum Question {
     LoginCode,
     /// To take its configuration anew.
     Reload,
+    /// What that would do.
+    Plan,
     /// To stop: once requests in flight are done, or now.
     Stop {
         /// At once.
@@ -75,8 +82,25 @@ pub enum Question {
     },
 }
 
+/// How one asks whether a server lives, or takes requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// To be told each thing that must be so, also where all are.
+    pub verbose: bool,
+    /// Things that need not be so.
+    pub exclude: Vec<String>,
+}
+
+impl Probe {
+    /// Everything must be so, and is told only where it is not.
+    pub const NEW: Self = Self {
+        verbose: false,
+        exclude: Vec::new(),
+    };
+}
+
 /// Which refusals are asked for; what is none is any.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// For this reason, by its name.
     pub reason: Option<String>,
@@ -86,6 +110,16 @@ pub struct Wanted {
     pub pool: Option<String>,
     /// So many at most.
     pub limit: Option<usize>,
+}
+
+impl Wanted {
+    /// All of them.
+    pub const ANY: Self = Self {
+        reason: None,
+        site: None,
+        pool: None,
+        limit: None,
+    };
 }
 
 /// A request that is asked about.
@@ -119,6 +153,9 @@ pub trait Backend: Send + Sync {
 
     /// Takes note of what was counted since it last did. Called every [`SAMPLE_EVERY`], by one thread.
     fn sample(&self);
+
+    /// Writes down who changed something, or tried to.
+    fn audited(&self, entry: &Audited<'_>);
 }
 
 /// An answer to come.
@@ -138,8 +175,8 @@ pub struct Told {
 pub struct Declined(pub String);
 
 impl Question {
-    /// Whether answering it changes anything.
-    fn changes(&self) -> bool {
+    /// What the audit log calls what it changes, and the pool that it is about; none where it changes nothing.
+    fn action(&self) -> Option<(&'static str, Option<&str>)> {
         match self {
             Self::Certificates
             | Self::Pools
@@ -148,13 +185,26 @@ impl Question {
             | Self::Connections
             | Self::TlsFailures
             | Self::Metrics
-            | Self::Live
-            | Self::Ready
+            | Self::Live(_)
+            | Self::Ready(_)
+            | Self::OpenApi
+            | Self::Plan
             | Self::Overview
             | Self::History
             | Self::Refusals(_)
-            | Self::Explain(_) => false,
-            Self::Pool { .. } | Self::LoginCode | Self::Reload | Self::Stop { .. } => true,
+            | Self::Explain(_) => None,
+            Self::LoginCode => Some(("login-code", None)),
+            Self::Reload => Some(("reload", None)),
+            Self::Stop { now: false } => Some(("stop", None)),
+            Self::Stop { now: true } => Some(("stop-now", None)),
+            Self::Pool { name, order } => {
+                let action = match order {
+                    PoolOrder::Recycle => "pool-recycle",
+                    PoolOrder::Stop => "pool-stop",
+                    PoolOrder::Start => "pool-start",
+                };
+                Some((action, Some(name)))
+            }
         }
     }
 }
@@ -175,7 +225,7 @@ impl PoolOrder {
 impl Question {
     /// Whether anybody on this machine may ask it, where such are listened to.
     fn is_open(&self) -> bool {
-        matches!(self, Self::Metrics | Self::Live | Self::Ready)
+        matches!(self, Self::Metrics | Self::Live(_) | Self::Ready(_))
     }
 }
 

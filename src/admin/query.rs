@@ -17,7 +17,7 @@ pub(super) fn of(question: Question, query: &str) -> Result<Question, String> {
 }
 
 fn refusals(query: &str) -> Result<Wanted, String> {
-    let mut wanted = Wanted::default();
+    let mut wanted = Wanted::ANY;
     for (name, value) in pairs(query) {
         let place = match &*name {
             "reason" => &mut wanted.reason,

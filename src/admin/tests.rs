@@ -1,18 +1,27 @@
 //! Who may ask over a loopback address.
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::access::{NO_TOKEN, cookie, has_token, same_origin};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-fn asked(fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
-    let mut map = HeaderMap::new();
+fn request(path: &str, method: &Method, fields: &[(&'static str, &str)]) -> Request<()> {
+    let mut request = Request::new(());
+    *request.uri_mut() = path.parse().expect("a path");
+    *request.method_mut() = method.clone();
     for (name, value) in fields {
-        map.append(*name, value.parse().expect("a value"));
+        let value = value.parse().expect("a value");
+        request.headers_mut().append(*name, value);
     }
-    same_origin(&Method::GET, "/", &map).map_err(|(status, _)| status)?;
-    has_token(&map, TOKEN).then_some(()).ok_or(NO_TOKEN.0)
+    request
+}
+
+fn asked(fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
+    let request = request("/v1/pools", &Method::GET, fields);
+    same_origin(&request).map_err(|(status, _)| status)?;
+    let has = has_token(request.headers(), TOKEN);
+    has.then_some(()).ok_or(NO_TOKEN.0)
 }
 
 fn page(method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
@@ -20,11 +29,7 @@ fn page(method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCo
 }
 
 fn page_at(path: &str, method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
-    let mut map = HeaderMap::new();
-    for (name, value) in fields {
-        map.append(*name, value.parse().expect("a value"));
-    }
-    same_origin(method, path, &map).map_err(|(status, _)| status)
+    same_origin(&request(path, method, fields)).map_err(|(status, _)| status)
 }
 
 const BEARER: (&str, &str) = ("authorization", "Bearer 0123456789abcdef0123456789abcdef");
@@ -74,6 +79,8 @@ fn a_name_that_was_rebound_to_this_machine_is_refused() {
         assert_eq!(result, Err(StatusCode::MISDIRECTED_REQUEST), "{host:?}");
     }
     assert_eq!(asked(&[BEARER]), Err(StatusCode::MISDIRECTED_REQUEST));
+    let two = [("host", "localhost"), ("host", "evil.test"), BEARER];
+    assert_eq!(asked(&two), Err(StatusCode::MISDIRECTED_REQUEST));
 }
 
 #[test]
@@ -88,6 +95,22 @@ fn what_another_page_asks_is_refused_token_or_not() {
         let result = asked(&[host, BEARER, from_a_page]);
         assert_eq!(result, Err(StatusCode::FORBIDDEN), "{from_a_page:?}");
     }
+}
+
+#[test]
+fn the_document_has_every_path_and_method_of_the_api_and_no_other() {
+    let document: serde_json::Value =
+        serde_json::from_str(super::api::DOCUMENT).expect("docs/openapi.json is JSON");
+    let mut documented = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            documented.push((method.to_ascii_uppercase(), path.clone()));
+        }
+    }
+    documented.sort_unstable();
+    let mut known = super::api::all();
+    known.sort_unstable();
+    assert_eq!(documented, known);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::fail;
 use super::running::At;
-use crate::admin::{Form, LOGIN_PATH, Question};
+use crate::admin::{Form, LOGIN_PATH, Probe, Question};
 use crate::config;
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ fn told(config: &Path, arguments: &Arguments) -> Result<(), String> {
         }
         config::Admin::Unix(path) => {
             // Whoever has no answer here finds none through ssh either.
-            ask(Question::Live)?;
+            ask(Question::Live(Probe::NEW))?;
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             println!("ssh -L 9180:{} HOST", path.display());
             eprintln!(
@@ -44,7 +44,7 @@ fn told(config: &Path, arguments: &Arguments) -> Result<(), String> {
             );
         }
         config::Admin::Off => {
-            ask(Question::Live)?;
+            ask(Question::Live(Probe::NEW))?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ mod dashboard;
 mod explain;
 mod run;
 mod running;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,8 +61,9 @@ enum Command {
     Dashboard(dashboard::Arguments),
     /// Have the running server take its bindings file anew, and tell what came of it
     ///
-    /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone.
-    Reload(running::At),
+    /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone. Lines begin with
+    /// + for what comes, - for what goes, ~ for what changes, = for what goes on, ! for what takes effect at the next start.
+    Reload(running::Reload),
     /// Have the running server stop, and wait until it is gone
     Stop(running::Stop),
     /// Recycle, stop or start a pool of the running server
@@ -70,6 +72,9 @@ enum Command {
     /// Make certificates to develop with, and have ordered ones renewed
     #[command(subcommand)]
     Cert(cert::Command),
+    /// List the failed requests that were recorded, and look at one
+    #[command(subcommand)]
+    Trace(trace::Trace),
     /// Write the completions of a shell to stdout
     Completions(completions::Arguments),
     /// (for Portunus itself) Stand between Portunus and one worker process
@@ -113,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
+        Command::Trace(trace) => trace::main(&config, &trace),
         Command::Completions(arguments) => completions::main(&arguments),
         Command::KeepWorker(_) => worker::keep(),
         Command::BecomeWorker => worker::become_worker(),

@@ -20,6 +20,7 @@ pub(super) static FILE: Section = section(
         "server",
         "limits",
         "log",
+        "failed_requests",
         "tls",
         "acme",
         "certificate",
@@ -66,7 +67,24 @@ pub(super) static LIMITS: Section = section(
 
 pub(super) static LOG: Section = section(
     "[log]",
-    &["format", "level", "access", "access_format", "errors"],
+    &[
+        "format",
+        "level",
+        "access",
+        "access_format",
+        "errors",
+        "audit",
+    ],
+);
+
+pub(super) static FAILED_REQUESTS: Section = section(
+    "[failed_requests]",
+    &["folder", "max_files", "max_file_bytes", "redact", "rule"],
+);
+
+pub(super) static FAILED_REQUESTS_RULE: Section = section(
+    "[[failed_requests.rule]]",
+    &["site", "path", "status", "reason", "longer_than"],
 );
 
 pub(super) static TLS: Section = section(
@@ -371,6 +389,8 @@ pub(super) static ALL: &[&Section] = &[
     &SERVER,
     &LIMITS,
     &LOG,
+    &FAILED_REQUESTS,
+    &FAILED_REQUESTS_RULE,
     &TLS,
     &ACME,
     &EAB,

@@ -5,6 +5,7 @@
 
 mod acme;
 mod admin;
+mod audit;
 mod balance;
 mod certificate_files;
 mod check;
@@ -12,6 +13,7 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod failed_requests;
 mod fastcgi;
 mod fields;
 mod handlers;
@@ -50,12 +52,14 @@ use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use admin::Admin;
+pub use audit::Audit;
 pub use balance::{
     Balance, Ejection, HashBy, Health, Hedge, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+pub use failed_requests::{FailedRequests, FailedRule};
 #[cfg(test)]
 pub(crate) use fastcgi::OURS;
 pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
@@ -84,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`
     pub log: Log,
+    /// `[failed_requests]`
+    pub failed_requests: FailedRequests,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
     /// `[acme]`; none where nothing is ordered.
@@ -198,6 +204,8 @@ pub struct Log {
     pub access_format: AccessFormat,
     /// Where the error log goes.
     pub errors: LogTarget,
+    /// Where the audit log goes.
+    pub audit: Audit,
 }
 
 /// How the server's own log is written.

@@ -8,9 +8,11 @@
 //! data threads ─► format ─► sink (a bounded buffer a thread) ─► writer (thread `log`) ─► target
 //! ```
 
+mod audit;
 mod capture;
 mod counts;
 mod entry;
+pub mod failed;
 mod format;
 pub mod metrics;
 mod own;
@@ -30,6 +32,7 @@ use arc_swap::ArcSwapOption;
 use crate::config;
 use crate::model::{ClientAddr, Protocol, Reason};
 
+pub use self::audit::{AuditOutcome, Audited, AuditedBy};
 pub use self::capture::Captured;
 pub use self::entry::{Access, Refused};
 pub use self::format::FIELD_BYTES_MAX;
@@ -54,11 +57,15 @@ struct Shared {
     errors: ArcSwapOption<Sink>,
     access: ArcSwapOption<Sink>,
     wants_access: AtomicBool,
+    audit: ArcSwapOption<Sink>,
+    /// Whether the server's own log tells of changes.
+    tells_audit: AtomicBool,
     counts: Counts,
     metrics: Metrics,
     threads: usize,
     wake: Wake,
     own: Own,
+    failed: Arc<failed::Queue>,
 }
 
 impl Report {
@@ -95,11 +102,14 @@ impl Report {
                 errors: ArcSwapOption::empty(),
                 access: ArcSwapOption::empty(),
                 wants_access: AtomicBool::new(false),
+                audit: ArcSwapOption::empty(),
+                tells_audit: AtomicBool::new(true),
                 counts: Counts::new(threads),
                 metrics: Metrics::new(threads),
                 threads,
                 wake: Wake::default(),
                 own: Own::default(),
+                failed: Arc::default(),
             }),
         }
     }
@@ -121,7 +131,7 @@ impl Report {
         }
         self.shared.counts.add_refused(entry.protocol, entry.reason);
         self.shared.metrics.refused(entry);
-        self.shared.append(&self.shared.errors, |sink| {
+        let _counted = self.shared.append(&self.shared.errors, |sink| {
             format::refused(SystemTime::now(), entry, |line| sink.push(line))
         });
     }
@@ -133,9 +143,27 @@ impl Report {
 
     /// Writes a request's line in the access log.
     pub fn accessed(&self, entry: &Access<'_>) {
-        self.shared.append(&self.shared.access, |sink| {
+        let _counted = self.shared.append(&self.shared.access, |sink| {
             format::accessed(sink.format, entry, |line| sink.push(line))
         });
+    }
+
+    /// Who asks for the steps of requests by the rules of a configuration. Where there are rules for the first time, this starts
+    /// the thread that writes.
+    pub fn witnesses(&self, config: &config::Config) -> Vec<Arc<dyn Witness>> {
+        let Some(watch) = failed::Watch::new(config, &self.shared) else {
+            return Vec::new();
+        };
+        if let Err(error) = self.shared.failed.start() {
+            tracing::error!(%error, "the thread that writes failed requests cannot be started, and none is written; the next reload tries again");
+            return Vec::new();
+        }
+        vec![Arc::new(watch)]
+    }
+
+    /// What became of the requests that fired a rule of `[failed_requests]`.
+    pub fn failed_requests(&self) -> failed::Written {
+        self.shared.failed.count()
     }
 
     /// Opens the logs anew: the same files after they were renamed, or other targets. Lines written before go where they
@@ -145,6 +173,13 @@ impl Report {
     pub fn reopen(&self, log: &config::Log) -> Result<(), ReportError> {
         let streams = Streams::open(log, self.shared.threads)?;
         self.shared.wake.replace(&self.shared, streams)
+    }
+
+    /// Whether [`Report::reopen`] could open the logs; opens none that is not there yet, and writes to none.
+    pub fn try_out(log: &config::Log) -> Result<(), ReportError> {
+        target::try_out("error", &log.errors)?;
+        target::try_out("access", &log.access)?;
+        target::try_out("audit", log.audit.target())
     }
 
     /// Lines that were dropped: their buffer was full, or their target refused them until the end.
@@ -171,6 +206,7 @@ impl Report {
     /// lost.
     pub fn close(&self) {
         self.shared.wake.close();
+        self.shared.failed.close();
     }
 }
 
@@ -179,27 +215,37 @@ impl Shared {
     fn use_sinks(&self, streams: &Streams) {
         self.errors.store(streams.errors_sink());
         self.access.store(streams.access_sink());
+        self.audit.store(streams.audit_sink());
+        self.tells_audit
+            .store(streams.tells_audit(), Ordering::Relaxed);
         self.wants_access
             .store(streams.access_sink().is_some(), Ordering::Relaxed);
     }
 
-    fn append(&self, log: &ArcSwapOption<Sink>, push: impl Fn(&Sink) -> Pushed) {
+    /// Whether there was room for the line. Where there is no such log, there is.
+    fn append(&self, log: &ArcSwapOption<Sink>, push: impl Fn(&Sink) -> Pushed) -> bool {
         // A sink that was closed between being read here and being pushed to has a successor by then: the second try
         // finds it. Only a closed report has none.
         for _ in 0..2 {
             let sink = log.load();
             let Some(sink) = sink.as_deref() else {
-                return;
+                return true;
             };
             match push(sink) {
-                Pushed::Taken(Level::Rising) => return,
-                Pushed::Taken(Level::First) => return self.wake.if_asleep(),
-                Pushed::Taken(Level::Half) => return self.wake.now(),
+                Pushed::Taken(level) => {
+                    match level {
+                        Level::Rising => {}
+                        Level::First => self.wake.if_asleep(),
+                        Level::Half => self.wake.now(),
+                    }
+                    return true;
+                }
                 Pushed::Full => break,
                 Pushed::Closed => {}
             }
         }
         self.counts.add_lost(1);
+        false
     }
 }
 

@@ -104,5 +104,3 @@ fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
-
-const HOSTILE: &str = "<img src=x onerror=document.title='harmed'>";

@@ -170,11 +170,13 @@ function highest(history, column) {
   return minutes;
 }
 
-const POOL_STATES = { Running: "good", Starting: "warn", Stopped: "quiet", Disabled: "bad" };
+const POOL_STATES = {
+  Running: "good", Idle: "quiet", Starting: "warn", Recycling: "warn", Stopping: "warn", Stopped: "quiet", Disabled: "bad",
+};
 
 const pools = new Table(byId("pool-table"), [
   { head: "Pool", names: true, text: row => row.name },
-  { head: "State", text: row => row.state, state: row => POOL_STATES[row.state] ?? POOL_STATES[capital(row.state)] ?? "warn" },
+  { head: "State", text: row => row.state, state: row => POOL_STATES[row.state] ?? "warn" },
   { head: "Running", number: true, draw: (cell, row) => drawShare(cell, row.running, row.concurrency) },
   { head: "Waiting", number: true, draw: (cell, row) => drawShare(cell, row.waiting, row.queue_length) },
   { head: "Oldest", number: true, text: row => (row.waiting ? words.age(row.oldest_wait_seconds) : words.NONE) },
@@ -185,8 +187,6 @@ const pools = new Table(byId("pool-table"), [
     clicks: row => row.failed > 0, says: row => `${row.failed} refused by ${row.name}: show the requests`,
   },
 ], { key: row => row.name, empty: "There is no pool.", caption: "Pools, their slots and their queues" });
-
-const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
 
 const UPSTREAM_STATES = { up: "good", warming: "good", ejected: "bad", down: "bad", trying: "warn", draining: "quiet" };
 
@@ -242,7 +242,7 @@ const bindings = new Table(byId("binding-table"), [
   { head: "Binding", names: true, text: row => row.binding },
   { head: "Site", text: row => row.site, click: row => open({ site: row.site }), says: row => `${row.site}: show what was refused of it` },
   { head: "Protocols", wide: true, text: row => row.protocols.join(", ") },
-  { head: "Now, /s", number: true, text: row => words.rate(row.responses_per_second) },
+  { head: "Now, /s", number: true, text: row => words.rate(row.rate) },
   { head: "Responses", number: true, text: row => words.short(row.responses) },
   { head: "2xx", number: true, wide: true, text: ofClass("2xx") },
   { head: "3xx", number: true, wide: true, text: ofClass("3xx") },
@@ -407,7 +407,8 @@ function show() {
   charts.show(state.history);
   showReasons(state.history);
   showPools(state);
-  bindings.update(state.overview.bindings);
+  const rates = state.overview.responses_per_second;
+  bindings.update(state.overview.bindings.map(row => ({ ...row, rate: rates[row.binding] })));
   heading("bindings-title", "Bindings", state.overview.bindings.length, state.overview.bindings_in_all);
   choices();
   document.documentElement.dataset.step = String(state.history.number.at(-1) ?? "");

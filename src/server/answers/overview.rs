@@ -1,8 +1,9 @@
 //! What the dashboard shows: the state of all, in an answer whose size is bounded, since it is made again and again.
 
+use std::cmp::Ordering;
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Serving, Shown, bindings, health};
 use crate::admin::{Declined, Explained, Told, Wanted};
@@ -20,7 +21,7 @@ pub(super) fn told(serving: &Serving, pools: Value) -> Told {
     let accepted = [Accepted::Cleartext, Accepted::Tls, Accepted::Quic];
     let accepted: u64 = accepted.iter().map(|it| metrics.accepted_count(*it)).sum();
     let (pools_all, pools) = fullest(pools);
-    let (bindings_all, bindings) = busiest(serving, &now);
+    let (bindings_all, bindings, rates) = busiest(serving, &now);
     let seconds = |time| humantime::format_rfc3339_seconds(time).to_string();
     let json = json!({
         "time": seconds(SystemTime::now()),
@@ -48,6 +49,7 @@ pub(super) fn told(serving: &Serving, pools: Value) -> Told {
         "pools": pools,
         "bindings_in_all": bindings_all,
         "bindings": bindings,
+        "responses_per_second": rates,
         "last": serving.history().last(),
     });
     of_json(json)
@@ -80,29 +82,27 @@ fn fullest(mut pools: Value) -> (usize, Value) {
     (count, pools["pools"].take())
 }
 
-/// The same of bindings, by what comes to them.
-fn busiest(serving: &Serving, now: &Shown) -> (usize, Vec<Value>) {
+/// The same of bindings, by what comes to them; and how many responses each has a second.
+fn busiest(serving: &Serving, now: &Shown) -> (usize, Vec<Value>, Map<String, Value>) {
     let mut all = bindings::json(serving, now);
     let history = serving.history();
-    for one in &mut all {
-        let rate = history.rate(one["binding"].as_str().unwrap_or_default());
-        one["responses_per_second"] = json!(rate);
-    }
-    drop(history);
+    let rate = |one: &Value| history.rate(one["binding"].as_str().unwrap_or_default());
     let count = all.len();
     if count > ROWS_MAX {
-        let weight = |one: &Value| {
-            let of = |key: &str| one[key].as_f64().unwrap_or(0.0);
-            (of("responses_per_second"), of("responses"))
-        };
+        let weight = |one: &Value| (rate(one), one["responses"].as_f64().unwrap_or(0.0));
         all.sort_by(|one, other| {
             weight(other)
                 .partial_cmp(&weight(one))
-                .unwrap_or(std::cmp::Ordering::Equal)
+                .unwrap_or(Ordering::Equal)
         });
         all.truncate(ROWS_MAX);
     }
-    (count, all)
+    let rates = all.iter().filter_map(|one| {
+        let name = one["binding"].as_str()?;
+        Some((name.to_owned(), json!(history.rate(name))))
+    });
+    let rates = rates.collect();
+    (count, all, rates)
 }
 
 /// What was counted until now.

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::{Dashboard, exchange, portunus, stdout};
 use crate::support::{Page, Server, Site, raw};
 
+/// A host that is markup.
+const HOSTILE: &str = "<img src=x onerror=document.title='harmed'>";
+
 /// How the https binding is called.
 fn binding(server: &Server) -> String {
     format!("https://127.0.0.1:{} localhost", server.https)
