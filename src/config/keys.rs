@@ -20,6 +20,7 @@ pub(super) static FILE: Section = section(
         "server",
         "limits",
         "log",
+        "failed_requests",
         "tls",
         "acme",
         "certificate",
@@ -74,6 +75,16 @@ pub(super) static LOG: Section = section(
         "errors",
         "audit",
     ],
+);
+
+pub(super) static FAILED_REQUESTS: Section = section(
+    "[failed_requests]",
+    &["folder", "max_files", "max_file_bytes", "redact", "rule"],
+);
+
+pub(super) static FAILED_REQUESTS_RULE: Section = section(
+    "[[failed_requests.rule]]",
+    &["site", "path", "status", "reason", "longer_than"],
 );
 
 pub(super) static TLS: Section = section(
@@ -378,6 +389,8 @@ pub(super) static ALL: &[&Section] = &[
     &SERVER,
     &LIMITS,
     &LOG,
+    &FAILED_REQUESTS,
+    &FAILED_REQUESTS_RULE,
     &TLS,
     &ACME,
     &EAB,
