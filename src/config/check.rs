@@ -83,6 +83,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         server: raw.server,
         limits: raw.limits,
         log: raw.log,
+        traces: raw.traces,
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) static FILE: Section = section(
         "server",
         "limits",
         "log",
+        "traces",
         "tls",
         "acme",
         "certificate",
@@ -67,6 +68,21 @@ pub(super) static LIMITS: Section = section(
 pub(super) static LOG: Section = section(
     "[log]",
     &["format", "level", "access", "access_format", "errors"],
+);
+
+pub(super) static TRACES: Section = section(
+    "[traces]",
+    &[
+        "endpoint",
+        "headers",
+        "ca",
+        "service_name",
+        "resource",
+        "sample",
+        "trust_parent",
+        "keep_errors",
+        "keep_slower_than",
+    ],
 );
 
 pub(super) static TLS: Section = section(
@@ -371,6 +387,7 @@ pub(super) static ALL: &[&Section] = &[
     &SERVER,
     &LIMITS,
     &LOG,
+    &TRACES,
     &TLS,
     &ACME,
     &EAB,

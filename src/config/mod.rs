@@ -32,6 +32,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod traces;
 mod trusted;
 mod upgrades;
 mod upstream;
@@ -69,6 +70,7 @@ pub use service::ServiceName;
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use telling::{ForwardedFields, ProxyProtocol, Telling};
+pub use traces::{Secret, Traces};
 pub use trusted::RequestIds;
 pub use upgrades::Upgrades;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
@@ -84,6 +86,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`
     pub log: Log,
+    /// `[traces]`; none where nothing is traced.
+    pub traces: Option<Traces>,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
     /// `[acme]`; none where nothing is ordered.

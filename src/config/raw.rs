@@ -15,7 +15,7 @@ use super::tls::{self, TlsKeys};
 use super::wrong::{self, Wrong};
 use super::{
     AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, RouteKeys, Server, SiteKeys,
-    TrustSource, defaults, handlers, keys, networks, trusted,
+    Traces, TrustSource, defaults, handlers, keys, networks, traces, trusted,
 };
 use crate::model::{HostPattern, Scheme, TrustedProxies};
 
@@ -24,6 +24,7 @@ pub(super) struct Raw<'t> {
     pub(super) server: Server,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) traces: Option<Traces>,
     pub(super) tls: TlsKeys<'t>,
     pub(super) acme: Option<RawAcme<'t>>,
     pub(super) trust: TrustSource,
@@ -102,6 +103,7 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
         server: settings::server(file),
         limits: settings::limits(file),
         log: settings::log(file),
+        traces: traces::read(file),
         acme: acme::read(file),
         trust: tls
             .as_ref()
