@@ -14,8 +14,8 @@ use super::settings::{self, WAIT};
 use super::tls::{self, TlsKeys};
 use super::wrong::{self, Wrong};
 use super::{
-    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, RouteKeys, Server, SiteKeys,
-    Traces, TrustSource, defaults, handlers, keys, networks, traces, trusted,
+    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, RouteKeys, Server, SiteKeys, Traces,
+    TrustSource, defaults, handlers, keys, networks, traces, trusted,
 };
 use crate::model::{HostPattern, Scheme, TrustedProxies};
 

@@ -16,6 +16,7 @@ use crate::pool::Pool;
 use crate::report::Report;
 use crate::report::metrics::Tallies;
 use crate::site::Site;
+use crate::traces::Tracer;
 
 /// Everything that serves a request, built from one configuration and never changed after.
 pub struct Edge {
@@ -46,7 +47,9 @@ pub struct Edge {
     /// What is done with `X-Request-Id`.
     pub request_ids: RequestIds,
     /// Whether each request has a `traceparent`.
-    pub traces: bool,
+    pub traceparent: bool,
+    /// What requests are traced by; none where they are not.
+    pub tracer: Option<Arc<Tracer>>,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
     /// Where requests are counted.

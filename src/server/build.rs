@@ -16,6 +16,7 @@ use crate::pool::Pool;
 use crate::report::Report;
 use crate::report::metrics::Tallies;
 use crate::site::{PageError, Site};
+use crate::traces::{Tracer, TracesError};
 
 /// Handlers that the program brings that Portunus is a library of, by the name of their pool.
 pub type LibraryHandlers = HashMap<String, Arc<dyn Handler>>;
@@ -43,6 +44,9 @@ pub enum BuildError {
         /// Where it was written.
         place: config::Place,
     },
+    /// Nothing can be sent to the collector.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// An error page of a site cannot be read.
     #[error(transparent)]
     ErrorPage(#[from] PageError),
@@ -120,6 +124,10 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
             Err(error) => errors.push(error.into()),
         }
     }
+    let tracer = tracer(config, context).unwrap_or_else(|error| {
+        errors.push(error.into());
+        None
+    });
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -145,7 +153,8 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         server_header: server_header(&config.server.server_header, context.threads),
         trusted: config.server.trusted_proxies.clone(),
         request_ids: config.server.request_ids,
-        traces: config.server.traceparent,
+        traceparent: config.server.traceparent,
+        tracer,
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
     };
@@ -156,6 +165,15 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         kept,
         new,
     })
+}
+
+/// What requests are traced by: what runs, where that can do.
+fn tracer(config: &Config, context: &Context<'_>) -> Result<Option<Arc<Tracer>>, TracesError> {
+    let Some(settings) = &config.traces else {
+        return Ok(None);
+    };
+    let running = context.running.and_then(|(_, edge)| edge.tracer.as_ref());
+    Tracer::new(settings, running, context.report.metrics().spans()).map(Some)
 }
 
 /// Where the requests of each binding and pool are counted: a binding's requests may be for all pools of its site.

@@ -12,17 +12,18 @@ mod failures;
 mod handshakes;
 mod histogram;
 pub mod list;
+mod spans;
 mod traffic;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Series};
 pub use failures::{FAILURES_MAX, HandshakeFailure};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
 pub use histogram::Sum;
+pub use spans::{SpanCounts, SpanLoss};
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
 };
@@ -41,6 +42,7 @@ pub struct Metrics {
     failures: Failures,
     accepted: PerThread<[Count; 3]>,
     reloads: Mutex<Reloads>,
+    spans: Arc<SpanCounts>,
     started: SystemTime,
 }
 
@@ -83,6 +85,7 @@ impl Metrics {
                 last_taken: true,
                 taken_at: started,
             }),
+            spans: Arc::default(),
             started,
         }
     }
@@ -95,6 +98,11 @@ impl Metrics {
         pools: impl Iterator<Item = &'a str>,
     ) -> Tallies {
         self.book.open(self.threads, bindings, pools)
+    }
+
+    /// What became of spans.
+    pub fn spans(&self) -> &Arc<SpanCounts> {
+        &self.spans
     }
 
     /// A connection has a place.

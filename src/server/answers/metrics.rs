@@ -13,7 +13,7 @@ use crate::model::{Protocol, Reason};
 use crate::ocsp::Status;
 use crate::pool::{Counts, Pool, PoolState};
 use crate::report::Report;
-use crate::report::metrics::{Accepted, Exposition, list};
+use crate::report::metrics::{Accepted, Exposition, SpanLoss, list};
 
 /// The states of a pool, as the metric names them.
 const POOL_STATES: [(PoolState, &str); 5] = [
@@ -297,6 +297,12 @@ fn connections(all: &mut Exposition, serving: &Serving) {
 
 fn server(all: &mut Exposition, serving: &Serving) {
     all.single(&list::LINES_DROPPED, serving.report.lost());
+    let spans = serving.report.metrics().spans();
+    all.single(&list::SPANS_EXPORTED, spans.exported());
+    let mut series = all.metric(&list::SPANS_DROPPED);
+    for why in SpanLoss::ALL {
+        series.value(&[why.as_str()], spans.dropped(why));
+    }
     let reloads = serving.report.metrics().reloads();
     let mut series = all.metric(&list::RELOADS);
     series.value(&["taken"], reloads.taken);
