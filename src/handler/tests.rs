@@ -25,5 +25,6 @@ pub(super) fn facts(host: &str) -> Facts {
         path: RoutePath::parse(&PathAndQuery::from_static("/")).unwrap(),
         rules: None,
         provenance: Provenance::default(),
+        journal: None,
     }
 }

@@ -13,8 +13,8 @@ use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
 use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
-use crate::report::Report;
 use crate::report::metrics::Tallies;
+use crate::report::{Report, Witness};
 use crate::site::Site;
 use crate::traces::Tracer;
 
@@ -52,6 +52,8 @@ pub struct Edge {
     pub tracer: Option<Arc<Tracer>>,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
+    /// Who asks for the steps of requests; nobody, in most configurations.
+    pub witnesses: Vec<Arc<dyn Witness>>,
     /// Where requests are counted.
     pub tallies: Tallies,
 }

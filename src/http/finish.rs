@@ -8,6 +8,7 @@ use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
+use super::recording::Recording;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
 use super::{InFlight, ThreadEdge};
@@ -32,6 +33,9 @@ pub(super) fn respond(
 ) -> Answer {
     trail.stage = Stage::Done;
     say(&trail, response.headers_mut());
+    if let Some(recording) = &mut trail.recording {
+        recording.responds(&response);
+    }
     let status = response.status();
     // Content in memory does not break.
     let streamed = !head_only && response.body().full_len().is_none();
@@ -113,6 +117,7 @@ struct RequestEnd {
     sent: u64,
     /// What is known of the request, where the content may still break.
     streamed: Option<Box<Trail>>,
+    recording: Option<Box<Recording>>,
     _in_flight: InFlight,
 }
 
@@ -136,6 +141,7 @@ impl RequestEnd {
             began: trail.began,
             received: trail.received.take(),
             sent: 0,
+            recording: trail.recording.take(),
             streamed: streamed.then(|| Box::new(trail)),
             _in_flight: in_flight,
         })
@@ -144,6 +150,11 @@ impl RequestEnd {
 
 impl BodyWatch for RequestEnd {
     fn data(&mut self, bytes: usize) {
+        if self.sent == 0
+            && let Some(recording) = &self.recording
+        {
+            recording.first_byte();
+        }
         self.sent += bytes as u64;
     }
 
@@ -155,12 +166,18 @@ impl BodyWatch for RequestEnd {
         if let Some(trail) = &self.streamed {
             trail.broke_off(self.status, error);
         }
+        if let Some(recording) = &mut self.recording {
+            recording.broke(error);
+        }
     }
 
     fn end(&mut self, complete: bool) {
         self.permit = None;
         if let Some(access) = &mut self.access {
             access.complete = complete;
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.content_ended(complete, self.sent);
         }
     }
 }

@@ -13,10 +13,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use super::body::{ContentLimits, limited};
 use super::provenance::heard;
 use super::trail::Trail;
-use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, extended, finish, refuse};
+use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, extended, finish, recording, refuse};
 use crate::config::Overflow;
 use crate::handler::Reply;
 use crate::handler::upgrade::ExtendedConnect;
+use crate::model::journal::Step;
 use crate::model::{
     Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
     TlsFacts,
@@ -135,7 +136,7 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
     match journey.trail.edge.pools[pool].enter() {
         Entry::Refused(refusal) => Serving::Now(journey.answer(Err(refusal), None)),
         Entry::Waiting(waiting) => {
-            journey.trail.queued();
+            journey.trail.queued(waiting.place());
             Serving::Later(Box::pin(async move {
                 match waiting.await {
                     Ok(permit) => {
@@ -211,6 +212,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         ));
     }
     let (host, host_port) = authority::host(request, trail.connection.local)?;
+    trail.sought(&host);
     let host = trail.host.insert(host);
     if trail.edge.challenges.any()
         && let Some(answer) = challenge(&trail.edge, request, host)
@@ -222,6 +224,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     // As `Trail::hear`, which cannot be asked while the host is looked at.
     let (edge, peer) = (&trail.edge, trail.connection.client);
     trail.provenance = heard(edge, peer, Some(request.headers()), Some(binding));
+    recording::found(&mut trail.recording, binding, &trail.provenance, request);
     let edge = &trail.edge;
     let bound = &edge.bindings[binding];
     let client_scheme = trail.provenance.scheme(&trail.connection);
@@ -250,6 +253,10 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     let pool = route.pool;
     trail.pool = Some(pool);
     trail.route = Some(route.index);
+    trail.note(|| Step::RouteFound {
+        route: route.path.clone(),
+        pool: edge.pools[pool].name().into(),
+    });
     let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
     let gap = route.entity_body.unwrap_or(edge.limits.entity_body);
     let rules = route.rules.clone();
@@ -262,6 +269,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         path,
         rules,
         provenance: std::mem::take(&mut trail.provenance),
+        journal: (trail.recording.as_ref()).and_then(|recording| recording.journal().cloned()),
     });
     Ok(Placed::ForPool(pool, limits))
 }

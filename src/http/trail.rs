@@ -9,12 +9,16 @@ use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
+use super::recording::Recording;
 use super::{ThreadEdge, provenance};
+use crate::clock;
+use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{
     BodyError, ClientAddr, Connection, Facts, HostName, Protocol, Provenance, Reason, Refusal,
     Scheme,
 };
+use crate::pool::Place;
 use crate::report::Refused;
 use crate::report::metrics::PoolTraffic;
 
@@ -45,6 +49,8 @@ pub(super) struct Trail {
     /// Bytes of its content that were read; none where it has no content.
     pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) access: Option<Box<AccessTrail>>,
+    /// Where somebody asks for its steps.
+    pub(super) recording: Option<Box<Recording>>,
 }
 
 /// How far a request has come.
@@ -91,7 +97,9 @@ impl Trail {
                 reason: None,
             })
         });
+        let began = Instant::now();
         Self {
+            recording: Recording::begin(edge, connection, protocol, request, began),
             edge: Arc::clone(edge),
             connection: Arc::clone(connection),
             protocol,
@@ -105,7 +113,7 @@ impl Trail {
             route: None,
             pool: None,
             stage: Stage::Waiting,
-            began: Instant::now(),
+            began,
             queued: None,
             received: None,
             access,
@@ -116,6 +124,9 @@ impl Trail {
     pub(super) fn hear(&mut self, headers: Option<&HeaderMap>) {
         self.provenance =
             provenance::heard(&self.edge, self.connection.client, headers, self.binding);
+        if let Some(recording) = &mut self.recording {
+            recording.heard(&self.provenance);
+        }
     }
 
     /// What the handler is told.
@@ -178,14 +189,38 @@ impl Trail {
         }
     }
 
-    /// It waits in its pool's queue.
-    pub(super) fn queued(&mut self) {
+    /// Notes a step of it, where somebody asks for them.
+    pub(super) fn note(&self, step: impl FnOnce() -> Step) {
+        if let Some(recording) = &self.recording {
+            clock::note(recording.journal(), step);
+        }
+    }
+
+    /// A binding is looked for that takes this host.
+    pub(super) fn sought(&self, host: &HostName) {
+        self.note(|| Step::BindingSought {
+            host: host.clone(),
+            local: self.connection.local,
+        });
+    }
+
+    /// It waits in its pool's queue, at this place.
+    pub(super) fn queued(&mut self, place: Place) {
         self.queued = Some(Instant::now());
+        self.note(|| Step::QueueEntered {
+            position: place.position,
+            length: place.length,
+            running: place.running,
+        });
     }
 
     /// It has a slot, and goes to the handler.
     pub(super) fn admitted(&mut self) {
         self.stage = Stage::Working;
+        if self.queued.is_some() {
+            self.note(|| Step::QueueLeft);
+        }
+        self.note(|| Step::HandlerBegan);
         let wait = self.queued.map(|since| since.elapsed());
         if let Some((wait, pool)) = wait.zip(self.counted_pool()) {
             pool.waited(wait);
@@ -198,6 +233,7 @@ impl Trail {
 
     /// The handler has answered.
     pub(super) fn answered(&mut self) {
+        self.note(|| Step::HandlerAnswered);
         if let Some(access) = &mut self.access {
             access.answered = Some(Instant::now());
         }
@@ -208,6 +244,9 @@ impl Trail {
         self.stage = Stage::Done;
         if let Some(access) = &mut self.access {
             access.reason = Some(refusal.reason);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.refused(refusal);
         }
         self.tell(refusal, refusal.status());
     }
@@ -258,6 +297,9 @@ impl Drop for Trail {
                 "the connection ended before the response began: the client went away, or the server was stopped",
             ),
         };
+        if let Some(recording) = &mut self.recording {
+            recording.refused(&refusal);
+        }
         self.tell(&refusal, refusal.status());
     }
 }

@@ -8,6 +8,7 @@ mod facts;
 mod hops;
 mod host;
 mod interim;
+pub mod journal;
 mod name_map;
 mod path;
 mod provenance;

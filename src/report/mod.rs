@@ -18,6 +18,7 @@ pub mod own_log;
 mod sink;
 mod stream;
 mod target;
+mod witness;
 mod writer;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use self::entry::{Access, Refused};
 pub use self::format::FIELD_BYTES_MAX;
 pub use self::sink::BUFFER_BYTES_MAX;
 pub use self::target::ReportError;
+pub use self::witness::{Asking, Ended, Witness};
 pub use self::writer::{CLOSE_WAIT_MAX, FETCH_EVERY, LEAVING_WAIT_MAX, RETRY_EVERY, WARN_EVERY};
 
 use self::counts::Counts;
