@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -11,7 +12,7 @@ use super::{AltSvc, Drain};
 use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
-use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
+use crate::model::{BindingKey, ClientTerms, Handshake, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
 use crate::report::metrics::Tallies;
 use crate::report::{Report, Witness};
@@ -141,6 +142,15 @@ impl Thread {
             *seen = (generation, Arc::new(self.published.edge()));
         }
         Arc::clone(&seen.1)
+    }
+}
+
+impl Edge {
+    /// The handshake of a connection that was accepted then, where anybody asks for it.
+    pub fn handshake(&self, accepted: Instant) -> Option<Arc<Handshake>> {
+        self.tracer
+            .as_ref()
+            .map(|_| Arc::new(Handshake::done(accepted)))
     }
 }
 

@@ -252,6 +252,7 @@ impl AccessEnd {
             peer: (client != self.connection.client).then_some(self.connection.client),
             request_id: self.provenance.request_id(),
             trace_id: self.provenance.trace_id(),
+            span_id: self.provenance.span_id(),
             local: self.connection.local,
             version: version_text(trail.version),
             scheme: self.scheme,

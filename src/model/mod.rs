@@ -35,4 +35,4 @@ pub use refusal::{Blame, Reason, Refusal};
 pub use rewrite::{Rewrite, RewriteHost, encoded};
 pub use rules::{FieldChanges, FieldText, RouteRules};
 pub use thread::{Count, PerThread, PerThreadLazily, enter_data_thread, thread_index};
-pub use trace::{ChildSpan, SpanContext, trace_state};
+pub use trace::{ChildSpan, Handshake, SpanContext, trace_state};

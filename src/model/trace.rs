@@ -1,5 +1,8 @@
 //! What a request is called by in a distributed trace (W3C Trace Context), where its spans are made here.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
 use http::{HeaderMap, HeaderName};
 
 use super::TraceParent;
@@ -32,6 +35,32 @@ pub enum ChildSpan {
     Handler,
     /// The attempt of this number to have an upstream answer.
     Attempt(u32),
+}
+
+/// The handshake of a connection, for the first of its requests that is recorded.
+#[derive(Debug)]
+pub struct Handshake {
+    /// When the connection was accepted.
+    pub began: Instant,
+    /// Until the handshake was done.
+    pub took: Duration,
+    told: AtomicBool,
+}
+
+impl Handshake {
+    /// A handshake that is done, of a connection that was accepted then.
+    pub fn done(began: Instant) -> Self {
+        Self {
+            began,
+            took: began.elapsed(),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether nobody has told of it yet; from now on somebody has.
+    pub fn is_untold(&self) -> bool {
+        !self.told.swap(true, Relaxed)
+    }
 }
 
 impl SpanContext {

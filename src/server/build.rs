@@ -13,8 +13,8 @@ use crate::handler::{self, Handler, Unforged, Upkeep};
 use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
-use crate::report::Report;
 use crate::report::metrics::Tallies;
+use crate::report::{Report, Witness};
 use crate::site::{PageError, Site};
 use crate::traces::{Tracer, TracesError};
 
@@ -154,10 +154,12 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         trusted: config.server.trusted_proxies.clone(),
         request_ids: config.server.request_ids,
         traceparent: config.server.traceparent,
-        tracer,
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
-        witnesses: Vec::new(),
+        witnesses: (tracer.iter())
+            .map(|tracer| Arc::clone(tracer) as Arc<dyn Witness>)
+            .collect(),
+        tracer,
     };
     let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|kept| Arc::ptr_eq(&kept.pool, pool));
     let new = edge.pools.iter().filter(is_new).cloned().collect();

@@ -378,6 +378,7 @@ fn facts(
 ) -> TlsFacts {
     let (_, session) = stream.get_ref();
     TlsFacts {
+        handshake: None,
         sni,
         alpn: match session.alpn_protocol() {
             Some(b"h2") => Some("h2"),

@@ -11,21 +11,26 @@
 //!
 //! Without `[traces]` there is none of this: no [`Tracer`], no thread, no look at a clock.
 
+mod attempt;
 mod client;
 mod collector;
 mod delivery;
 mod exporter;
 mod protobuf;
 mod queue;
+mod request;
 mod resource;
 mod sampling;
-pub mod span;
+mod span;
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::config::{self, Secret};
-use crate::model::SpanContext;
+use crate::model::Provenance;
 use crate::report::metrics::SpanCounts;
+use crate::report::{self, Asking, Witness};
 
 pub use self::client::TracesError;
 pub use self::collector::{PartialSuccess, partial_success};
@@ -74,21 +79,45 @@ impl Tracer {
         !reads_files && of(&self.settings) == of(settings)
     }
 
-    /// Keeps a request's spans, as [`span::Spans`] has written them down.
-    pub fn keep(&self, spans: span::Spans) {
-        self.exporter.queue().push(spans);
-    }
-
-    /// Whether a request is recorded that ends like this.
-    pub fn keeps(&self, context: &SpanContext, ended: &Ended) -> bool {
-        context.sampled || self.sampling.keeps(ended)
-    }
-
     /// Sends what waits, and ends; waits for that, [`FLUSH_WAIT_MAX`] and a little at most.
     pub fn finish(&self) {
         self.exporter.finish();
     }
 }
+
+/// A request's journal is begun before it is known whether it is believed of its trace, and let go when that is.
+impl Witness for Tracer {
+    fn asks(&self, asking: &Asking<'_>) -> bool {
+        let said = || {
+            asking
+                .fields
+                .is_some_and(|fields| fields.contains_key(&TRACEPARENT))
+        };
+        self.sampling.may_keep() || self.sampling.may_take() || said()
+    }
+
+    fn still_asks(&self, asking: &Asking<'_>, _: usize) -> bool {
+        let span = asking.provenance.and_then(Provenance::span);
+        self.sampling.may_keep() || span.is_some_and(|span| span.sampled)
+    }
+
+    fn ended(&self, ended: &report::Ended) {
+        let Some(context) = ended.provenance.span() else {
+            return;
+        };
+        let end = Ended {
+            status: ended.status.map(|status| status.as_u16()),
+            reason: ended.reason,
+            duration: ended.at.saturating_duration_since(ended.journal.began()),
+        };
+        if context.sampled || self.sampling.keeps(&end) {
+            let spans = request::spans(ended, context, end.failed());
+            self.exporter.queue().push(spans);
+        }
+    }
+}
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 impl std::fmt::Debug for Tracer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -75,6 +75,11 @@ impl Sampling {
         (trace as u64 & (ALL - 1)) >= self.threshold
     }
 
+    /// Whether any trace that begins here is recorded.
+    pub fn may_take(&self) -> bool {
+        self.threshold < ALL
+    }
+
     /// Whether a request may be kept at its end that was not to be recorded.
     pub fn may_keep(&self) -> bool {
         self.keep_errors || self.keep_slower_than.is_some()

@@ -6,14 +6,14 @@ use super::protobuf::Message;
 
 /// The spans of one request, as fields of the message that holds them.
 #[derive(Debug)]
-pub struct Spans {
+pub(super) struct Spans {
     bytes: Vec<u8>,
     count: u64,
 }
 
 /// What every span has.
 #[derive(Clone, Copy, Debug)]
-pub struct Span<'a> {
+pub(super) struct Span<'a> {
     /// The trace.
     pub trace: u128,
     /// Its own id.
@@ -38,7 +38,7 @@ pub struct Span<'a> {
 
 /// A span's part in an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Within this process.
     Internal = 1,
     /// It answers.
@@ -48,11 +48,11 @@ pub enum Kind {
 }
 
 /// What else is said of a span.
-pub struct Details<'a>(&'a mut Message);
+pub(super) struct Details<'a>(&'a mut Message);
 
 /// An attribute's value.
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub(super) enum Value<'a> {
     /// Text, cut behind [`TEXT_BYTES_MAX`] bytes.
     Text(&'a str),
     /// A number.
@@ -63,7 +63,7 @@ pub enum Value<'a> {
 
 impl Spans {
     /// Writes a request's spans down.
-    pub fn written(write: impl FnOnce(&mut Writer)) -> Self {
+    pub(super) fn written(write: impl FnOnce(&mut Writer)) -> Self {
         let mut writer = Writer {
             message: Message::default(),
             count: 0,
@@ -81,25 +81,25 @@ impl Spans {
     }
 
     /// As fields of a message.
-    pub fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// How many.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 }
 
 /// Writes spans down.
-pub struct Writer {
+pub(super) struct Writer {
     message: Message,
     count: u64,
 }
 
 impl Writer {
     /// Writes a span down, with what else is said of it.
-    pub fn span(&mut self, span: &Span<'_>, details: impl FnOnce(&mut Details<'_>)) {
+    pub(super) fn span(&mut self, span: &Span<'_>, details: impl FnOnce(&mut Details<'_>)) {
         self.count += 1;
         self.message.message(SCOPE_SPANS_SPANS, |message| {
             message.bytes(1, &span.trace.to_be_bytes());
@@ -130,19 +130,19 @@ impl Writer {
 
 impl Details<'_> {
     /// Says this of the span.
-    pub fn say<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
+    pub(super) fn say<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
         attribute(self.0, 9, key, value);
     }
 
     /// Says this of the span where it is known.
-    pub fn say_if<'v>(&mut self, key: &str, value: Option<impl Into<Value<'v>>>) {
+    pub(super) fn say_if<'v>(&mut self, key: &str, value: Option<impl Into<Value<'v>>>) {
         if let Some(value) = value {
             self.say(key, value);
         }
     }
 
     /// Says that something happened at a moment.
-    pub fn event(&mut self, at: SystemTime, name: &str) {
+    pub(super) fn event(&mut self, at: SystemTime, name: &str) {
         self.0.message(11, |event| {
             event.fixed64(1, nanoseconds(at));
             event.bytes(2, cut(name).as_bytes());
@@ -150,7 +150,7 @@ impl Details<'_> {
     }
 
     /// Links to a span of another trace.
-    pub fn link(&mut self, trace: u128, span: u64) {
+    pub(super) fn link(&mut self, trace: u128, span: u64) {
         self.0.message(13, |link| {
             link.bytes(1, &trace.to_be_bytes());
             link.bytes(2, &span.to_be_bytes());
@@ -206,7 +206,7 @@ fn cut(text: &str) -> &str {
 }
 
 /// Of a text as much as is of use to whoever looks; a client may write 60 KiB into a path.
-pub const TEXT_BYTES_MAX: usize = 1024;
+const TEXT_BYTES_MAX: usize = 1024;
 
 /// `ScopeSpans.spans`
 const SCOPE_SPANS_SPANS: u32 = 2;

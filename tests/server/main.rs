@@ -48,6 +48,7 @@ mod sites;
 mod steps;
 mod support;
 mod tls;
+mod traces;
 mod upstreams;
 mod websockets;
 mod worker_applications;
