@@ -1,4 +1,7 @@
-//! What is remembered of a request while it is on its way, so that however it ends it can be told.
+//! What is remembered of a request from its head to the last byte of its response, so that however it ends it can be told.
+//!
+//! It lies in one place from beginning to end: every request has one, and moving it along its way would cost more than most
+//! of what is done on it.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -10,21 +13,23 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
 use super::recording::Recording;
-use super::{ThreadEdge, provenance};
+use super::{InFlight, ThreadEdge, provenance};
 use crate::clock;
+use crate::handler::upgrade::ExtendedConnect;
 use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{
     BodyError, ClientAddr, Connection, Facts, HostName, Protocol, Provenance, Reason, Refusal,
     Scheme,
 };
-use crate::pool::Place;
+use crate::pool::{Permit, Place};
 use crate::report::Refused;
 use crate::report::metrics::PoolTraffic;
 
-/// A request on its way.
+/// A request, and its response once there is one.
 ///
-/// One that is dropped on its way, because the client went, tells of itself.
+/// Dropped on its way, because the client went, it tells of itself; dropped with its response, it is counted and goes to the
+/// access log. What ends with a request's work hangs on it: the pool's slot, and its place among the requests in flight.
 pub(super) struct Trail {
     pub(super) edge: ThreadEdge,
     pub(super) connection: Arc<Connection>,
@@ -51,6 +56,17 @@ pub(super) struct Trail {
     pub(super) access: Option<Box<AccessTrail>>,
     /// Where somebody asks for its steps.
     pub(super) recording: Option<Box<Recording>>,
+    /// Its response has no content, as it is a HEAD.
+    pub(super) head_only: bool,
+    /// It is an extended CONNECT.
+    pub(super) by_connect: bool,
+    /// The slot of its pool.
+    pub(super) permit: Option<Permit>,
+    /// Of the response.
+    pub(super) status: StatusCode,
+    /// Bytes of the response's content.
+    pub(super) sent: u64,
+    _in_flight: InFlight,
 }
 
 /// How far a request has come.
@@ -60,8 +76,10 @@ pub(super) enum Stage {
     Waiting,
     /// With a handler.
     Working,
-    /// Answered or refused.
-    Done,
+    /// Refused, which is told; not yet with a response.
+    Refused,
+    /// It has a response, which is being sent.
+    Answered,
 }
 
 /// What only the access log wants to know; kept only when there is one.
@@ -74,6 +92,8 @@ pub(super) struct AccessTrail {
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) referer: Option<HeaderValue>,
     pub(super) reason: Option<Reason>,
+    /// Whether the response was sent to its end.
+    pub(super) complete: bool,
 }
 
 impl Trail {
@@ -83,7 +103,8 @@ impl Trail {
         connection: &Arc<Connection>,
         protocol: Protocol,
         request: Option<&Request<B>>,
-    ) -> Self {
+        in_flight: InFlight,
+    ) -> Box<Self> {
         let field = |name| request.and_then(|request| request.headers().get(name).cloned());
         let access = edge.report.wants_access().then(|| {
             Box::new(AccessTrail {
@@ -95,10 +116,11 @@ impl Trail {
                 user_agent: field(USER_AGENT),
                 referer: field(REFERER),
                 reason: None,
+                complete: true,
             })
         });
         let began = Instant::now();
-        Self {
+        Box::new(Self {
             recording: Recording::begin(edge, connection, protocol, request, began),
             edge: Arc::clone(edge),
             connection: Arc::clone(connection),
@@ -117,7 +139,14 @@ impl Trail {
             queued: None,
             received: None,
             access,
-        }
+            head_only: request.is_some_and(|request| *request.method() == Method::HEAD),
+            by_connect: request
+                .is_some_and(|request| request.extensions().get::<ExtendedConnect>().is_some()),
+            permit: None,
+            status: StatusCode::OK,
+            sent: 0,
+            _in_flight: in_flight,
+        })
     }
 
     /// Hears what it brings along.
@@ -215,8 +244,9 @@ impl Trail {
     }
 
     /// It has a slot, and goes to the handler.
-    pub(super) fn admitted(&mut self) {
+    pub(super) fn admitted(&mut self, permit: Permit) {
         self.stage = Stage::Working;
+        self.permit = Some(permit);
         if self.queued.is_some() {
             self.note(|| Step::QueueLeft);
         }
@@ -241,7 +271,7 @@ impl Trail {
 
     /// Writes a refusal to the error log.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
-        self.stage = Stage::Done;
+        self.stage = Stage::Refused;
         if let Some(access) = &mut self.access {
             access.reason = Some(refusal.reason);
         }
@@ -251,11 +281,11 @@ impl Trail {
         self.tell(refusal, refusal.status());
     }
 
-    /// Writes to the error log that a response broke off behind its head, which said `status`.
-    pub(super) fn broke_off(&self, status: StatusCode, error: &BodyError) {
+    /// Writes to the error log that the response broke off behind its head.
+    pub(super) fn broke_off(&self, error: &BodyError) {
         let why = error.source().map(ToString::to_string);
         let detail = format!("the response broke off: {}", why.unwrap_or_default());
-        self.tell(&Refusal::new(error.reason, detail), Some(status));
+        self.tell(&Refusal::new(error.reason, detail), Some(self.status));
     }
 
     /// Where what becomes of its pool's requests is counted.
@@ -288,7 +318,8 @@ impl Trail {
 impl Drop for Trail {
     fn drop(&mut self) {
         let refusal = match self.stage {
-            Stage::Done => return,
+            Stage::Refused => return,
+            Stage::Answered => return self.ended(),
             Stage::Waiting => Refusal::new(
                 Reason::ClientReset,
                 "the connection ended before a handler had the request: the client went away, or the server was stopped",

@@ -3,6 +3,8 @@
 mod counts;
 mod exposition;
 mod health;
+mod packaged;
+mod scale;
 mod shown;
 
 use std::io::{Read, Write};
