@@ -23,7 +23,7 @@ fn of_a_share_of_none_only_what_failed_or_took_long_is_kept() {
         handler: upstream.handler(),
         tail: "[[pool]]\nname = \"slow\"\nhandler = { type = \"respond\", body = \"late\", delay = \"300ms\" }\n\
                [[pool]]\nname = \"broken\"\nhandler = { type = \"respond\", status = 503 }\n\
-               [[binding]]\nprotocol = \"http\"\nip = \"127.0.0.2\"\nport = 0\nsite = \"other\"\n\
+               [[binding]]\nprotocol = \"http\"\nip = \"127.0.0.2\"\nport = 0\nhostname = \"*\"\nsite = \"other\"\n\
                [[site]]\nname = \"other\"\n[[site.route]]\npath = \"/late\"\npool = \"slow\"\n\
                [[site.route]]\npath = \"/broken\"\npool = \"broken\"\n"
             .into(),
