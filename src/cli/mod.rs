@@ -6,6 +6,7 @@ mod completions;
 mod explain;
 mod run;
 mod running;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,9 @@ enum Command {
     /// Make certificates to develop with, and have ordered ones renewed
     #[command(subcommand)]
     Cert(cert::Command),
+    /// List the failed requests that were recorded, and look at one
+    #[command(subcommand)]
+    Trace(trace::Trace),
     /// Write the completions of a shell to stdout
     Completions(completions::Arguments),
     /// (for Portunus itself) Stand between Portunus and one worker process
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
+        Command::Trace(trace) => trace::main(&config, &trace),
         Command::Completions(arguments) => completions::main(&arguments),
         Command::KeepWorker(_) => worker::keep(),
         Command::BecomeWorker => worker::become_worker(),

@@ -20,6 +20,7 @@ pub(super) static FILE: Section = section(
         "server",
         "limits",
         "log",
+        "failed_requests",
         "traces",
         "tls",
         "acme",
@@ -90,6 +91,16 @@ pub(super) static TRACES: Section = section(
         "keep_errors",
         "keep_slower_than",
     ],
+);
+
+pub(super) static FAILED_REQUESTS: Section = section(
+    "[failed_requests]",
+    &["folder", "max_files", "max_file_bytes", "redact", "rule"],
+);
+
+pub(super) static FAILED_REQUESTS_RULE: Section = section(
+    "[[failed_requests.rule]]",
+    &["site", "path", "status", "reason", "longer_than"],
 );
 
 pub(super) static TLS: Section = section(
@@ -395,6 +406,8 @@ pub(super) static ALL: &[&Section] = &[
     &LIMITS,
     &LOG,
     &TRACES,
+    &FAILED_REQUESTS,
+    &FAILED_REQUESTS_RULE,
     &TLS,
     &ACME,
     &EAB,

@@ -13,6 +13,7 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod failed_requests;
 mod fastcgi;
 mod fields;
 mod handlers;
@@ -59,6 +60,7 @@ pub use balance::{
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+pub use failed_requests::{FailedRequests, FailedRule};
 #[cfg(test)]
 pub(crate) use fastcgi::OURS;
 pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
@@ -88,6 +90,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`
     pub log: Log,
+    /// `[failed_requests]`
+    pub failed_requests: FailedRequests,
     /// `[traces]`; none where nothing is traced.
     pub traces: Option<Traces>,
     /// `[tls]`: the certificate folder.

@@ -166,9 +166,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         traceparent: config.server.traceparent,
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
-        witnesses: (tracer.iter())
-            .map(|tracer| Arc::clone(tracer) as Arc<dyn Witness>)
-            .collect(),
+        witnesses: witnesses(config, context, tracer.as_ref()),
         tracer,
     };
     let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|kept| Arc::ptr_eq(&kept.pool, pool));
@@ -189,6 +187,17 @@ fn tracer(config: &Config, context: &Context<'_>) -> Result<Option<Arc<Tracer>>,
         .running
         .and_then(|running| running.edge.tracer.as_ref());
     Tracer::new(settings, running, context.report.metrics().spans()).map(Some)
+}
+
+/// Who asks for the steps of requests.
+fn witnesses(
+    config: &Config,
+    context: &Context<'_>,
+    tracer: Option<&Arc<Tracer>>,
+) -> Vec<Arc<dyn Witness>> {
+    let mut witnesses = context.report.witnesses(config);
+    witnesses.extend(tracer.map(|tracer| Arc::clone(tracer) as Arc<dyn Witness>));
+    witnesses
 }
 
 /// Where the requests of each binding and pool are counted: a binding's requests may be for all pools of its site.
