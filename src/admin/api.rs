@@ -3,15 +3,21 @@
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Declined, PoolOrder, Question, Told};
+use super::{Declined, Filter, PoolOrder, Question, Told};
+use crate::model::{plain_json, plain_lines};
 use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
 const POOLS: &str = "/v1/pools";
+const CONNECTIONS: &str = "/v1/connections";
+const ALL: Filter = Filter {
+    limit: None,
+    client: None,
+};
 
 /// Every path but those of single pools, with its method and what it asks.
 const PATHS: [(&str, Method, Question); 12] = [
@@ -19,7 +25,7 @@ const PATHS: [(&str, Method, Question); 12] = [
     (POOLS, Method::GET, Question::Pools),
     ("/v1/service", Method::GET, Question::Service),
     ("/v1/bindings", Method::GET, Question::Bindings),
-    ("/v1/connections", Method::GET, Question::Connections),
+    (CONNECTIONS, Method::GET, Question::Connections(ALL)),
     ("/v1/tls-failures", Method::GET, Question::TlsFailures),
     ("/metrics", Method::GET, Question::Metrics),
     ("/livez", Method::GET, Question::Live),
@@ -30,10 +36,8 @@ const PATHS: [(&str, Method, Question); 12] = [
 ];
 
 /// What a request asks, or the answer to one that asks nothing.
-pub(super) fn question(
-    method: &Method,
-    path: &str,
-) -> Result<Question, Box<Response<Full<Bytes>>>> {
+pub(super) fn question(method: &Method, uri: &Uri) -> Result<Question, Box<Response<Full<Bytes>>>> {
+    let path = uri.path();
     let known = PATHS.iter().find(|(known, ..)| *known == path);
     let found = known.map(|(_, method, question)| (method.clone(), question.clone()));
     let Some((asked_with, question)) = found.or_else(|| Some((Method::POST, of_pool(path)?)))
@@ -53,7 +57,45 @@ pub(super) fn question(
         }
         return Err(Box::new(response));
     }
-    Ok(question)
+    match (question, uri.query()) {
+        (Question::Connections(_), Some(query)) => match filter(query) {
+            Ok(filter) => Ok(Question::Connections(filter)),
+            Err(why) => Err(Box::new(error(StatusCode::BAD_REQUEST, &why))),
+        },
+        (question, _) => Ok(question),
+    }
+}
+
+/// Which connections a query asks for.
+fn filter(query: &str) -> Result<Filter, String> {
+    let mut filter = Filter::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        match name {
+            "limit" => {
+                let limit = value.parse().map_err(|_| "limit is a number".to_owned())?;
+                filter.limit = Some(limit);
+            }
+            "client" => {
+                let wrong = |_| "client is an IP address, without a port".to_owned();
+                filter.client = Some(value.parse().map_err(wrong)?);
+            }
+            _ => return Err("a query here has limit=NUMBER and client=ADDRESS".to_owned()),
+        }
+    }
+    Ok(filter)
+}
+
+/// The query that asks for some connections.
+fn query(filter: Filter) -> String {
+    let limit = filter.limit.map(|limit| format!("limit={limit}"));
+    let client = filter.client.map(|client| format!("client={client}"));
+    let parts: Vec<String> = limit.into_iter().chain(client).collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("?{}", parts.join("&")),
+    }
 }
 
 /// What a path asks of one pool.
@@ -69,6 +111,9 @@ pub(super) fn path(question: &Question) -> (Method, String) {
     if let Question::Pool { name, order } = question {
         let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
         return (Method::POST, format!("{POOLS}/{name}/{}", order.as_str()));
+    }
+    if let Question::Connections(filter) = question {
+        return (Method::GET, format!("{CONNECTIONS}{}", query(*filter)));
     }
     let (path, method, _) = PATHS
         .iter()
@@ -95,7 +140,7 @@ pub(super) fn answer(
             with_content(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why)
         }
         Ok(told) if accept.is_some_and(|accept| accept.as_bytes() == TEXT) => {
-            with_content(StatusCode::OK, PLAIN, told.text)
+            with_content(StatusCode::OK, PLAIN, plain_lines(&told.text).into_owned())
         }
         Ok(told) => respond(StatusCode::OK, &told.json),
         // The server goes on as it was: a conflict with what it is, not a fault of it.
@@ -113,7 +158,9 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
 }
 
 fn respond(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    with_content(status, "application/json", format!("{value:#}\n"))
+    // Whoever looks at it on a terminal is told what clients sent, too.
+    let text = format!("{value:#}\n");
+    with_content(status, "application/json", plain_json(&text).into_owned())
 }
 
 fn with_content(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {

@@ -162,7 +162,7 @@ async fn respond(
         tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
         return Ok(api::error(status, why));
     }
-    let question = match api::question(request.method(), request.uri().path()) {
+    let question = match api::question(request.method(), request.uri()) {
         Ok(question) => question,
         Err(response) => return Ok(*response),
     };

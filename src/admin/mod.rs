@@ -9,6 +9,7 @@ mod client;
 mod listen;
 mod socket;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -27,8 +28,8 @@ pub enum Question {
     Service,
     /// Its bindings, with their routes.
     Bindings,
-    /// Its connections.
-    Connections,
+    /// Its connections: those that are asked for.
+    Connections(Filter),
     /// The last handshakes that failed.
     TlsFailures,
     /// What it has counted, as Prometheus reads it.
@@ -53,6 +54,15 @@ pub enum Question {
         /// At once.
         now: bool,
     },
+}
+
+/// Which connections are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// No more than so many.
+    pub limit: Option<usize>,
+    /// Those of one client alone.
+    pub client: Option<IpAddr>,
 }
 
 /// What a pool can be told.
@@ -96,7 +106,7 @@ impl Question {
             | Self::Pools
             | Self::Service
             | Self::Bindings
-            | Self::Connections
+            | Self::Connections(_)
             | Self::TlsFailures
             | Self::Metrics
             | Self::Live

@@ -95,6 +95,13 @@ pub struct Thread {
 /// A data thread's pointer to the running edge.
 pub type ThreadEdge = Arc<Arc<Edge>>;
 
+impl Edge {
+    /// What tells it from others for as long as it is there: what was noted of a pool of this edge is only ever compared.
+    pub fn mark(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
 impl Published {
     /// Publishes a first edge.
     pub fn new(edge: Arc<Edge>) -> Arc<Self> {

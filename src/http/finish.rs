@@ -8,13 +8,13 @@ use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
+use super::ThreadEdge;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
-use super::{InFlight, ThreadEdge};
 use crate::config::RequestIds;
 use crate::handler::upgrade::Tunnel;
 use crate::model::{
-    Body, BodyError, BodyWatch, Connection, HostName, Protocol, Provenance, Scheme,
+    Body, BodyError, BodyWatch, Connection, HostName, InFlight, Protocol, Provenance, Scheme,
 };
 use crate::pool::Permit;
 use crate::report::metrics::Answered;

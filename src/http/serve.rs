@@ -13,13 +13,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use super::body::{ContentLimits, limited};
 use super::provenance::heard;
 use super::trail::Trail;
-use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, extended, finish, refuse};
+use super::{BoundTo, Edge, ThreadEdge, authority, extended, finish, refuse};
 use crate::config::Overflow;
 use crate::handler::Reply;
 use crate::handler::upgrade::ExtendedConnect;
 use crate::model::{
-    Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
-    TlsFacts,
+    Body, BodyError, Connection, Facts, HostName, InFlight, Noted, PoolMark, Protocol, Reason,
+    Refusal, RoutePath, Scheme, Step, TlsFacts,
 };
 use crate::pool::{Entry, Permit};
 use crate::site::https_redirect_target;
@@ -103,7 +103,26 @@ struct Journey {
 }
 
 impl Journey {
-    fn answer(self, outcome: Result<Response<Body>, Refusal>, permit: Option<Permit>) -> Answer {
+    /// Tells whoever asks what the connection waits for.
+    fn waits(&mut self, step: Step, pool: usize) {
+        let trail = &self.trail;
+        let mark = PoolMark {
+            edge: trail.edge.mark(),
+            pool,
+        };
+        self.in_flight.waits(step, mark, || Noted {
+            host: trail.placed().host.clone(),
+            target: trail.placed().path.target().clone(),
+            since: trail.began,
+        });
+    }
+
+    fn answer(
+        mut self,
+        outcome: Result<Response<Body>, Refusal>,
+        permit: Option<Permit>,
+    ) -> Answer {
+        self.in_flight.moves();
         let outcome = match self.by_connect {
             true => outcome.and_then(extended::answer),
             false => outcome,
@@ -136,6 +155,7 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
         Entry::Refused(refusal) => Serving::Now(journey.answer(Err(refusal), None)),
         Entry::Waiting(waiting) => {
             journey.trail.queued();
+            journey.waits(Step::Queued, pool);
             Serving::Later(Box::pin(async move {
                 match waiting.await {
                     Ok(permit) => {
@@ -165,6 +185,7 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
 ///
 /// Every request that is waited for has one of these. It is no `async fn`, whose arguments lie in its future twice.
 fn work(mut journey: Journey, request: Request<Body>, pool: usize, permit: Permit) -> Work {
+    journey.waits(Step::Working, pool);
     Box::pin(async move {
         let trail = &journey.trail;
         let handler = trail.edge.pools[pool].handler();

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
-    ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr, Provenance,
-    RoutePath, RouteRules,
+    Activity, ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr,
+    Provenance, RoutePath, RouteRules,
 };
 
 /// What a connection speaks, as the logs write it.
@@ -44,6 +44,8 @@ pub struct Connection {
     pub local: LocalAddr,
     /// What the handshake settled; none on cleartext.
     pub tls: Option<TlsFacts>,
+    /// What it does, for whoever asks.
+    pub activity: Activity,
 }
 
 /// What tells bindings apart. It outlives a reload, which an index into the table does not.
