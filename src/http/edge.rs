@@ -14,7 +14,7 @@ use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
 use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
 use crate::report::Report;
-use crate::report::metrics::Tallies;
+use crate::report::metrics::{RouteCounts, Tallies};
 use crate::site::Site;
 
 /// Everything that serves a request, built from one configuration and never changed after.
@@ -51,6 +51,8 @@ pub struct Edge {
     pub report: Arc<Report>,
     /// Where requests are counted.
     pub tallies: Tallies,
+    /// Where the requests of each site's routes are counted.
+    pub routed: Box<[Arc<RouteCounts>]>,
 }
 
 /// What a request needs to know of its binding.

@@ -271,6 +271,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     let pool = route.pool;
     trail.pool = Some(pool);
     trail.route = Some(route.index);
+    edge.routed[bound.site].count(route.index);
     let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
     let gap = route.entity_body.unwrap_or(edge.limits.entity_body);
     let rules = route.rules.clone();

@@ -81,6 +81,7 @@ enum Followed {
 
 impl<I> Gate<I> {
     pub(super) fn new(io: I, wire: Arc<Wire>, limits: GateLimits, first: BytesMut) -> Self {
+        wire.reads_head(!first.is_empty());
         Self {
             io,
             wire,

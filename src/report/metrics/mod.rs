@@ -12,17 +12,18 @@ mod failures;
 mod handshakes;
 mod histogram;
 pub mod list;
+mod routes;
 mod traffic;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Series};
 pub use failures::{FAILURES_MAX, HandshakeFailure};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
 pub use histogram::Sum;
+pub use routes::RouteCounts;
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
 };
@@ -31,12 +32,14 @@ use super::Refused;
 use crate::model::{BindingKey, Count, PerThread, Protocol, TlsFacts};
 use failures::Failures;
 use handshakes::Handshakes;
+use routes::Routed;
 use traffic::Book;
 
 /// What is counted beside the refusals.
 pub struct Metrics {
     threads: usize,
     book: Book,
+    routed: Routed,
     handshakes: Handshakes,
     failures: Failures,
     accepted: PerThread<[Count; 3]>,
@@ -74,6 +77,7 @@ impl Metrics {
         Self {
             threads,
             book: Book::default(),
+            routed: Routed::default(),
             handshakes: Handshakes::new(threads),
             failures: Failures::new(threads),
             accepted: PerThread::new(threads, |_| Default::default()),
@@ -95,6 +99,14 @@ impl Metrics {
         pools: impl Iterator<Item = &'a str>,
     ) -> Tallies {
         self.book.open(self.threads, bindings, pools)
+    }
+
+    /// Where the requests of each site's routes are counted. `sites`: the name of each, and its routes as they are written.
+    pub fn routes(
+        &self,
+        sites: impl Iterator<Item = (String, Vec<String>)>,
+    ) -> Box<[Arc<RouteCounts>]> {
+        self.routed.open(self.threads, sites)
     }
 
     /// A connection has a place.

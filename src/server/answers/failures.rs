@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Serving;
 use crate::admin::Told;
-use crate::model::Reason;
+use crate::model::{Reason, plain};
 use crate::report::metrics::HandshakeFailure;
 
 /// Failures for the same reason, under the same name, of the same client.
@@ -67,7 +67,7 @@ fn write_one(text: &mut String, group: &Group) {
         text,
         "{}\n    SNI: {}\n    Client: {}\n    Over: {}\n    Count: {}\n    Last: {}\n    First: {}\n",
         last.reason,
-        last.sni.as_deref().unwrap_or("(none)"),
+        plain(last.sni.as_deref().unwrap_or("(none)")),
         last.client,
         over(last),
         group.count,
@@ -77,7 +77,7 @@ fn write_one(text: &mut String, group: &Group) {
     if let Some(ja4) = &last.ja4 {
         let _ = writeln!(text, "    JA4: {ja4}");
     }
-    let _ = writeln!(text, "    Detail: {}", last.detail);
+    let _ = writeln!(text, "    Detail: {}", plain(&last.detail));
 }
 
 fn json_of(group: &Group) -> Value {
