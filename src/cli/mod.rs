@@ -6,6 +6,7 @@ mod completions;
 mod explain;
 mod run;
 mod running;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,10 @@ enum Command {
     /// Show the running server's state
     #[command(subcommand)]
     Show(running::Show),
+    /// Show the running server's state, live: pools, bindings, upstreams, workers, connections, refusals
+    ///
+    /// Keys: 1-6 and Tab for the tabs, s sorts, / filters, p pauses, ? explains them, q quits.
+    Top(top::Arguments),
     /// Have the running server take its bindings file anew, and tell what came of it
     ///
     /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone.
@@ -73,16 +78,6 @@ enum Command {
     /// (for Portunus itself) Become a worker process
     #[command(hide = true)]
     BecomeWorker,
-    #[command(flatten)]
-    Later(Later),
-}
-
-/// Commands that are refused by name until they work.
-#[derive(Debug, Subcommand)]
-enum Later {
-    /// (not in this version) Show the running server's state, live
-    #[command(hide = true)]
-    Top(Rest),
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,13 +99,13 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
         Command::Show(show) => running::show(&config, &show),
+        Command::Top(arguments) => top::main(&config, &arguments),
         Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
         Command::Completions(arguments) => completions::main(&arguments),
         Command::KeepWorker(_) => worker::keep(),
         Command::BecomeWorker => worker::become_worker(),
-        Command::Later(later) => refuse_later(&later),
     }
 }
 
@@ -133,18 +128,6 @@ fn default_config() -> PathBuf {
     } else {
         here
     }
-}
-
-fn refuse_later(later: &Later) -> ExitCode {
-    let (name, instead) = match later {
-        Later::Top(_) => (
-            "top",
-            "`portunus show service` tells how it is now, and the logs what is refused",
-        ),
-    };
-    fail(&format!(
-        "{name}: not in this version of Portunus yet; {instead}"
-    ))
 }
 
 /// Says why a command could not be done.
