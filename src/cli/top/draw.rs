@@ -111,14 +111,14 @@ pub(super) fn totals(pair: &Pair<'_>) -> String {
         number.map_or("-".to_owned(), |number| format!("{}/s", write(number)))
     };
     format!(
-        "responses {}  refused {}  accepted {}  TLS {} (failed {})  in {}  out {}",
+        "responses {}  refused {}  TLS {} (failed {})  out {}  in {}  accepted {}",
         say(sum("responses"), rate),
         say(refused, rate),
-        say(service.rate("connections.accepted"), rate),
         say(service.rate("tls.handshakes"), rate),
         say(service.rate("tls.failed"), rate),
-        say(sum("bytes_received"), bytes),
         say(sum("bytes_sent"), bytes),
+        say(sum("bytes_received"), bytes),
+        say(service.rate("connections.accepted"), rate),
     )
 }
 

@@ -127,7 +127,8 @@ impl Table {
                 _ => column.name.to_owned(),
             })
             .collect();
-        let widths = self.widths(&heads, width);
+        let mut widths = self.widths(&heads, width);
+        widths.truncate(fitting(&widths, width));
         let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
         let rows = self.rows.iter().map(|row| {
             let cells: Vec<&str> = row.cells.iter().map(|cell| &*cell.text).collect();
@@ -173,6 +174,19 @@ impl Table {
             None => line.trim_end().to_owned(),
         }
     }
+}
+
+/// How many columns have room; the first one always.
+fn fitting(widths: &[usize], width: Option<usize>) -> usize {
+    let Some(width) = width else {
+        return widths.len();
+    };
+    let mut taken = 0;
+    let fits = widths.iter().take_while(|one| {
+        taken += **one + GAP;
+        taken - GAP <= width
+    });
+    fits.count().max(1)
 }
 
 /// How many places of a terminal a text takes.

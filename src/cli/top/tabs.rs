@@ -84,9 +84,9 @@ fn pools(pair: &Pair<'_>) -> Table {
             Column::left("RUNNING"),
             Column::left("QUEUE"),
             Column::right("OLDEST"),
-            Column::right("ARRIVED/s"),
-            Column::right("REJECTED/s"),
-            Column::right("REJECTED"),
+            Column::right("ARR/s"),
+            Column::right("REJ/s"),
+            Column::right("REJ"),
         ],
         rows: pair.pools().into_iter().map(row).collect(),
     }
@@ -224,14 +224,14 @@ fn connections(pair: &Pair<'_>) -> Table {
         Row {
             cells: vec![
                 Cell::text(connection.text("client")),
-                Cell::text(connection.text("protocol")),
-                Cell::text(tls.unwrap_or("-")),
+                Cell::text(&does),
+                Cell::text(&format!("{}{}", text("host"), text("path"))),
                 number(&connection, "age_seconds", age),
                 number(&connection, "requests", count),
                 fast(&connection, "bytes_received"),
                 fast(&connection, "bytes_sent"),
-                Cell::text(&does),
-                Cell::text(&format!("{}{}", text("host"), text("path"))),
+                Cell::text(connection.text("protocol")),
+                Cell::text(tls.unwrap_or("-")),
             ],
             mood,
         }
@@ -239,14 +239,14 @@ fn connections(pair: &Pair<'_>) -> Table {
     Table {
         columns: vec![
             Column::left("CLIENT"),
-            Column::left("PROTOCOL"),
-            Column::left("TLS"),
+            Column::left("DOING"),
+            Column::yielding("REQUEST"),
             Column::right("AGE"),
             Column::right("REQ"),
             Column::right("IN/s"),
             Column::right("OUT/s"),
-            Column::left("DOING"),
-            Column::yielding("REQUEST"),
+            Column::left("PROTOCOL"),
+            Column::left("TLS"),
         ],
         rows: pair.connections().into_iter().map(row).collect(),
     }
