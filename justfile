@@ -46,6 +46,10 @@ bench:
 bench-peers *ARGS:
     benches/peers/run {{ ARGS }}
 
+# How long `show` and /metrics take of a server at its limit with 10,000 connections; `just bench-observe --quick` for a look.
+bench-observe *ARGS:
+    benches/observe/run {{ ARGS }}
+
 # What CI runs.
 ci:
     .ci/run

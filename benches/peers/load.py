@@ -1,5 +1,6 @@
 """The load: one run of wrk, h2load or h3_load, and a herd of idle connections. Each says how many requests were answered, and how late."""
 
+import contextlib
 import json
 import pathlib
 import re
@@ -8,6 +9,7 @@ import ssl
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 
@@ -118,6 +120,31 @@ def _find(pattern, text):
     if not found:
         raise SystemExit(f"no {pattern!r} in what the load generator printed:\n{text}")
     return found.group(1)
+
+
+@contextlib.contextmanager
+def asking(admin_socket, path):
+    """Asks an admin socket each second meanwhile, as Prometheus would more seldom; nothing is asked where there is no socket."""
+    over = threading.Event()
+
+    def ask_on():
+        while not over.is_set():
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(admin_socket))
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                while connection.recv(1 << 16):
+                    pass
+            over.wait(1)
+
+    asker = threading.Thread(target=ask_on, daemon=True)
+    if admin_socket:
+        asker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if admin_socket:
+            asker.join()
 
 
 def client_context():

@@ -128,12 +128,25 @@ def make_certificate(folder):
     return chain, key, both
 
 
-def portunus(place):
+def portunus(place, name="portunus", observed=()):
+    """`observed`: what of OBSERVED is on; the server has a folder of its own, for its sockets and logs."""
     ports = free_ports(["plain", "tls", "proxied", "proxied_tls", "h3"])
-    config = place.folder / "portunus.toml"
-    config.write_text(PORTUNUS.format(**ports, upstream=place.upstream, chain=place.chain, key=place.key, body=BODY))
+    (place.folder / name / "config").mkdir(parents=True, exist_ok=True)
+    config = place.folder / name / "config" / "portunus.toml"
+    extra = {"server": "", "log": 'access = "off"\nerrors = "off"', "tables": ""}
+    for what in observed:
+        extra |= OBSERVED[what]
+    config.write_text(PORTUNUS.format(
+        **ports, upstream=place.upstream, chain=place.chain, key=place.key, body=BODY, **extra))
     command = [place.binaries / "portunus", "-c", config, "run"]
-    return Server("portunus", command, place.core, ports, place.folder)
+    return Server(name, command, place.core, ports, place.folder)
+
+
+# What a server can be observed by, as it is written into its bindings file: keys of [server], keys of [log], tables of its own.
+# Whatever else comes to be observed takes its place here, and is measured with the rest.
+OBSERVED = {
+    "logs": {"log": 'access = "../access.log"\naccess_format = "json"\nerrors = "../errors.log"'},
+}
 
 
 def nginx(place, name="nginx", core=None):
@@ -201,11 +214,13 @@ PEERS = {
 PORTUNUS = """
 [server]
 threads = 1
+{server}
 
 [log]
 level = "warn"
-access = "off"
-errors = "off"
+{log}
+
+{tables}
 
 [tls]
 min_version = "1.3"

@@ -2,12 +2,15 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
+
+use super::Backend;
+use crate::report::{AuditOutcome, Audited, AuditedBy};
 
 /// Who asks, for the log.
 #[derive(Clone, Debug)]
@@ -17,20 +20,69 @@ pub(super) enum Peer {
         user: u32,
         group: u32,
         process: Option<i32>,
+        /// What the process calls itself.
+        command: Option<Box<str>>,
     },
-    /// Somebody with the token.
-    Token,
+    /// Somebody at this address of this machine, who has the token if he is answered.
+    Address(SocketAddr),
     /// Somebody on this machine, at the metrics address.
     Anybody,
 }
 
 impl Peer {
     pub(super) fn of(credentials: UCred) -> Self {
+        let process = credentials.pid();
         Self::Local {
             user: credentials.uid(),
             group: credentials.gid(),
-            process: credentials.pid(),
+            // Now: later the number may be another's.
+            command: process.and_then(command_of),
+            process,
         }
+    }
+
+    /// Writes down what he changed, or tried to.
+    pub(super) fn audit(
+        &self,
+        backend: &dyn Backend,
+        (action, pool): (&str, Option<&str>),
+        outcome: AuditOutcome,
+        detail: Option<&str>,
+    ) {
+        let name = match self {
+            Self::Local { user, .. } => name_of(*user),
+            Self::Address(_) | Self::Anybody => None,
+        };
+        let by = match self {
+            Self::Local {
+                user,
+                group,
+                process,
+                command,
+            } => AuditedBy::Process {
+                uid: *user,
+                user: name.as_deref(),
+                gid: *group,
+                pid: *process,
+                command: command.as_deref(),
+            },
+            Self::Address(client) => AuditedBy::Address {
+                client: *client,
+                authorised: match outcome {
+                    AuditOutcome::Refused => "nothing",
+                    AuditOutcome::Done | AuditOutcome::Failed => "token",
+                },
+            },
+            // He can change nothing, and what he tries is told in the server's own log.
+            Self::Anybody => return,
+        };
+        backend.audited(&Audited {
+            action,
+            pool,
+            by,
+            outcome,
+            detail,
+        });
     }
 
     /// Root, the server's own user, and members of the server's own group. The file's mode says so as well; but modes get
@@ -47,6 +99,17 @@ impl Peer {
     }
 }
 
+fn name_of(user: u32) -> Option<String> {
+    let found = User::from_uid(Uid::from_raw(user)).ok().flatten()?;
+    Some(found.name)
+}
+
+/// proc_pid_comm(5)
+fn command_of(process: i32) -> Option<Box<str>> {
+    let name = std::fs::read(format!("/proc/{process}/comm")).ok()?;
+    Some(String::from_utf8_lossy(name.trim_ascii_end()).into())
+}
+
 fn is_member(user: u32, group: Gid) -> bool {
     let Ok(Some(user)) = User::from_uid(Uid::from_raw(user)) else {
         return false;
@@ -61,9 +124,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local { user, process, .. } => {
-                let found = User::from_uid(Uid::from_raw(*user)).ok().flatten();
-                match found {
-                    Some(user) => f.write_str(&user.name)?,
+                match name_of(*user) {
+                    Some(name) => f.write_str(&name)?,
                     None => write!(f, "uid {user}")?,
                 }
                 match process {
@@ -71,7 +133,7 @@ impl fmt::Display for Peer {
                     None => Ok(()),
                 }
             }
-            Self::Token => f.write_str("who has the token"),
+            Self::Address(client) => client.fmt(f),
             Self::Anybody => f.write_str("who watches the server"),
         }
     }
@@ -81,10 +143,11 @@ impl fmt::Display for Peer {
 /// page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes from
 /// another page says so in Origin or Sec-Fetch-Site; neither knows the token.
 pub(super) fn over_loopback(
+    uri: &Uri,
     fields: &HeaderMap,
     token: &str,
 ) -> Result<(), (StatusCode, &'static str)> {
-    from_this_machine(fields)?;
+    from_this_machine(uri, fields)?;
     let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or(b"");
     // In constant time: how long it takes says nothing of where the first difference is.
     aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).map_err(|_| {
@@ -96,9 +159,15 @@ pub(super) fn over_loopback(
 }
 
 /// Whether a request comes from where it seems to come from, rather than from a page in a browser here.
-pub(super) fn from_this_machine(fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-    let host = fields.get(HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_loopback) {
+pub(super) fn from_this_machine(
+    uri: &Uri,
+    fields: &HeaderMap,
+) -> Result<(), (StatusCode, &'static str)> {
+    let mut hosts = fields.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let host = host.filter(|_| hosts.next().is_none());
+    let target = uri.authority().map(|authority| authority.as_str());
+    if !host.is_some_and(is_loopback) || !target.is_none_or(is_loopback) {
         return Err((
             StatusCode::MISDIRECTED_REQUEST,
             "the Host of a request to this address must be a loopback address or localhost",

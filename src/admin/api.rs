@@ -8,7 +8,7 @@ use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Declined, Filter, PoolOrder, Question, Told};
+use super::{Declined, Filter, PoolOrder, Probe, Question, Told};
 use crate::model::{plain_json, plain_lines};
 use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
@@ -20,7 +20,7 @@ const ALL: Filter = Filter {
 };
 
 /// Every path but those of single pools, with its method and what it asks.
-const PATHS: [(&str, Method, Question); 12] = [
+static PATHS: [(&str, Method, Question); 14] = [
     ("/v1/certificates", Method::GET, Question::Certificates),
     (POOLS, Method::GET, Question::Pools),
     ("/v1/service", Method::GET, Question::Service),
@@ -28,8 +28,10 @@ const PATHS: [(&str, Method, Question); 12] = [
     (CONNECTIONS, Method::GET, Question::Connections(ALL)),
     ("/v1/tls-failures", Method::GET, Question::TlsFailures),
     ("/metrics", Method::GET, Question::Metrics),
-    ("/livez", Method::GET, Question::Live),
-    ("/readyz", Method::GET, Question::Ready),
+    ("/livez", Method::GET, Question::Live(Probe::NEW)),
+    ("/readyz", Method::GET, Question::Ready(Probe::NEW)),
+    ("/v1/openapi.json", Method::GET, Question::OpenApi),
+    ("/v1/plan", Method::GET, Question::Plan),
     ("/v1/reload", Method::POST, Question::Reload),
     ("/v1/stop", Method::POST, Question::Stop { now: false }),
     ("/v1/stop-now", Method::POST, Question::Stop { now: true }),
@@ -62,6 +64,13 @@ pub(super) fn question(method: &Method, uri: &Uri) -> Result<Question, Box<Respo
             Ok(filter) => Ok(Question::Connections(filter)),
             Err(why) => Err(Box::new(error(StatusCode::BAD_REQUEST, &why))),
         },
+        (Question::Live(_), Some(query)) => Ok(Question::Live(probe(query))),
+        (Question::Ready(_), Some(query)) => Ok(Question::Ready(probe(query))),
+        // Somebody means something by it, which would not be done: a reload that was to be a dry run, say.
+        (question, Some(_)) if question.action().is_some() => {
+            let text = format!("{path} takes no query; GET /v1/plan tells what a reload would do");
+            Err(Box::new(error(StatusCode::BAD_REQUEST, &text)))
+        }
         (question, _) => Ok(question),
     }
 }
@@ -98,6 +107,37 @@ fn query(filter: Filter) -> String {
     }
 }
 
+/// Every method and path that there is, as the document writes it.
+#[cfg(test)]
+pub(super) fn all() -> Vec<(String, String)> {
+    let paths = PATHS.iter();
+    let paths = paths.map(|(path, method, _)| (method.to_string(), (*path).to_owned()));
+    let orders = PoolOrder::ALL.iter();
+    let orders = orders.map(|order| {
+        let path = format!("{POOLS}/{{name}}/{}", order.as_str());
+        (Method::POST.to_string(), path)
+    });
+    paths.chain(orders).collect()
+}
+
+/// As Kubernetes' own servers take it: `verbose`, and `exclude=NAME` as often as one likes.
+fn probe(query: &str) -> Probe {
+    let mut probe = Probe::NEW;
+    for part in query.split('&') {
+        match part.split_once('=') {
+            Some(("exclude", name)) => {
+                let name = percent_decode_str(name).decode_utf8_lossy();
+                probe.exclude.push(name.into_owned());
+            }
+            None | Some(("verbose", "" | "true" | "1")) if part.starts_with("verbose") => {
+                probe.verbose = true;
+            }
+            _ => {}
+        }
+    }
+    probe
+}
+
 /// What a path asks of one pool.
 fn of_pool(path: &str) -> Option<Question> {
     let (name, order) = (path.strip_prefix(POOLS)?.strip_prefix('/')?).split_once('/')?;
@@ -122,6 +162,9 @@ pub(super) fn path(question: &Question) -> (Method, String) {
     (method.clone(), (*path).to_owned())
 }
 
+/// The document that describes all of it, for programs.
+pub(super) const DOCUMENT: &str = include_str!("../../docs/openapi.json");
+
 /// The response to what was asked.
 pub(super) fn answer(
     question: &Question,
@@ -133,11 +176,14 @@ pub(super) fn answer(
             with_content(StatusCode::OK, EXPOSITION, told.text)
         }
         // Whoever asks it looks at the status, and a person at the text.
-        Ok(told) if matches!(question, Question::Live | Question::Ready) => {
+        Ok(told) if matches!(question, Question::Live(_) | Question::Ready(_)) => {
             with_content(StatusCode::OK, PLAIN, told.text)
         }
-        Err(Declined(why)) if matches!(question, Question::Live | Question::Ready) => {
+        Err(Declined(why)) if matches!(question, Question::Live(_) | Question::Ready(_)) => {
             with_content(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why)
+        }
+        Ok(told) if *question == Question::OpenApi => {
+            with_content(StatusCode::OK, "application/json", told.text)
         }
         Ok(told) if accept.is_some_and(|accept| accept.as_bytes() == TEXT) => {
             with_content(StatusCode::OK, PLAIN, plain_lines(&told.text).into_owned())

@@ -2,24 +2,28 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::{ACCEPT, CONNECTION};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::access::{self, Peer};
+use super::patience::Patience;
+use super::places::{Place, Places};
 use super::socket::{Bound, SocketFile};
-use super::{Backend, api};
+use super::{Backend, Declined, Question, Told, api};
+use crate::report::AuditOutcome;
 
 /// A running admin socket; dropping it closes the socket, and removes its file.
 pub struct Admin {
@@ -87,17 +91,19 @@ enum Listener {
 
 impl Listener {
     async fn run(self, shared: Arc<Shared>) -> io::Result<()> {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new(CONNECTIONS_MAX);
         match self {
             Self::Unix(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 loop {
-                    let place = place(&places).await;
                     let accepted = listener.accept().await;
                     let accepted =
                         accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream)));
                     match accepted {
-                        Ok((peer, stream)) => serve(stream, Peer::of(peer), place, &shared),
+                        Ok((peer, stream)) => {
+                            let place = places.take().await;
+                            serve(stream, Peer::of(peer), place, &shared);
+                        }
                         Err(error) => pause(&error).await,
                     }
                 }
@@ -105,9 +111,11 @@ impl Listener {
             Self::Loopback(listener) => {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 loop {
-                    let place = place(&places).await;
                     match listener.accept().await {
-                        Ok((stream, _)) => serve(stream, shared.guard.peer(), place, &shared),
+                        Ok((stream, from)) => {
+                            let place = places.take().await;
+                            serve(stream, shared.guard.peer(from), place, &shared);
+                        }
                         Err(error) => pause(&error).await,
                     }
                 }
@@ -116,33 +124,37 @@ impl Listener {
     }
 }
 
-async fn place(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    // It is never closed, which is the one error there is.
-    Arc::clone(places).acquire_owned().await.ok()
-}
-
 /// No file descriptors are left, or the peer is gone again.
 async fn pause(error: &io::Error) {
     tracing::debug!(%error, "an administrator's connection could not be accepted");
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-fn serve<S>(stream: S, peer: Peer, place: Option<OwnedSemaphorePermit>, shared: &Arc<Shared>)
+fn serve<S>(stream: S, peer: Peer, place: Option<Place>, shared: &Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shared = Arc::clone(shared);
+    let (shared, Some(place)) = (Arc::clone(shared), place) else {
+        return;
+    };
     tokio::spawn(async move {
-        let _place = place;
-        let service = service_fn(|request| respond(request, &peer, &shared));
+        let service = service_fn(|request| respond(request, &peer, &shared, &place));
+        let stream = Patience::new(stream, STALL_MAX);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WAIT)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
-        // Whoever goes away in the middle of it has not been told, and knows it.
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, %peer, "an administrator's connection failed");
+        tokio::select! {
+            ended = connection => {
+                // Whoever goes away in the middle of it has not been told, and knows it.
+                if let Err(error) = ended {
+                    tracing::debug!(%error, %peer, "an administrator's connection failed");
+                }
+            }
+            () = place.cut() => {
+                tracing::debug!(%peer, "a connection gave its place up: it has asked for nothing that it may");
+            }
         }
     });
 }
@@ -152,16 +164,24 @@ async fn respond(
     request: Request<Incoming>,
     peer: &Peer,
     shared: &Shared,
+    place: &Place,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    if !peer.may_ask() {
-        tracing::warn!(%peer, "somebody was refused at the admin socket who is neither root nor of the server's user or group");
-        let why = "only root, the server's user and its group may ask";
-        return Ok(api::error(StatusCode::FORBIDDEN, why));
-    }
-    if let Err((status, why)) = shared.guard.check(request.headers()) {
+    if let Err((status, why)) = may_ask(&request, peer, shared) {
+        let asked = format!("{} {}", request.method(), request.uri().path());
         tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
-        return Ok(api::error(status, why));
+        peer.audit(
+            &*shared.backend,
+            (&asked, None),
+            AuditOutcome::Refused,
+            Some(why),
+        );
+        let mut response = api::error(status, why);
+        // Who may not ask has no use for another request.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+        return Ok(response);
     }
+    place.keep();
     let question = match api::question(request.method(), request.uri()) {
         Ok(question) => question,
         Err(response) => return Ok(*response),
@@ -170,36 +190,75 @@ async fn respond(
         let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
         return Ok(api::error(StatusCode::FORBIDDEN, why));
     }
-    let answer = shared.backend.answer(question.clone()).await;
-    if question.changes() {
-        let done = answer.is_ok();
-        tracing::info!(%peer, ?question, done, "an administrator asked");
-    }
+    let answer = ask(&question, peer, shared).await;
     let accept = request.headers().get(ACCEPT);
     Ok(api::answer(&question, answer, accept))
 }
 
+fn may_ask(
+    request: &Request<Incoming>,
+    peer: &Peer,
+    shared: &Shared,
+) -> Result<(), (StatusCode, &'static str)> {
+    if !peer.may_ask() {
+        let why = "only root, the server's user and its group may ask";
+        return Err((StatusCode::FORBIDDEN, why));
+    }
+    shared.guard.check(request.uri(), request.headers())
+}
+
+/// Has a question answered, and writes down what it changes.
+async fn ask(question: &Question, peer: &Peer, shared: &Shared) -> Result<Told, Declined> {
+    let backend = &*shared.backend;
+    if *question == Question::OpenApi {
+        return Ok(Told {
+            json: serde_json::Value::Null,
+            text: api::DOCUMENT.to_owned(),
+        });
+    }
+    let Some(action) = question.action() else {
+        return backend.answer(question.clone()).await;
+    };
+    // A server that stops may be gone before its answer is written down.
+    let stops = matches!(question, Question::Stop { .. });
+    if stops {
+        peer.audit(backend, action, AuditOutcome::Done, None);
+    }
+    let answer = backend.answer(question.clone()).await;
+    match &answer {
+        Ok(told) if !stops => {
+            let done = told.json["done"].as_str();
+            peer.audit(backend, action, AuditOutcome::Done, done);
+        }
+        Ok(_) => {}
+        Err(Declined(why)) => peer.audit(backend, action, AuditOutcome::Failed, Some(why)),
+    }
+    answer
+}
+
 impl Guard {
     /// Who asks, where the system does not say.
-    fn peer(&self) -> Peer {
+    fn peer(&self, from: SocketAddr) -> Peer {
         match self {
             Self::Open => Peer::Anybody,
-            Self::File | Self::Token(_) => Peer::Token,
+            Self::File | Self::Token(_) => Peer::Address(from),
         }
     }
 
-    fn check(&self, fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+    fn check(&self, uri: &Uri, fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
         match self {
             Self::File => Ok(()),
-            Self::Token(token) => access::over_loopback(fields, token),
-            Self::Open => access::from_this_machine(fields),
+            Self::Token(token) => access::over_loopback(uri, fields, token),
+            Self::Open => access::from_this_machine(uri, fields),
         }
     }
 }
 
-/// Beyond them, administrators wait for each other.
+/// Beyond them, those who have not shown yet that they may ask make room, and administrators wait for each other.
 const CONNECTIONS_MAX: usize = 32;
 /// Whoever connects and says nothing takes one of these places.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// Whoever takes nothing of an answer for so long is given up.
+const STALL_MAX: Duration = Duration::from_secs(30);
 /// hyper takes no less; our own requests have 200 bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

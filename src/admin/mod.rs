@@ -7,6 +7,8 @@ mod access;
 mod api;
 mod client;
 mod listen;
+mod patience;
+mod places;
 mod socket;
 
 use std::net::IpAddr;
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use serde_json::Value;
+
+use crate::report::Audited;
 
 pub use client::{Client, ClientError, Form};
 pub use listen::{Admin, start};
@@ -35,9 +39,11 @@ pub enum Question {
     /// What it has counted, as Prometheus reads it.
     Metrics,
     /// Whether it lives.
-    Live,
+    Live(Probe),
     /// Whether it takes requests.
-    Ready,
+    Ready(Probe),
+    /// How all of this is asked.
+    OpenApi,
     /// Its pools, and the workers of those that have some.
     Pools,
     /// Something of one pool.
@@ -49,6 +55,8 @@ pub enum Question {
     },
     /// To take its configuration anew.
     Reload,
+    /// What that would do.
+    Plan,
     /// To stop: once requests in flight are done, or now.
     Stop {
         /// At once.
@@ -63,6 +71,23 @@ pub struct Filter {
     pub limit: Option<usize>,
     /// Those of one client alone.
     pub client: Option<IpAddr>,
+}
+
+/// How one asks whether a server lives, or takes requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// To be told each thing that must be so, also where all are.
+    pub verbose: bool,
+    /// Things that need not be so.
+    pub exclude: Vec<String>,
+}
+
+impl Probe {
+    /// Everything must be so, and is told only where it is not.
+    pub const NEW: Self = Self {
+        verbose: false,
+        exclude: Vec::new(),
+    };
 }
 
 /// What a pool can be told.
@@ -80,6 +105,9 @@ pub enum PoolOrder {
 pub trait Backend: Send + Sync {
     /// Answers, or says why not.
     fn answer(&self, question: Question) -> Answer;
+
+    /// Writes down who changed something, or tried to.
+    fn audited(&self, entry: &Audited<'_>);
 }
 
 /// An answer to come.
@@ -99,8 +127,8 @@ pub struct Told {
 pub struct Declined(pub String);
 
 impl Question {
-    /// Whether answering it changes anything.
-    fn changes(&self) -> bool {
+    /// What the audit log calls what it changes, and the pool that it is about; none where it changes nothing.
+    fn action(&self) -> Option<(&'static str, Option<&str>)> {
         match self {
             Self::Certificates
             | Self::Pools
@@ -109,9 +137,21 @@ impl Question {
             | Self::Connections(_)
             | Self::TlsFailures
             | Self::Metrics
-            | Self::Live
-            | Self::Ready => false,
-            Self::Pool { .. } | Self::Reload | Self::Stop { .. } => true,
+            | Self::Live(_)
+            | Self::Ready(_)
+            | Self::OpenApi
+            | Self::Plan => None,
+            Self::Reload => Some(("reload", None)),
+            Self::Stop { now: false } => Some(("stop", None)),
+            Self::Stop { now: true } => Some(("stop-now", None)),
+            Self::Pool { name, order } => {
+                let action = match order {
+                    PoolOrder::Recycle => "pool-recycle",
+                    PoolOrder::Stop => "pool-stop",
+                    PoolOrder::Start => "pool-start",
+                };
+                Some((action, Some(name)))
+            }
         }
     }
 }
@@ -132,7 +172,7 @@ impl PoolOrder {
 impl Question {
     /// Whether anybody on this machine may ask it, where such are listened to.
     fn is_open(&self) -> bool {
-        matches!(self, Self::Metrics | Self::Live | Self::Ready)
+        matches!(self, Self::Metrics | Self::Live(_) | Self::Ready(_))
     }
 }
 

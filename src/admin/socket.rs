@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use socket2::{Domain, SockAddr, Socket, Type};
 use zeroize::Zeroizing;
 
@@ -172,7 +174,11 @@ fn make_token(
         let file = file.clone();
         move |source| SocketError::File { file, what, source }
     };
-    match read_token(state_dir) {
+    let ours = |user| {
+        let own = nix::unistd::Uid::effective().as_raw();
+        user == 0 || user == own || owner.is_some_and(|(owner, _)| owner == user)
+    };
+    match read_token_of(state_dir, ours) {
         Ok(token) => return Ok(token),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("read")(error)),
@@ -198,8 +204,48 @@ fn make_token(
 
 /// Reads the token of a server.
 pub(super) fn read_token(state_dir: &Path) -> io::Result<Zeroizing<String>> {
+    read_token_of(state_dir, |_| true)
+}
+
+/// Reads the token, if its file is one that nobody else can have put there or read.
+fn read_token_of(
+    state_dir: &Path,
+    is_trusted: impl Fn(u32) -> bool,
+) -> io::Result<Zeroizing<String>> {
     let mut token = Zeroizing::new(String::new());
-    let file = fs::File::open(token_file(state_dir))?;
+    // A link may lead to another's file, and a pipe would never answer.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(token_file(state_dir));
+    let file = file.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::ELOOP as i32 => io::Error::other(
+            "it is a symbolic link, which is not followed; put the file itself there",
+        ),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    let wrong = if !found.is_file() {
+        Some("it is no file; remove it, and the next start makes one".to_owned())
+    } else if found.mode() & OTHERS != 0 {
+        let mode = found.mode() & 0o7777;
+        let advice = "remove it, since others may know it, and the next start makes one";
+        Some(format!(
+            "its mode {mode:04o} lets others read it, or its group write it; {advice}"
+        ))
+    } else if !is_trusted(found.uid()) {
+        let advice = "remove it, and the next start makes one";
+        Some(format!(
+            "it belongs to uid {}, who may know it; {advice}",
+            found.uid()
+        ))
+    } else {
+        None
+    };
+    if let Some(wrong) = wrong {
+        return Err(io::Error::other(wrong));
+    }
     file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut token)?;
     let trimmed = token.trim();
     // An empty token would let everybody in.
@@ -225,6 +271,8 @@ const SOCKET_MODE: u32 = 0o660;
 const FOLDER_MODE: u32 = 0o750;
 /// What must outlive a restart is for its owner alone.
 const STATE_MODE: u32 = 0o700;
+/// Nobody but the owner writes the token's file, and nobody but the owner and the group reads it.
+const OTHERS: u32 = 0o027;
 /// More administrators at once are none.
 const BACKLOG: i32 = 64;
 /// 256 bits.

@@ -1,6 +1,6 @@
 //! Who may ask over a loopback address.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 
 use super::access::over_loopback;
 
@@ -11,7 +11,7 @@ fn asked(fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
     for (name, value) in fields {
         map.append(*name, value.parse().expect("a value"));
     }
-    over_loopback(&map, TOKEN).map_err(|(status, _)| status)
+    over_loopback(&Uri::from_static("/v1/pools"), &map, TOKEN).map_err(|(status, _)| status)
 }
 
 const BEARER: (&str, &str) = ("authorization", "Bearer 0123456789abcdef0123456789abcdef");
@@ -61,6 +61,8 @@ fn a_name_that_was_rebound_to_this_machine_is_refused() {
         assert_eq!(result, Err(StatusCode::MISDIRECTED_REQUEST), "{host:?}");
     }
     assert_eq!(asked(&[BEARER]), Err(StatusCode::MISDIRECTED_REQUEST));
+    let two = [("host", "localhost"), ("host", "evil.test"), BEARER];
+    assert_eq!(asked(&two), Err(StatusCode::MISDIRECTED_REQUEST));
 }
 
 #[test]
@@ -75,4 +77,20 @@ fn what_another_page_asks_is_refused_token_or_not() {
         let result = asked(&[host, BEARER, from_a_page]);
         assert_eq!(result, Err(StatusCode::FORBIDDEN), "{from_a_page:?}");
     }
+}
+
+#[test]
+fn the_document_has_every_path_and_method_of_the_api_and_no_other() {
+    let document: serde_json::Value =
+        serde_json::from_str(super::api::DOCUMENT).expect("docs/openapi.json is JSON");
+    let mut documented = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            documented.push((method.to_ascii_uppercase(), path.clone()));
+        }
+    }
+    documented.sort_unstable();
+    let mut known = super::api::all();
+    known.sort_unstable();
+    assert_eq!(documented, known);
 }

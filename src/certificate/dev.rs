@@ -14,7 +14,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use super::set::Certificates;
-use crate::config::{CertificateSource, Config};
+use crate::config::{Binding, CertificateSource, Config};
 use crate::model::{HostName, HostPattern};
 
 /// Why a development certificate could not be made.
@@ -111,9 +111,39 @@ pub fn make(folder: &Path, hosts: &[String]) -> Result<Made, DevError> {
     })
 }
 
+/// Development certificates that there are to be in one folder.
+#[derive(Debug)]
+pub struct Missing<'a> {
+    folder: &'a Path,
+    hosts: Vec<String>,
+}
+
+impl Missing<'_> {
+    /// Whom they are for, and the file of each.
+    pub fn files(&self) -> impl Iterator<Item = (&str, PathBuf)> {
+        let file = |host: &String| self.folder.join(format!("{host}.pem"));
+        self.hosts
+            .iter()
+            .map(move |host| (host.as_str(), file(host)))
+    }
+
+    /// Whether a binding shows what is in their folder.
+    pub fn is_for(&self, binding: &Binding) -> bool {
+        let tls = binding.tls.as_ref();
+        tls.is_some_and(|tls| tls.certificate == CertificateSource::Folder(self.folder.into()))
+    }
+}
+
+/// Makes the certificates that are [`missing`].
+pub fn make_missing(config: &Config, certificates: &Certificates) -> Result<Vec<Made>, DevError> {
+    (missing(config, certificates).iter())
+        .map(|missing| make(missing.folder, &missing.hosts))
+        .collect()
+}
+
 /// The certificates that a first start makes: where bindings of `localhost` or a loopback address have none. Names of the world
 /// are never made up.
-pub fn make_missing(config: &Config, certificates: &Certificates) -> Result<Vec<Made>, DevError> {
+pub fn missing<'a>(config: &'a Config, certificates: &Certificates) -> Vec<Missing<'a>> {
     let mut missing: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
     for binding in &config.bindings {
         let (HostPattern::Exact(host), Some(tls)) = (&binding.hostname, &binding.tls) else {
@@ -137,7 +167,7 @@ pub fn make_missing(config: &Config, certificates: &Certificates) -> Result<Vec<
     }
     missing
         .into_iter()
-        .map(|(folder, hosts)| make(folder, &hosts))
+        .map(|(folder, hosts)| Missing { folder, hosts })
         .collect()
 }
 

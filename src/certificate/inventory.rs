@@ -2,21 +2,21 @@
 //!
 //! The same for a person, as a table, and for a program, as JSON.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use super::choice::Choice;
 use super::details::Details;
 use super::error::CertificateError;
 use super::findings::{self, Finding, file_of_error};
 use super::pair::Certificate;
 use super::set::Certificates;
-use crate::config::{Binding, CertificateSource, Config, Severity};
-use crate::model::{BindingKey, HostPattern};
+use super::usage::Usage;
+use crate::config::{Binding, Config, Severity};
+use crate::model::BindingKey;
 
 /// Every certificate of a configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -85,15 +85,15 @@ impl Inventory {
     /// What there is now.
     pub fn of(config: &Config, certificates: &Certificates) -> Self {
         let findings = findings::of(config, certificates);
+        let findings = by_file(&findings);
+        let usage = Usage::of(config, certificates);
+        let names = |bindings: &[usize]| -> Vec<String> {
+            let bindings = bindings.iter().map(|index| &config.bindings[*index]);
+            bindings.map(written_binding).collect()
+        };
         let mut all = Vec::new();
         for (index, named) in config.certificates.iter().enumerate() {
-            let source = CertificateSource::Named(index);
-            let used_by = used_by(config, |binding| {
-                binding
-                    .tls
-                    .as_ref()
-                    .is_some_and(|tls| tls.certificate == source)
-            });
+            let used_by = names(usage.of_named(index));
             let name = named.name.clone();
             if let Err(error) = certificates.named(index) {
                 all.push(unusable(name.clone(), error, used_by.clone()));
@@ -105,17 +105,8 @@ impl Inventory {
         let mut folders: Vec<_> = certificates.folders().collect();
         folders.sort_unstable_by_key(|folder| &folder.path);
         for folder in folders {
-            let here: Vec<_> = config
-                .bindings
-                .iter()
-                .filter(|binding| is_of_folder(binding, &folder.path))
-                .collect();
             for (name, certificate) in folder.iter() {
-                let shows = |binding: &Binding| {
-                    here.iter().any(|here| std::ptr::eq(*here, binding))
-                        && shows(binding, name, certificate, folder)
-                };
-                let used_by = used_by(config, shows);
+                let used_by = names(&usage.of_folder(&folder.path, name, certificate));
                 all.push(entry(written(name), certificate, used_by, &findings));
             }
             for error in folder.faults() {
@@ -128,69 +119,47 @@ impl Inventory {
     }
 }
 
+/// Findings by the file that they are about.
+type Findings<'a> = HashMap<&'a Path, Vec<&'a Finding>>;
+
+fn by_file(findings: &[Finding]) -> Findings<'_> {
+    let mut of_files = Findings::new();
+    for finding in findings {
+        if let Some(file) = &finding.file {
+            of_files.entry(file).or_default().push(finding);
+        }
+    }
+    of_files
+}
+
+/// A binding, as logs write it.
+fn written_binding(binding: &Binding) -> String {
+    let key = BindingKey {
+        scheme: binding.scheme,
+        ip: binding.ip,
+        port: binding.port,
+        hostname: binding.hostname.clone(),
+    };
+    key.to_string()
+}
+
 /// A certificate of a folder, as the configuration writes its name.
-fn written(name: &str) -> String {
+pub(super) fn written(name: &str) -> String {
     match name.strip_prefix("_.") {
         Some(parent) => format!("*.{parent}"),
         None => name.to_owned(),
     }
 }
 
-fn is_of_folder(binding: &Binding, folder: &Path) -> bool {
-    let tls = binding.tls.as_ref();
-    tls.is_some_and(
-        |tls| matches!(&tls.certificate, CertificateSource::Folder(path) if path == folder),
-    )
-}
-
-/// Whether a binding shows this certificate of its folder to some client.
-fn shows(
-    binding: &Binding,
-    name: &str,
-    certificate: &Arc<Certificate>,
-    folder: &super::Folder,
-) -> bool {
-    let is_in = |found: Option<&Choice>| {
-        found.is_some_and(|found| found.all().any(|found| Arc::ptr_eq(found, certificate)))
-    };
-    match &binding.hostname {
-        HostPattern::Exact(host) => {
-            let default = host.ip().and_then(|_| folder.default_choice());
-            is_in(folder.choice(host).or(default))
-        }
-        HostPattern::Wildcard(parent) => {
-            let below = name
-                .split_once('.')
-                .is_some_and(|(_, above)| above == parent.as_str());
-            below || is_in(folder.wildcard_choice(parent))
-        }
-        HostPattern::Strong | HostPattern::Any => true,
-    }
-}
-
-fn used_by(config: &Config, shows: impl Fn(&Binding) -> bool) -> Vec<String> {
-    let used = config.bindings.iter().filter(|binding| shows(binding));
-    used.map(|binding| {
-        let key = BindingKey {
-            scheme: binding.scheme,
-            ip: binding.ip,
-            port: binding.port,
-            hostname: binding.hostname.clone(),
-        };
-        key.to_string()
-    })
-    .collect()
-}
-
 fn entry(
     name: String,
     certificate: &Certificate,
     used_by: Vec<String>,
-    findings: &[Finding],
+    findings: &Findings<'_>,
 ) -> Entry {
-    let about = |finding: &&Finding| finding.file.as_ref() == Some(&certificate.file);
     let mut faults: Vec<Fault> = Vec::new();
-    for finding in findings.iter().filter(about) {
+    let about = findings.get(&*certificate.file);
+    for finding in about.into_iter().flatten() {
         let fault = Fault {
             severity: finding.severity,
             code: finding.code,

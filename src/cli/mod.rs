@@ -60,8 +60,9 @@ enum Command {
     Top(top::Arguments),
     /// Have the running server take its bindings file anew, and tell what came of it
     ///
-    /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone.
-    Reload(running::At),
+    /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone. Lines begin with
+    /// + for what comes, - for what goes, ~ for what changes, = for what goes on, ! for what takes effect at the next start.
+    Reload(running::Reload),
     /// Have the running server stop, and wait until it is gone
     Stop(running::Stop),
     /// Recycle, stop or start a pool of the running server

@@ -83,6 +83,18 @@ pub(super) struct OfPool {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Reload {
+    /// Only tell what would change, and what would be wrong
+    #[arg(long)]
+    dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Stop {
     /// Cut requests in flight, rather than let them finish
     #[arg(long)]
@@ -129,16 +141,26 @@ pub(super) fn pool(config: &Path, pool: &Pool) -> ExitCode {
     }
 }
 
-pub(super) fn reload(config: &Path, at: &At) -> ExitCode {
-    match at
-        .client(config)
-        .and_then(|client| ask(&client, Question::Reload, Form::Text))
-    {
-        Ok(_) => {
-            eprintln!("reloaded");
+pub(super) fn reload(config: &Path, arguments: &Reload) -> ExitCode {
+    let (question, not_done) = match arguments.dry_run {
+        true => (Question::Plan, "it would not be reloaded"),
+        false => (Question::Reload, "not reloaded"),
+    };
+    let form = if arguments.json {
+        Form::Json
+    } else {
+        Form::Text
+    };
+    let asked = (arguments.at.client(config)).and_then(|client| ask(&client, question, form));
+    match asked {
+        Ok(told) => {
+            print!("{told}");
+            if !arguments.dry_run {
+                eprintln!("reloaded");
+            }
             ExitCode::SUCCESS
         }
-        Err(why) => fail(&format!("not reloaded: {why}")),
+        Err(why) => fail(&format!("{not_done}: {why}")),
     }
 }
 

@@ -1,10 +1,20 @@
-//! Timers that cost nothing while all goes well.
+//! The clock: timers that cost nothing while all goes well, and the time of a request's steps.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Context;
 
 use tokio::time::{Instant, Sleep};
+
+use crate::model::journal::{Journal, Step};
+
+/// Notes that a step of a request happens now, where somebody asked for its steps; otherwise this is a look at an `Option`.
+pub fn note(journal: Option<&Arc<Journal>>, step: impl FnOnce() -> Step) {
+    if let Some(journal) = journal {
+        journal.note(std::time::Instant::now(), step());
+    }
+}
 
 /// A timer that is set again only when it has rung: a deadline that keeps moving away costs one look at the clock.
 #[derive(Default)]

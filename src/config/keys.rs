@@ -66,7 +66,14 @@ pub(super) static LIMITS: Section = section(
 
 pub(super) static LOG: Section = section(
     "[log]",
-    &["format", "level", "access", "access_format", "errors"],
+    &[
+        "format",
+        "level",
+        "access",
+        "access_format",
+        "errors",
+        "audit",
+    ],
 );
 
 pub(super) static TLS: Section = section(

@@ -5,6 +5,7 @@
 
 mod acme;
 mod admin;
+mod audit;
 mod balance;
 mod certificate_files;
 mod check;
@@ -50,6 +51,7 @@ use crate::model::{HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use admin::Admin;
+pub use audit::Audit;
 pub use balance::{
     Balance, Ejection, HashBy, Health, Hedge, Member, Policy, Queue, Retry, SameSite, Sticky,
 };
@@ -198,6 +200,8 @@ pub struct Log {
     pub access_format: AccessFormat,
     /// Where the error log goes.
     pub errors: LogTarget,
+    /// Where the audit log goes.
+    pub audit: Audit,
 }
 
 /// How the server's own log is written.

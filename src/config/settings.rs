@@ -1,6 +1,7 @@
 //! The tables that are there once: `[server]`, `[limits]` and `[log]`.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
@@ -8,8 +9,8 @@ use tracing_subscriber::filter::Targets;
 use super::reader::Table;
 use super::wrong::{Wrong, either};
 use super::{
-    AccessFormat, Limits, Log, LogFormat, LogTarget, Server, Verbosity, admin, defaults, keys,
-    trusted, wrong,
+    AccessFormat, Audit, Limits, Log, LogFormat, LogTarget, Server, Verbosity, admin, defaults,
+    keys, trusted, wrong,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -174,6 +175,7 @@ pub(super) fn log(file: &Table<'_>) -> Log {
         access: LogTarget::Off,
         access_format: AccessFormat::Json,
         errors: LogTarget::Stderr,
+        audit: Audit::OwnLog,
     };
     let Some(table) = file.table("log", &keys::LOG) else {
         return log;
@@ -199,6 +201,15 @@ pub(super) fn log(file: &Table<'_>) -> Log {
     if let Some(target) = target(&table, "errors", ("stderr", LogTarget::Stderr)) {
         log.errors = target;
     }
+    let audits = [
+        ("own-log", Audit::OwnLog),
+        ("off", Audit::Off),
+        ("stderr", Audit::To(LogTarget::Stderr)),
+    ];
+    let file = |file| Audit::To(LogTarget::File(file));
+    if let Some(audit) = target_of(&table, "audit", &audits, file) {
+        log.audit = audit;
+    }
     log
 }
 
@@ -220,28 +231,41 @@ fn level(text: &str) -> Result<String, Wrong> {
     }))
 }
 
-/// `off`, the one stream that this log may go to, or a file. A bare word is refused: it is a misspelt word far more often
-/// than a file.
-fn target(table: &Table<'_>, key: &str, stream: (&str, LogTarget)) -> Option<LogTarget> {
+/// `off`, the one stream that this log may go to, or a file.
+fn target(table: &Table<'_>, key: &str, stream: (&'static str, LogTarget)) -> Option<LogTarget> {
+    target_of(
+        table,
+        key,
+        &[("off", LogTarget::Off), stream],
+        LogTarget::File,
+    )
+}
+
+/// One of some words, or a file. A bare word that is none of them is refused: it is misspelt far more often than a file.
+fn target_of<T: Clone>(
+    table: &Table<'_>,
+    key: &str,
+    words: &[(&'static str, T)],
+    to_file: impl Fn(PathBuf) -> T,
+) -> Option<T> {
     let target = table.read(key, |value| {
         let text = wrong::text(key, value)?;
-        let (word, stream) = stream;
-        if text == "off" {
-            return Ok(LogTarget::Off);
-        }
-        if text == word {
-            return Ok(stream);
+        if let Some((_, target)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(target.clone());
         }
         if text.contains(['/', '.']) {
-            return Ok(LogTarget::File(table.reader.source.resolve(text)));
+            return Ok(to_file(table.reader.source.resolve(text)));
         }
         let wrong = Wrong::new("unknown-value", format!("`{key}` cannot be {text:?}"));
-        let near = keys::nearest(&text.to_ascii_lowercase(), ["off", word]);
+        let known = words.iter().map(|(word, _)| *word);
+        let near = keys::nearest(&text.to_ascii_lowercase(), known.clone());
         Err(wrong.help(match near {
             Some(near) => format!("write \"{near}\""),
-            None => format!(
-                "write \"off\", \"{word}\", or a file with its folder, as in \"./{key}.log\""
-            ),
+            None => {
+                let words: Vec<String> = known.map(|word| format!("\"{word}\"")).collect();
+                let words = words.join(", ");
+                format!("write {words}, or a file with its folder, as in \"./{key}.log\"")
+            }
         }))
     });
     target.map(|at| at.value)

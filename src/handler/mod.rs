@@ -5,6 +5,7 @@
 mod build;
 pub mod fastcgi;
 pub mod files;
+mod notes;
 mod own_fields;
 pub mod process;
 pub mod proxy;

@@ -26,5 +26,6 @@ pub(super) fn facts(host: &str) -> Facts {
         path: RoutePath::parse(&PathAndQuery::from_static("/")).unwrap(),
         rules: None,
         provenance: Provenance::default(),
+        journal: None,
     }
 }

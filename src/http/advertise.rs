@@ -34,6 +34,11 @@ impl AltSvc {
         }
     }
 
+    /// Whether responses offer HTTP/3.
+    pub fn is_offered(&self) -> bool {
+        matches!(self, Self::Offered { answers, .. } if answers.load(Relaxed))
+    }
+
     /// What is to be sent, if anything is.
     pub(super) fn value(&self) -> Option<HeaderValue> {
         match self {

@@ -13,8 +13,8 @@ use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
 use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
-use crate::report::Report;
 use crate::report::metrics::{RouteCounts, Tallies};
+use crate::report::{Report, Witness};
 use crate::site::Site;
 
 /// Everything that serves a request, built from one configuration and never changed after.
@@ -49,6 +49,8 @@ pub struct Edge {
     pub traces: bool,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
+    /// Who asks for the steps of requests; nobody, in most configurations.
+    pub witnesses: Vec<Arc<dyn Witness>>,
     /// Where requests are counted.
     pub tallies: Tallies,
     /// Where the requests of each site's routes are counted.

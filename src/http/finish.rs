@@ -1,54 +1,39 @@
 //! The last steps of every response: the fields that all have, and who is told when its last byte is sent.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use http::header::{ALT_SVC, CONTENT_LENGTH, Entry, SERVER};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version};
 
-use super::ThreadEdge;
 use super::serve::Answer;
 use super::trail::{AccessTrail, Stage, Trail};
 use crate::config::RequestIds;
 use crate::handler::upgrade::Tunnel;
-use crate::model::{
-    Body, BodyError, BodyWatch, Connection, HostName, InFlight, Protocol, Provenance, Scheme,
-};
-use crate::pool::Permit;
+use crate::model::{Body, BodyError, BodyWatch, HostName, Protocol, Scheme};
+use crate::report::Access;
 use crate::report::metrics::Answered;
-use crate::report::{Access, Report};
 
-/// Makes a response ready to be sent. The pool's slot, the count of requests in flight and the access log hang on its body:
-/// the work ends when that is sent or dropped.
-pub(super) fn respond(
-    mut trail: Trail,
-    mut response: Response<Body>,
-    head_only: bool,
-    permit: Option<Permit>,
-    in_flight: InFlight,
-    close: bool,
-) -> Answer {
-    trail.stage = Stage::Done;
+/// Makes a response ready to be sent. Its trail hangs on its body: the work ends when that is sent or dropped.
+pub(super) fn respond(mut trail: Box<Trail>, mut response: Response<Body>, close: bool) -> Answer {
+    trail.stage = Stage::Answered;
+    trail.status = response.status();
     say(&trail, response.headers_mut());
-    let status = response.status();
-    // Content in memory does not break.
-    let streamed = !head_only && response.body().full_len().is_none();
-    let end = RequestEnd::boxed(trail, status, streamed, permit, in_flight);
+    if let Some(recording) = &mut trail.recording {
+        recording.responds(&response);
+    }
     // Behind 101, and behind the 200 that stands for it.
     if let Some(tunnel) = response.extensions().get::<Tunnel>() {
-        tunnel.keep(end);
+        tunnel.keep(trail);
         return Answer::Response { response, close };
     }
-    if head_only {
+    if trail.head_only {
         keep_length(&mut response);
+        response.body_mut().drop_content();
     }
-    let body = response.body_mut();
-    if head_only {
-        body.drop_content();
-    }
-    body.watch(end);
+    response.body_mut().watch(trail);
     Answer::Response { response, close }
 }
 
@@ -99,51 +84,13 @@ fn keep_length(response: &mut Response<Body>) {
     }
 }
 
-/// What ends with a request's work.
-struct RequestEnd {
-    permit: Option<Permit>,
-    access: Option<Box<AccessEnd>>,
-    edge: ThreadEdge,
-    binding: Option<usize>,
-    pool: Option<usize>,
-    protocol: Protocol,
-    status: StatusCode,
-    began: Instant,
-    received: Option<Arc<AtomicU64>>,
-    sent: u64,
-    /// What is known of the request, where the content may still break.
-    streamed: Option<Box<Trail>>,
-    _in_flight: InFlight,
-}
-
-impl RequestEnd {
-    fn boxed(
-        mut trail: Trail,
-        status: StatusCode,
-        streamed: bool,
-        permit: Option<Permit>,
-        in_flight: InFlight,
-    ) -> Box<Self> {
-        let access = trail.access.take();
-        Box::new(Self {
-            permit,
-            access: access.map(|access| AccessEnd::boxed(&trail, *access)),
-            edge: Arc::clone(&trail.edge),
-            binding: trail.binding,
-            pool: trail.pool,
-            protocol: trail.protocol,
-            status,
-            began: trail.began,
-            received: trail.received.take(),
-            sent: 0,
-            streamed: streamed.then(|| Box::new(trail)),
-            _in_flight: in_flight,
-        })
-    }
-}
-
-impl BodyWatch for RequestEnd {
+impl BodyWatch for Trail {
     fn data(&mut self, bytes: usize) {
+        if self.sent == 0
+            && let Some(recording) = &self.recording
+        {
+            recording.first_byte();
+        }
         self.sent += bytes as u64;
     }
 
@@ -152,8 +99,9 @@ impl BodyWatch for RequestEnd {
     }
 
     fn broke(&mut self, error: &BodyError) {
-        if let Some(trail) = &self.streamed {
-            trail.broke_off(self.status, error);
+        self.broke_off(error);
+        if let Some(recording) = &mut self.recording {
+            recording.broke(error);
         }
     }
 
@@ -162,11 +110,15 @@ impl BodyWatch for RequestEnd {
         if let Some(access) = &mut self.access {
             access.complete = complete;
         }
+        if let Some(recording) = &mut self.recording {
+            recording.content_ended(complete, self.sent);
+        }
     }
 }
 
-impl Drop for RequestEnd {
-    fn drop(&mut self) {
+impl Trail {
+    /// Counts a request whose response is at its end, however it ended, and tells the access log.
+    pub(super) fn ended(&self) {
         let answered = Answered {
             protocol: self.protocol,
             status: self.status.as_u16(),
@@ -176,95 +128,55 @@ impl Drop for RequestEnd {
         };
         let traffic = self.edge.tallies.traffic(self.binding, self.pool);
         traffic.count(&answered);
-        if let Some(access) = self.access.take() {
-            access.tell(&answered);
+        if let Some(access) = &self.access {
+            self.accessed(access, &answered);
         }
     }
-}
 
-/// What the access log is told when the response is at its end, however it ended.
-struct AccessEnd {
-    report: Arc<Report>,
-    connection: Arc<Connection>,
-    trail: AccessTrail,
-    method: Option<Method>,
-    target: Option<PathAndQuery>,
-    host: Option<HostName>,
-    binding: Option<String>,
-    site: Option<Box<str>>,
-    pool: Option<Box<str>>,
-    scheme: Scheme,
-    provenance: Provenance,
-    complete: bool,
-}
-
-impl AccessEnd {
-    fn boxed(trail: &Trail, access: AccessTrail) -> Box<Self> {
-        let edge = &trail.edge;
-        Box::new(Self {
-            report: Arc::clone(&edge.report),
-            connection: Arc::clone(&trail.connection),
-            method: trail.method.clone(),
-            target: trail.target().cloned(),
-            host: trail.host().cloned(),
-            binding: trail
-                .binding
-                .map(|binding| edge.bindings[binding].key.to_string()),
-            site: trail.site.map(|site| (*edge.sites[site].name).into()),
-            pool: trail.pool.map(|pool| edge.pools[pool].name().into()),
-            scheme: trail.scheme(),
-            provenance: trail.provenance().clone(),
-            trail: access,
-            complete: true,
-        })
-    }
-
-    fn tell(&self, answered: &Answered) {
-        let trail = &self.trail;
-        let tls = self.connection.tls.as_ref();
-        let text = |value: &Option<HeaderValue>| {
-            value
-                .as_ref()
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        let client = self.provenance.client(&self.connection);
-        let (user_agent, referer) = (text(&trail.user_agent), text(&trail.referer));
-        self.report.accessed(&Access {
-            time: trail.time,
-            client,
-            peer: (client != self.connection.client).then_some(self.connection.client),
-            request_id: self.provenance.request_id(),
-            trace_id: self.provenance.trace_id(),
-            local: self.connection.local,
-            version: version_text(trail.version),
-            scheme: self.scheme,
-            sni: tls.and_then(|tls| tls.sni.as_deref()),
+    fn accessed(&self, access: &AccessTrail, answered: &Answered) {
+        let (edge, connection, target) = (&self.edge, &self.connection, self.target());
+        let tls = connection.tls.as_ref();
+        let shown = connection.client_certificate();
+        let binding = (self.binding).map(|binding| edge.bindings[binding].key.to_string());
+        edge.report.accessed(&Access {
+            time: access.time,
+            client: self.client(),
+            peer: self.peer(),
+            request_id: self.provenance().request_id(),
+            trace_id: self.provenance().trace_id(),
+            local: connection.local,
+            version: version_text(access.version),
+            scheme: self.scheme(),
+            sni: connection.sni(),
             alpn: tls.and_then(|tls| tls.alpn),
             tls_version: tls.map(|tls| tls.version),
             cipher: tls.map(|tls| tls.cipher),
             tls_resumed: tls.map(|tls| tls.resumed),
-            client_subject: (self.connection.client_certificate()).map(|shown| &*shown.subject),
-            client_fingerprint: (self.connection.client_certificate())
-                .map(|shown| &*shown.fingerprint),
+            client_subject: shown.map(|shown| &*shown.subject),
+            client_fingerprint: shown.map(|shown| &*shown.fingerprint),
             method: self.method.as_ref().map_or("-", Method::as_str),
-            host: self.host.as_ref().map(HostName::as_str),
-            path: self.target.as_ref().map_or("-", PathAndQuery::path),
-            query: self.target.as_ref().and_then(PathAndQuery::query),
+            host: self.host().map(HostName::as_str),
+            path: target.map_or("-", PathAndQuery::path),
+            query: target.and_then(PathAndQuery::query),
             status: Some(answered.status),
             bytes_sent: answered.sent,
             bytes_received: answered.received,
-            site: self.site.as_deref(),
-            pool: self.pool.as_deref(),
-            binding: self.binding.as_deref(),
-            queue_wait: trail.queue_wait,
-            handler_time: span(trail.admitted, trail.answered),
+            site: self.site.map(|site| &*edge.sites[site].name),
+            pool: self.pool.map(|pool| edge.pools[pool].name()),
+            binding: binding.as_deref(),
+            queue_wait: access.queue_wait,
+            handler_time: span(access.admitted, access.answered),
             duration: answered.duration,
-            user_agent: user_agent.as_deref(),
-            referer: referer.as_deref(),
-            reason: trail.reason,
-            complete: self.complete,
+            user_agent: text(access.user_agent.as_ref()).as_deref(),
+            referer: text(access.referer.as_ref()).as_deref(),
+            reason: access.reason,
+            complete: access.complete,
         });
     }
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<Cow<'_, str>> {
+    value.map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 fn span(from: Option<Instant>, to: Option<Instant>) -> Duration {

@@ -17,6 +17,7 @@ pub mod h2;
 pub mod h3;
 mod multiplexed;
 mod provenance;
+mod recording;
 mod refuse;
 mod serve;
 mod stall;

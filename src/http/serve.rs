@@ -13,15 +13,15 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use super::body::{ContentLimits, limited};
 use super::provenance::heard;
 use super::trail::Trail;
-use super::{BoundTo, Edge, ThreadEdge, authority, extended, finish, refuse};
+use super::{BoundTo, Edge, ThreadEdge, authority, extended, finish, recording, refuse};
 use crate::config::Overflow;
 use crate::handler::Reply;
-use crate::handler::upgrade::ExtendedConnect;
+use crate::model::journal::Step;
 use crate::model::{
-    Body, BodyError, Connection, Facts, HostName, InFlight, Noted, PoolMark, Protocol, Reason,
-    Refusal, RoutePath, Scheme, Step, TlsFacts,
+    Body, BodyError, Connection, Facts, HostName, InFlight, Protocol, Reason, Refusal, RoutePath,
+    Scheme, Stand, TlsFacts,
 };
-use crate::pool::{Entry, Permit};
+use crate::pool::Entry;
 use crate::site::https_redirect_target;
 
 /// What a request is answered with.
@@ -59,25 +59,20 @@ pub(super) fn serve<B>(
 where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
 {
-    let mut journey = Journey {
-        head_only: *request.method() == Method::HEAD,
-        by_connect: request.extensions().get::<ExtendedConnect>().is_some(),
-        trail: Trail::new(edge, connection, protocol, Some(&request)),
-        in_flight,
-    };
-    let outcome = match place(&mut journey.trail, &request) {
+    let mut trail = Trail::new(edge, connection, protocol, Some(&request), in_flight);
+    let outcome = match place(&mut trail, &request) {
         Ok(Placed::ForPool(pool, limits)) => {
             let request = request.map(|content| limited(content, limits));
-            return admit(journey, request, pool);
+            return admit(trail, request, pool);
         }
         Ok(Placed::Answered(response)) => Ok(response),
         Err(refusal) => Err(refusal),
     };
-    journey.trail.target = request.uri().path_and_query().cloned();
-    if journey.trail.binding.is_none() {
-        journey.trail.hear(Some(request.headers()));
+    trail.target = request.uri().path_and_query().cloned();
+    if trail.binding.is_none() {
+        trail.hear(Some(request.headers()));
     }
-    Serving::Now(journey.answer(outcome, None))
+    Serving::Now(answer(trail, outcome))
 }
 
 /// Answers a request that was refused before it could be read.
@@ -88,94 +83,36 @@ pub(super) fn refuse_unread(
     refusal: &Refusal,
     in_flight: InFlight,
 ) -> Answer {
-    let mut trail = Trail::new(edge, connection, protocol, None::<&Request<()>>);
+    let mut trail = Trail::new(edge, connection, protocol, None::<&Request<()>>, in_flight);
     trail.hear(None);
-    refused(trail, refusal, false, in_flight)
-}
-
-/// A request on its way, and what is needed at its end.
-struct Journey {
-    trail: Trail,
-    in_flight: InFlight,
-    head_only: bool,
-    /// It is an extended CONNECT.
-    by_connect: bool,
-}
-
-impl Journey {
-    /// Tells whoever asks what the connection waits for.
-    fn waits(&mut self, step: Step, pool: usize) {
-        let trail = &self.trail;
-        let mark = PoolMark {
-            edge: trail.edge.mark(),
-            pool,
-        };
-        self.in_flight.waits(step, mark, || Noted {
-            host: trail.placed().host.clone(),
-            target: trail.placed().path.target().clone(),
-            since: trail.began,
-        });
-    }
-
-    fn answer(
-        mut self,
-        outcome: Result<Response<Body>, Refusal>,
-        permit: Option<Permit>,
-    ) -> Answer {
-        self.in_flight.moves();
-        let outcome = match self.by_connect {
-            true => outcome.and_then(extended::answer),
-            false => outcome,
-        };
-        match outcome {
-            Ok(mut response) => {
-                let trail = &self.trail;
-                if let Some(site) = trail.site
-                    && trail.edge.sites[site].intercepts(trail.route, response.status())
-                {
-                    trail.edge.sites[site].put_page(&mut response, &trail.said());
-                }
-                finish::respond(
-                    self.trail,
-                    response,
-                    self.head_only,
-                    permit,
-                    self.in_flight,
-                    false,
-                )
-            }
-            Err(refusal) => refused(self.trail, &refusal, self.head_only, self.in_flight),
-        }
-    }
+    refused(trail, refusal)
 }
 
 /// Takes a slot of the pool if one is free, and the handler's answer if it knows it.
-fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
-    match journey.trail.edge.pools[pool].enter() {
-        Entry::Refused(refusal) => Serving::Now(journey.answer(Err(refusal), None)),
+fn admit(mut trail: Box<Trail>, request: Request<Body>, pool: usize) -> Serving {
+    match trail.edge.pools[pool].enter() {
+        Entry::Refused(refusal) => Serving::Now(answer(trail, Err(refusal))),
         Entry::Waiting(waiting) => {
-            journey.trail.queued();
-            journey.waits(Step::Queued, pool);
+            trail.queued(waiting.place());
             Serving::Later(Box::pin(async move {
                 match waiting.await {
                     Ok(permit) => {
-                        journey.trail.admitted();
-                        work(journey, request, pool, permit).await
+                        trail.admitted(permit);
+                        work(trail, request, pool).await
                     }
-                    Err(refusal) => journey.answer(Err(refusal), None),
+                    Err(refusal) => answer(trail, Err(refusal)),
                 }
             }))
         }
         Entry::Admitted(permit) => {
-            journey.trail.admitted();
-            let trail = &journey.trail;
+            trail.admitted(permit);
             let handler = trail.edge.pools[pool].handler();
             match handler.handle_now(&request, trail.placed()) {
                 Some(outcome) => {
-                    journey.trail.answered();
-                    Serving::Now(journey.answer(outcome, Some(permit)))
+                    trail.answered();
+                    Serving::Now(answer(trail, outcome))
                 }
-                None => Serving::Later(work(journey, request, pool, permit)),
+                None => Serving::Later(work(trail, request, pool)),
             }
         }
     }
@@ -184,21 +121,41 @@ fn admit(mut journey: Journey, request: Request<Body>, pool: usize) -> Serving {
 /// Lets the pool's handler work.
 ///
 /// Every request that is waited for has one of these. It is no `async fn`, whose arguments lie in its future twice.
-fn work(mut journey: Journey, request: Request<Body>, pool: usize, permit: Permit) -> Work {
-    journey.waits(Step::Working, pool);
+fn work(mut trail: Box<Trail>, request: Request<Body>, pool: usize) -> Work {
+    trail.waits(Stand::Working);
     Box::pin(async move {
-        let trail = &journey.trail;
         let handler = trail.edge.pools[pool].handler();
         let outcome = match handler.handle(request, trail.placed()) {
             Reply::Now(outcome) => outcome,
             Reply::Later(reply) => reply.await,
         };
-        journey.trail.answered();
-        journey.answer(outcome, Some(permit))
+        trail.answered();
+        answer(trail, outcome)
     })
 }
 
-fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFlight) -> Answer {
+fn answer(mut trail: Box<Trail>, outcome: Result<Response<Body>, Refusal>) -> Answer {
+    trail.in_flight.moves();
+    let outcome = match trail.by_connect {
+        true => outcome.and_then(extended::answer),
+        false => outcome,
+    };
+    match outcome {
+        Ok(mut response) => {
+            if let Some(site) = trail.site
+                && trail.edge.sites[site].intercepts(trail.route, response.status())
+            {
+                trail.edge.sites[site].put_page(&mut response, &trail.said());
+            }
+            finish::respond(trail, response, false)
+        }
+        Err(refusal) => refused(trail, &refusal),
+    }
+}
+
+fn refused(mut trail: Box<Trail>, refusal: &Refusal) -> Answer {
+    // No handler works for it any more.
+    trail.permit = None;
     trail.refused(refusal);
     let resets = refusal.reason == Reason::QueueFull
         && trail
@@ -212,7 +169,7 @@ fn refused(mut trail: Trail, refusal: &Refusal, head_only: bool, in_flight: InFl
         trail.edge.sites[site].put_page(&mut response, &trail.said());
     }
     let close = refuse::closes(response.status());
-    finish::respond(trail, response, head_only, None, in_flight, close)
+    finish::respond(trail, response, close)
 }
 
 /// Where a request is to go.
@@ -232,6 +189,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         ));
     }
     let (host, host_port) = authority::host(request, trail.connection.local)?;
+    trail.sought(&host);
     let host = trail.host.insert(host);
     if trail.edge.challenges.any()
         && let Some(answer) = challenge(&trail.edge, request, host)
@@ -243,6 +201,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     // As `Trail::hear`, which cannot be asked while the host is looked at.
     let (edge, peer) = (&trail.edge, trail.connection.client);
     trail.provenance = heard(edge, peer, Some(request.headers()), Some(binding));
+    recording::found(&mut trail.recording, binding, &trail.provenance, request);
     let edge = &trail.edge;
     let bound = &edge.bindings[binding];
     let client_scheme = trail.provenance.scheme(&trail.connection);
@@ -272,6 +231,10 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     trail.pool = Some(pool);
     trail.route = Some(route.index);
     edge.routed[bound.site].count(route.index);
+    trail.note(|| Step::RouteFound {
+        route: route.path.clone(),
+        pool: edge.pools[pool].name().into(),
+    });
     let max = route.max_body_bytes.unwrap_or(edge.limits.max_body_bytes);
     let gap = route.entity_body.unwrap_or(edge.limits.entity_body);
     let rules = route.rules.clone();
@@ -284,6 +247,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         path,
         rules,
         provenance: std::mem::take(&mut trail.provenance),
+        journal: (trail.recording.as_ref()).and_then(|recording| recording.journal().cloned()),
     });
     Ok(Placed::ForPool(pool, limits))
 }

@@ -1,4 +1,7 @@
-//! What is remembered of a request while it is on its way, so that however it ends it can be told.
+//! What is remembered of a request from its head to the last byte of its response, so that however it ends it can be told.
+//!
+//! It lies in one place from beginning to end: every request has one, and moving it along its way would cost more than most
+//! of what is done on it.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -9,18 +12,24 @@ use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
+use super::recording::Recording;
 use super::{ThreadEdge, provenance};
+use crate::clock;
+use crate::handler::upgrade::ExtendedConnect;
+use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{
-    BodyError, ClientAddr, Connection, Facts, HostName, Protocol, Provenance, Reason, Refusal,
-    Scheme,
+    BodyError, ClientAddr, Connection, Facts, HostName, InFlight, Noted, PoolMark, Protocol,
+    Provenance, Reason, Refusal, Scheme, Stand,
 };
+use crate::pool::{Permit, Place};
 use crate::report::Refused;
 use crate::report::metrics::PoolTraffic;
 
-/// A request on its way.
+/// A request, and its response once there is one.
 ///
-/// One that is dropped on its way, because the client went, tells of itself.
+/// Dropped on its way, because the client went, it tells of itself; dropped with its response, it is counted and goes to the
+/// access log. What ends with a request's work hangs on it: the pool's slot, and its place among the requests in flight.
 pub(super) struct Trail {
     pub(super) edge: ThreadEdge,
     pub(super) connection: Arc<Connection>,
@@ -45,6 +54,19 @@ pub(super) struct Trail {
     /// Bytes of its content that were read; none where it has no content.
     pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) access: Option<Box<AccessTrail>>,
+    /// Where somebody asks for its steps.
+    pub(super) recording: Option<Box<Recording>>,
+    /// Its response has no content, as it is a HEAD.
+    pub(super) head_only: bool,
+    /// It is an extended CONNECT.
+    pub(super) by_connect: bool,
+    /// The slot of its pool.
+    pub(super) permit: Option<Permit>,
+    /// Of the response.
+    pub(super) status: StatusCode,
+    /// Bytes of the response's content.
+    pub(super) sent: u64,
+    pub(super) in_flight: InFlight,
 }
 
 /// How far a request has come.
@@ -54,8 +76,10 @@ pub(super) enum Stage {
     Waiting,
     /// With a handler.
     Working,
-    /// Answered or refused.
-    Done,
+    /// Refused, which is told; not yet with a response.
+    Refused,
+    /// It has a response, which is being sent.
+    Answered,
 }
 
 /// What only the access log wants to know; kept only when there is one.
@@ -68,6 +92,8 @@ pub(super) struct AccessTrail {
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) referer: Option<HeaderValue>,
     pub(super) reason: Option<Reason>,
+    /// Whether the response was sent to its end.
+    pub(super) complete: bool,
 }
 
 impl Trail {
@@ -77,7 +103,8 @@ impl Trail {
         connection: &Arc<Connection>,
         protocol: Protocol,
         request: Option<&Request<B>>,
-    ) -> Self {
+        in_flight: InFlight,
+    ) -> Box<Self> {
         let field = |name| request.and_then(|request| request.headers().get(name).cloned());
         let access = edge.report.wants_access().then(|| {
             Box::new(AccessTrail {
@@ -89,9 +116,12 @@ impl Trail {
                 user_agent: field(USER_AGENT),
                 referer: field(REFERER),
                 reason: None,
+                complete: true,
             })
         });
-        Self {
+        let began = Instant::now();
+        Box::new(Self {
+            recording: Recording::begin(edge, connection, protocol, request, began),
             edge: Arc::clone(edge),
             connection: Arc::clone(connection),
             protocol,
@@ -105,17 +135,27 @@ impl Trail {
             route: None,
             pool: None,
             stage: Stage::Waiting,
-            began: Instant::now(),
+            began,
             queued: None,
             received: None,
             access,
-        }
+            head_only: request.is_some_and(|request| *request.method() == Method::HEAD),
+            by_connect: request
+                .is_some_and(|request| request.extensions().get::<ExtendedConnect>().is_some()),
+            permit: None,
+            status: StatusCode::OK,
+            sent: 0,
+            in_flight,
+        })
     }
 
     /// Hears what it brings along.
     pub(super) fn hear(&mut self, headers: Option<&HeaderMap>) {
         self.provenance =
             provenance::heard(&self.edge, self.connection.client, headers, self.binding);
+        if let Some(recording) = &mut self.recording {
+            recording.heard(&self.provenance);
+        }
     }
 
     /// What the handler is told.
@@ -178,14 +218,56 @@ impl Trail {
         }
     }
 
-    /// It waits in its pool's queue.
-    pub(super) fn queued(&mut self) {
+    /// Notes a step of it, where somebody asks for them.
+    pub(super) fn note(&self, step: impl FnOnce() -> Step) {
+        if let Some(recording) = &self.recording {
+            clock::note(recording.journal(), step);
+        }
+    }
+
+    /// A binding is looked for that takes this host.
+    pub(super) fn sought(&self, host: &HostName) {
+        self.note(|| Step::BindingSought {
+            host: host.clone(),
+            local: self.connection.local,
+        });
+    }
+
+    /// Tells whoever asks what the connection waits for.
+    pub(super) fn waits(&mut self, stand: Stand) {
+        let (Some(facts), Some(pool)) = (&self.facts, self.pool) else {
+            return;
+        };
+        let mark = PoolMark {
+            edge: self.edge.mark(),
+            pool,
+        };
+        self.in_flight.waits(stand, mark, || Noted {
+            host: facts.host.clone(),
+            target: facts.path.target().clone(),
+            since: self.began,
+        });
+    }
+
+    /// It waits in its pool's queue, at this place.
+    pub(super) fn queued(&mut self, place: Place) {
         self.queued = Some(Instant::now());
+        self.waits(Stand::Queued);
+        self.note(|| Step::QueueEntered {
+            position: place.position,
+            length: place.length,
+            running: place.running,
+        });
     }
 
     /// It has a slot, and goes to the handler.
-    pub(super) fn admitted(&mut self) {
+    pub(super) fn admitted(&mut self, permit: Permit) {
         self.stage = Stage::Working;
+        self.permit = Some(permit);
+        if self.queued.is_some() {
+            self.note(|| Step::QueueLeft);
+        }
+        self.note(|| Step::HandlerBegan);
         let wait = self.queued.map(|since| since.elapsed());
         if let Some((wait, pool)) = wait.zip(self.counted_pool()) {
             pool.waited(wait);
@@ -198,6 +280,7 @@ impl Trail {
 
     /// The handler has answered.
     pub(super) fn answered(&mut self) {
+        self.note(|| Step::HandlerAnswered);
         if let Some(access) = &mut self.access {
             access.answered = Some(Instant::now());
         }
@@ -205,18 +288,21 @@ impl Trail {
 
     /// Writes a refusal to the error log.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
-        self.stage = Stage::Done;
+        self.stage = Stage::Refused;
         if let Some(access) = &mut self.access {
             access.reason = Some(refusal.reason);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.refused(refusal);
         }
         self.tell(refusal, refusal.status());
     }
 
-    /// Writes to the error log that a response broke off behind its head, which said `status`.
-    pub(super) fn broke_off(&self, status: StatusCode, error: &BodyError) {
+    /// Writes to the error log that the response broke off behind its head.
+    pub(super) fn broke_off(&self, error: &BodyError) {
         let why = error.source().map(ToString::to_string);
         let detail = format!("the response broke off: {}", why.unwrap_or_default());
-        self.tell(&Refusal::new(error.reason, detail), Some(status));
+        self.tell(&Refusal::new(error.reason, detail), Some(self.status));
     }
 
     /// Where what becomes of its pool's requests is counted.
@@ -248,7 +334,8 @@ impl Trail {
 impl Drop for Trail {
     fn drop(&mut self) {
         let refusal = match self.stage {
-            Stage::Done => return,
+            Stage::Refused => return,
+            Stage::Answered => return self.ended(),
             Stage::Waiting => Refusal::new(
                 Reason::ClientReset,
                 "the connection ended before a handler had the request: the client went away, or the server was stopped",
@@ -258,6 +345,9 @@ impl Drop for Trail {
                 "the connection ended before the response began: the client went away, or the server was stopped",
             ),
         };
+        if let Some(recording) = &mut self.recording {
+            recording.refused(&refusal);
+        }
         self.tell(&refusal, refusal.status());
     }
 }

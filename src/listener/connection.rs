@@ -105,10 +105,10 @@ impl Connected {
 
     async fn run_tls(self, stream: TcpStream, open: OpenPlace) {
         let accepted = Instant::now();
-        let Some((stream, facts)) = Box::pin(self.handshake(stream)).await else {
+        let Some((mut stream, facts)) = Box::pin(self.handshake(stream)).await else {
             return;
         };
-        self.count(&facts, accepted);
+        self.count(&mut stream, &facts, accepted);
         let http2 = facts.alpn == Some("h2");
         let connection = Arc::new(Connection {
             client: self.client,
@@ -125,10 +125,11 @@ impl Connected {
         }
     }
 
-    /// Counts a handshake that is done, unless it was with ourselves.
-    fn count(&self, facts: &TlsFacts, accepted: Instant) {
+    /// Counts a handshake that is done, and how its connection ends, unless it was with ourselves.
+    fn count(&self, stream: &mut TlsStream, facts: &TlsFacts, accepted: Instant) {
         let report = &self.worker.thread.edge().report;
         if !report.is_own(self.client) {
+            stream.count_end(report);
             (report.metrics()).shook_hands(false, facts, accepted.elapsed());
         }
     }

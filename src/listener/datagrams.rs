@@ -93,7 +93,7 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// SO_REUSEADDR, which TCP needs after a restart, would let anybody share a UDP port.
-fn socket(address: SocketAddr) -> io::Result<Socket> {
+pub(super) fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,

@@ -92,6 +92,11 @@ impl Inherited {
         self.0.retain(|passed| !fits(key, passed));
     }
 
+    /// Whether sockets were passed for a key, and nobody has them yet.
+    pub fn has(&self, key: SocketKey) -> bool {
+        self.0.iter().any(|passed| fits(key, passed))
+    }
+
     /// The addresses of sockets that no binding is for.
     pub fn unused(&self, keys: &[SocketKey]) -> impl Iterator<Item = SocketAddr> {
         let of_none = |passed: &&Passed| !keys.iter().any(|key| fits(*key, passed));

@@ -101,6 +101,26 @@ pub fn listen(key: SocketKey, threads: usize, alone: bool) -> Result<Listening, 
     })
 }
 
+/// Whether a key's sockets could be had. They are bound for a moment, and not listened on: nobody can connect to them.
+pub fn try_to_bind(key: SocketKey, alone: bool) -> Result<(), BindError> {
+    let bind = |address: SocketAddr| {
+        let socket = match key.transport {
+            Transport::Tcp => socket(address),
+            Transport::Quic => super::datagrams::socket(address),
+        };
+        let bound = socket.and_then(|socket| {
+            // Beside a socket of ours the question whether somebody else has the address cannot be asked.
+            if !alone {
+                socket.set_reuse_port(true)?;
+            }
+            socket.bind(&address.into())
+        });
+        let bound = bound.map_err(|error| explain(key.transport, address, error));
+        bound.map(|()| (address, Vec::<()>::new()))
+    };
+    each_family(key, 0, bind).map(|_| ())
+}
+
 /// Opens the sockets of every address family that a key is for, all on one port.
 pub(super) fn each_family<S>(
     key: SocketKey,

@@ -37,13 +37,13 @@ struct Flights {
 #[derive(Debug)]
 pub struct InFlight {
     flights: Arc<Flights>,
-    step: Step,
+    stand: Stand,
     is_noted: bool,
 }
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Step {
+pub enum Stand {
     /// Its answer is being found, or sent.
     #[default]
     Moving,
@@ -98,7 +98,7 @@ impl Activity {
         self.requests.add(1);
         InFlight {
             flights: Arc::clone(&self.flights),
-            step: Step::Moving,
+            stand: Stand::Moving,
             is_noted: false,
         }
     }
@@ -162,18 +162,18 @@ impl Flights {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, step: Step) -> Option<&Count> {
-        match step {
-            Step::Moving => None,
-            Step::Queued => Some(&self.queued),
-            Step::Working => Some(&self.working),
+    fn count(&self, stand: Stand) -> Option<&Count> {
+        match stand {
+            Stand::Moving => None,
+            Stand::Queued => Some(&self.queued),
+            Stand::Working => Some(&self.working),
         }
     }
 }
 
 impl InFlight {
     /// It has to wait, in its pool's queue or for its handler.
-    pub fn waits(&mut self, step: Step, mark: PoolMark, noted: impl FnOnce() -> Noted) {
+    pub fn waits(&mut self, stand: Stand, mark: PoolMark, noted: impl FnOnce() -> Noted) {
         self.flights.edge.store(mark.edge, Relaxed);
         self.flights.pool.store(mark.pool, Relaxed);
         if !self.is_noted {
@@ -184,24 +184,24 @@ impl InFlight {
                 self.is_noted = true;
             }
         }
-        self.step(step);
+        self.stand(stand);
     }
 
     /// It has its answer.
     pub fn moves(&mut self) {
-        if self.step != Step::Moving {
-            self.step(Step::Moving);
+        if self.stand != Stand::Moving {
+            self.stand(Stand::Moving);
         }
     }
 
-    fn step(&mut self, step: Step) {
-        if let Some(count) = self.flights.count(self.step) {
+    fn stand(&mut self, stand: Stand) {
+        if let Some(count) = self.flights.count(self.stand) {
             count.add(u64::MAX);
         }
-        if let Some(count) = self.flights.count(step) {
+        if let Some(count) = self.flights.count(stand) {
             count.add(1);
         }
-        self.step = step;
+        self.stand = stand;
     }
 }
 
@@ -236,10 +236,10 @@ mod tests {
         let mark = PoolMark { edge: 1, pool: 2 };
         let mut one = activity.enter();
         assert_eq!((activity.in_flight(), path(&activity)), (1, None));
-        one.waits(Step::Queued, mark, noted("/one"));
+        one.waits(Stand::Queued, mark, noted("/one"));
         let doing = activity.doing();
         assert_eq!((doing.queued, doing.working, doing.pool), (1, 0, mark));
-        one.waits(Step::Working, mark, noted("/never"));
+        one.waits(Stand::Working, mark, noted("/never"));
         let doing = activity.doing();
         assert_eq!((doing.queued, doing.working), (0, 1));
         one.moves();
@@ -254,8 +254,8 @@ mod tests {
     fn of_several_the_first_is_named_and_none_leaves_a_trace() {
         let activity = Activity::default();
         let (mut one, mut two) = (activity.enter(), activity.enter());
-        one.waits(Step::Working, PoolMark::default(), noted("/one"));
-        two.waits(Step::Queued, PoolMark::default(), noted("/two"));
+        one.waits(Stand::Working, PoolMark::default(), noted("/one"));
+        two.waits(Stand::Queued, PoolMark::default(), noted("/two"));
         assert_eq!(path(&activity).as_deref(), Some("/one"));
         // A client that goes away drops its requests wherever they are.
         drop(two);

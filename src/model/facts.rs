@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::journal::Journal;
 use super::{
     Activity, ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr,
     Provenance, RoutePath, RouteRules,
@@ -126,6 +127,8 @@ pub struct Facts {
     pub rules: Option<Arc<RouteRules>>,
     /// What trusted hops say of it, and the names that it is known by.
     pub provenance: Provenance,
+    /// Where its steps are noted, if somebody asked for them.
+    pub journal: Option<Arc<Journal>>,
 }
 
 impl Facts {

@@ -9,6 +9,7 @@ mod facts;
 mod hops;
 mod host;
 mod interim;
+pub mod journal;
 mod name_map;
 mod path;
 mod plain;
@@ -19,7 +20,7 @@ mod rules;
 pub mod template;
 mod thread;
 
-pub use activity::{Activity, Doing, InFlight, Noted, PoolMark, Step};
+pub use activity::{Activity, Doing, InFlight, Noted, PoolMark, Stand};
 pub use addr::{ClientAddr, LocalAddr};
 pub use body::{Body, BodyError, BodyWatch};
 pub use client::{

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -30,6 +30,8 @@ struct Shared {
     wake: Notify,
     is_running: AtomicBool,
     is_over: AtomicBool,
+    /// Since the start: responses that were good, and those that did not come or were not.
+    fetched: [AtomicU64; 2],
 }
 
 /// Certificates that are about to be shown, with the staples that there are already.
@@ -59,6 +61,7 @@ impl Stapler {
                 wake: Notify::new(),
                 is_running: AtomicBool::new(false),
                 is_over: AtomicBool::new(false),
+                fetched: Default::default(),
             }),
         }
     }
@@ -113,6 +116,16 @@ impl Stapler {
             watched.show();
         }
         prepared
+    }
+
+    /// How often a responder was asked since the start and gave a response that could be used, and how often none came or it could
+    /// not.
+    pub fn fetched(&self) -> (u64, u64) {
+        let [answered, failed] = &self.shared.fetched;
+        (
+            answered.load(Ordering::Relaxed),
+            failed.load(Ordering::Relaxed),
+        )
     }
 
     /// From now on these certificates are shown, and no others.
@@ -314,6 +327,8 @@ impl Shared {
             }
             (news, state.store.clone())
         };
+        let failed = matches!(news, News::Failed(..));
+        self.fetched[usize::from(failed)].fetch_add(1, Ordering::Relaxed);
         if let (News::Stapled(_) | News::Renewed(_) | News::Revoked(_), Some(response)) =
             (&news, response)
             && let Err(error) = store.save(fingerprint, &response)

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::admission::{Arrival, Finish, Limits, State};
 use super::queue::{Queue, Waiter};
-use super::{Counts, Entry, Permit, PoolState, Waiting};
+use super::{Counts, Entry, Permit, Place, PoolState, Waiting};
 use crate::config;
 use crate::model::{PerThread, Reason, Refusal};
 
@@ -87,7 +87,10 @@ fn enqueue(slots: &Slots) -> Entry {
         return turn_away(slots, reason);
     }
     let limits = slots.limits();
-    let arrival = slots.change(|state| state.arrive(limits));
+    let (state, arrival) = slots.change(|state| {
+        let (next, arrival) = state.arrive(limits);
+        (next, (next, arrival))
+    });
     match arrival {
         Arrival::Admitted => Entry::Admitted(Permit::new(slots.clone())),
         Arrival::Refused => refuse(slots),
@@ -98,7 +101,12 @@ fn enqueue(slots: &Slots) -> Entry {
             slots.check(&queue);
             drop(queue);
             slots.want();
-            Entry::Waiting(Waiting::new(slots.clone(), ticket, timeout))
+            let place = Place {
+                position: state.waiting,
+                length: limits.queue_length,
+                running: state.running,
+            };
+            Entry::Waiting(Waiting::new(slots.clone(), ticket, place, timeout))
         }
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use gate::{Gate, Slots};
 use tokio::sync::Notify;
-pub use waiting::Waiting;
+pub use waiting::{Place, Waiting};
 
 use crate::config::{self, Overflow};
 use crate::handler::{self, Handler};

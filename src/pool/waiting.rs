@@ -21,9 +21,21 @@ pub struct Waiting {
     inner: Box<Inner>,
 }
 
+/// Where in its queue a request began to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its place, counted from 1.
+    pub position: u32,
+    /// How many may wait.
+    pub length: u32,
+    /// How many held a slot.
+    pub running: u32,
+}
+
 struct Inner {
     slots: Slots,
     ticket: Ticket,
+    place: Place,
     timeout: Duration,
     /// None: later than any clock can tell.
     deadline: Option<Instant>,
@@ -34,10 +46,11 @@ struct Inner {
 }
 
 impl Waiting {
-    pub(super) fn new(slots: Slots, ticket: Ticket, timeout: Duration) -> Self {
+    pub(super) fn new(slots: Slots, ticket: Ticket, place: Place, timeout: Duration) -> Self {
         let inner = Inner {
             slots,
             ticket,
+            place,
             timeout,
             deadline: Instant::now().checked_add(timeout),
             timer: None,
@@ -46,6 +59,11 @@ impl Waiting {
         Self {
             inner: Box::new(inner),
         }
+    }
+
+    /// Where in the queue it began to wait.
+    pub fn place(&self) -> Place {
+        self.inner.place
     }
 }
 

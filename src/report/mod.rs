@@ -8,6 +8,7 @@
 //! data threads ─► format ─► sink (a bounded buffer a thread) ─► writer (thread `log`) ─► target
 //! ```
 
+mod audit;
 mod capture;
 mod counts;
 mod entry;
@@ -18,6 +19,7 @@ pub mod own_log;
 mod sink;
 mod stream;
 mod target;
+mod witness;
 mod writer;
 
 use std::sync::Arc;
@@ -29,11 +31,13 @@ use arc_swap::ArcSwapOption;
 use crate::config;
 use crate::model::{ClientAddr, Protocol, Reason};
 
+pub use self::audit::{AuditOutcome, Audited, AuditedBy};
 pub use self::capture::Captured;
 pub use self::entry::{Access, Refused};
 pub use self::format::FIELD_BYTES_MAX;
 pub use self::sink::BUFFER_BYTES_MAX;
 pub use self::target::ReportError;
+pub use self::witness::{Asking, Ended, Witness};
 pub use self::writer::{CLOSE_WAIT_MAX, FETCH_EVERY, LEAVING_WAIT_MAX, RETRY_EVERY, WARN_EVERY};
 
 use self::counts::Counts;
@@ -52,6 +56,9 @@ struct Shared {
     errors: ArcSwapOption<Sink>,
     access: ArcSwapOption<Sink>,
     wants_access: AtomicBool,
+    audit: ArcSwapOption<Sink>,
+    /// Whether the server's own log tells of changes.
+    tells_audit: AtomicBool,
     counts: Counts,
     metrics: Metrics,
     threads: usize,
@@ -93,6 +100,8 @@ impl Report {
                 errors: ArcSwapOption::empty(),
                 access: ArcSwapOption::empty(),
                 wants_access: AtomicBool::new(false),
+                audit: ArcSwapOption::empty(),
+                tells_audit: AtomicBool::new(true),
                 counts: Counts::new(threads),
                 metrics: Metrics::new(threads),
                 threads,
@@ -119,7 +128,7 @@ impl Report {
         }
         self.shared.counts.add_refused(entry.protocol, entry.reason);
         self.shared.metrics.refused(entry);
-        self.shared.append(&self.shared.errors, |sink| {
+        let _counted = self.shared.append(&self.shared.errors, |sink| {
             format::refused(SystemTime::now(), entry, |line| sink.push(line))
         });
     }
@@ -131,7 +140,7 @@ impl Report {
 
     /// Writes a request's line in the access log.
     pub fn accessed(&self, entry: &Access<'_>) {
-        self.shared.append(&self.shared.access, |sink| {
+        let _counted = self.shared.append(&self.shared.access, |sink| {
             format::accessed(sink.format, entry, |line| sink.push(line))
         });
     }
@@ -143,6 +152,13 @@ impl Report {
     pub fn reopen(&self, log: &config::Log) -> Result<(), ReportError> {
         let streams = Streams::open(log, self.shared.threads)?;
         self.shared.wake.replace(&self.shared, streams)
+    }
+
+    /// Whether [`Report::reopen`] could open the logs; opens none that is not there yet, and writes to none.
+    pub fn try_out(log: &config::Log) -> Result<(), ReportError> {
+        target::try_out("error", &log.errors)?;
+        target::try_out("access", &log.access)?;
+        target::try_out("audit", log.audit.target())
     }
 
     /// Lines that were dropped: their buffer was full, or their target refused them until the end.
@@ -177,27 +193,37 @@ impl Shared {
     fn use_sinks(&self, streams: &Streams) {
         self.errors.store(streams.errors_sink());
         self.access.store(streams.access_sink());
+        self.audit.store(streams.audit_sink());
+        self.tells_audit
+            .store(streams.tells_audit(), Ordering::Relaxed);
         self.wants_access
             .store(streams.access_sink().is_some(), Ordering::Relaxed);
     }
 
-    fn append(&self, log: &ArcSwapOption<Sink>, push: impl Fn(&Sink) -> Pushed) {
+    /// Whether there was room for the line. Where there is no such log, there is.
+    fn append(&self, log: &ArcSwapOption<Sink>, push: impl Fn(&Sink) -> Pushed) -> bool {
         // A sink that was closed between being read here and being pushed to has a successor by then: the second try
         // finds it. Only a closed report has none.
         for _ in 0..2 {
             let sink = log.load();
             let Some(sink) = sink.as_deref() else {
-                return;
+                return true;
             };
             match push(sink) {
-                Pushed::Taken(Level::Rising) => return,
-                Pushed::Taken(Level::First) => return self.wake.if_asleep(),
-                Pushed::Taken(Level::Half) => return self.wake.now(),
+                Pushed::Taken(level) => {
+                    match level {
+                        Level::Rising => {}
+                        Level::First => self.wake.if_asleep(),
+                        Level::Half => self.wake.now(),
+                    }
+                    return true;
+                }
                 Pushed::Full => break,
                 Pushed::Closed => {}
             }
         }
         self.counts.add_lost(1);
+        false
     }
 }
 

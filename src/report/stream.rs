@@ -15,6 +15,8 @@ pub const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// A sink, its target, and what was fetched from the one and not yet taken by the other.
 pub(super) struct Stream {
     pub(super) sink: Arc<Sink>,
+    /// Which log it is.
+    pub(super) log: &'static str,
     target: Target,
     /// Whole lines, at most one buffer's worth. Nothing more is fetched before all of it is written: what a target does
     /// not take stays in the sink, where there is a bound.
@@ -50,6 +52,7 @@ impl Stream {
     ) -> Result<Option<Stream>, ReportError> {
         Ok(Target::open(log, target)?.map(|target| Stream {
             sink: Arc::new(Sink::new(threads, format)),
+            log,
             target,
             pending: format::header(format, SystemTime::now()),
             written: 0,
@@ -135,7 +138,13 @@ impl Stream {
 
     /// Lines that were taken and not written.
     pub(super) fn lines_left(&self) -> u64 {
-        let lines = |text: &[u8]| memchr::memchr_iter(b'\n', text).count() as u64;
-        lines(&self.pending[self.written..]) + lines(&self.sink.peek())
+        memchr::memchr_iter(b'\n', &self.left()).count() as u64
+    }
+
+    /// What was taken and not written.
+    pub(super) fn left(&self) -> Vec<u8> {
+        let mut left = self.pending[self.written..].to_vec();
+        left.extend(self.sink.peek());
+        left
     }
 }

@@ -7,12 +7,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{AccessFlags, access};
 
 use crate::config::LogTarget;
 
@@ -153,6 +154,36 @@ impl Target {
         // Whatever ends the wait, the next write tells.
         let _ = has_room(self.file.as_fd(), most);
     }
+}
+
+/// Whether a log's target could be opened. A file that is not there is not made.
+pub(super) fn try_out(log: &'static str, target: &LogTarget) -> Result<(), ReportError> {
+    let LogTarget::File(path) = target else {
+        return Target::open(log, target).map(drop);
+    };
+    let open = OpenOptions::new()
+        .append(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path);
+    let source = match open {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let may = AccessFlags::W_OK | AccessFlags::X_OK;
+            access(folder.unwrap_or(Path::new(".")), may)
+                .err()
+                .map(io::Error::from)
+        }
+        opened => opened.err(),
+    };
+    source.map_or(Ok(()), |source| {
+        Err(ReportError::Open {
+            log,
+            path: path.clone(),
+            source,
+        })
+    })
 }
 
 /// As many whole lines as a pipe takes at once; of a longer line, its beginning.

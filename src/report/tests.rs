@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::*;
-use crate::config::{AccessFormat, Log, LogFormat, LogTarget};
+use crate::config::{AccessFormat, Audit, Log, LogFormat, LogTarget};
 use crate::model::{ClientAddr, LocalAddr, Protocol, Scheme};
 
 fn log(errors: LogTarget, access: LogTarget, access_format: AccessFormat) -> Log {
@@ -20,6 +20,7 @@ fn log(errors: LogTarget, access: LogTarget, access_format: AccessFormat) -> Log
         access,
         access_format,
         errors,
+        audit: Audit::OwnLog,
     }
 }
 

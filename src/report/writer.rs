@@ -36,10 +36,12 @@ pub const WARN_EVERY: Duration = Duration::from_secs(60);
 /// How long to wait for room in a full pipe before looking at the other log.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 
-/// The two logs.
+/// The three logs.
 pub(super) struct Streams {
     errors: Option<Stream>,
     access: Option<Stream>,
+    audit: Option<Stream>,
+    tells_audit: bool,
 }
 
 impl Streams {
@@ -47,6 +49,8 @@ impl Streams {
         Ok(Streams {
             errors: Stream::open("error", &log.errors, AccessFormat::Json, threads)?,
             access: Stream::open("access", &log.access, log.access_format, threads)?,
+            audit: Stream::open(AUDIT, log.audit.target(), AccessFormat::Json, threads)?,
+            tells_audit: log.audit.tells(),
         })
     }
 
@@ -58,12 +62,23 @@ impl Streams {
         self.access.as_ref().map(|stream| Arc::clone(&stream.sink))
     }
 
+    pub(super) fn audit_sink(&self) -> Option<Arc<Sink>> {
+        self.audit.as_ref().map(|stream| Arc::clone(&stream.sink))
+    }
+
+    /// Whether the server's own log tells of changes.
+    pub(super) fn tells_audit(&self) -> bool {
+        self.tells_audit
+    }
+
     fn into_each(self) -> impl Iterator<Item = Stream> {
-        self.errors.into_iter().chain(self.access)
+        let rest = self.access.into_iter().chain(self.audit);
+        self.errors.into_iter().chain(rest)
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut Stream> {
-        self.errors.iter_mut().chain(&mut self.access)
+        let rest = self.access.iter_mut().chain(&mut self.audit);
+        self.errors.iter_mut().chain(rest)
     }
 }
 
@@ -244,7 +259,7 @@ impl Writer {
             }
             let stays = now < *until;
             if !stays {
-                counts.add_lost(stream.lines_left());
+                counts.add_lost(give_up(stream));
             }
             stays
         });
@@ -319,7 +334,7 @@ impl Writer {
         }
         let leaving = self.leaving.iter_mut().map(|(stream, _)| stream);
         let left: u64 = (self.streams.each().chain(leaving))
-            .map(|stream| stream.lines_left())
+            .map(|stream| give_up(stream))
             .sum();
         self.shared.counts.add_lost(left);
         self.lost_told_at = None;
@@ -332,6 +347,31 @@ impl Writer {
         self.streams.each().all(|stream| stream.settle()) && self.leaving.is_empty()
     }
 }
+
+/// Gives up what a log has not taken: so many lines. Those of the audit log are told in the server's own log, each as it is.
+fn give_up(stream: &Stream) -> u64 {
+    if stream.log == AUDIT {
+        let left = stream.left();
+        let lines = || {
+            left.split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+        };
+        for line in lines().take(AUDIT_LINES_TOLD_MAX) {
+            let line = String::from_utf8_lossy(line);
+            tracing::error!(%line, "this line did not reach the audit log");
+        }
+        if let more @ 1.. = lines().count().saturating_sub(AUDIT_LINES_TOLD_MAX) {
+            tracing::error!(more, "and more lines did not reach the audit log");
+        }
+    }
+    stream.lines_left()
+}
+
+/// What messages call the audit log.
+const AUDIT: &str = "audit";
+
+/// More lines than these tell nobody more.
+const AUDIT_LINES_TOLD_MAX: usize = 100;
 
 /// Whether something may be told again; if so, notes that it is.
 fn due(told_at: &mut Option<Instant>, now: Instant) -> bool {

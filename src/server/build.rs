@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderValue;
 
+use super::plan::Fate;
 use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{self, AlpnProtocol, Config};
@@ -60,8 +61,17 @@ pub(super) struct Context<'a> {
     pub challenges: &'a Arc<Challenges>,
     /// For each binding, whether its UDP port answers; none where it has none.
     pub answers: Vec<Option<Arc<AtomicBool>>>,
-    /// What is running: pools that stay the same live on.
-    pub running: Option<(&'a Config, &'a Edge)>,
+    /// What is running, and what becomes of it.
+    pub running: Option<Running<'a>>,
+}
+
+/// What runs while a configuration is built that is to take its place.
+#[derive(Clone, Copy)]
+pub(super) struct Running<'a> {
+    /// What serves requests.
+    pub edge: &'a Edge,
+    /// What becomes of each pool of the new configuration, in its order.
+    pub fates: &'a [Fate],
 }
 
 /// Pools that live on with something new; they get it when everything else has succeeded.
@@ -107,8 +117,8 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
     let mut kept = Vec::new();
     let mut errors = Vec::new();
     let mut pools = Vec::new();
-    for pool in &config.pools {
-        match build_pool(pool, context, &mut kept) {
+    for (index, pool) in config.pools.iter().enumerate() {
+        match build_pool(index, pool, context, &mut kept) {
             Ok(pool) => pools.push(pool),
             Err(error) => errors.push(error),
         }
@@ -149,6 +159,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         traces: config.server.traceparent,
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
+        witnesses: Vec::new(),
     };
     let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|kept| Arc::ptr_eq(&kept.pool, pool));
     let new = edge.pools.iter().filter(is_new).cloned().collect();
@@ -188,7 +199,7 @@ fn bindings(config: &Config, context: &Context<'_>) -> Vec<BoundTo> {
     let before: HashMap<&BindingKey, &BoundTo> = context
         .running
         .iter()
-        .flat_map(|(_, edge)| &edge.bindings)
+        .flat_map(|running| &running.edge.bindings)
         .map(|bound| (&*bound.key, bound))
         .collect();
     for (index, bound) in bindings.iter_mut().enumerate() {
@@ -219,27 +230,21 @@ pub(super) fn keys(edge: &Edge) -> Vec<Arc<BindingKey>> {
 }
 
 fn build_pool(
+    index: usize,
     pool: &config::Pool,
     context: &Context<'_>,
     kept: &mut Vec<Kept>,
 ) -> Result<Arc<Pool>, BuildError> {
-    if let Some((old_config, old_edge)) = context.running
-        && let Some(index) = old_config
-            .pools
-            .iter()
-            .position(|old| old.name == pool.name)
+    if let Some(running) = context.running
+        && let Fate::LivesOn { old, same } = running.fates[index]
     {
-        let old = &old_edge.pools[index];
-        let same = old_config.pools[index].handler == pool.handler;
-        let same = same && !old.handler().is_outdated();
-        if same || old.handler().goes_on_with(&pool.handler) {
-            kept.push(Kept {
-                pool: Arc::clone(old),
-                config: pool.clone(),
-                same,
-            });
-            return Ok(Arc::clone(old));
-        }
+        let old = &running.edge.pools[old];
+        kept.push(Kept {
+            pool: Arc::clone(old),
+            config: pool.clone(),
+            same,
+        });
+        return Ok(Arc::clone(old));
     }
     let handler = match (context.library.get(&pool.name), &pool.handler) {
         (Some(handler), _) => Arc::new(Unforged::new(Arc::clone(handler))),

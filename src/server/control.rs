@@ -3,13 +3,17 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::plan::Plan;
 use super::watch::Found;
+use crate::config::Diagnostic;
 
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// Read the configuration again, and say what came of it to whoever waits for that.
-    Reload(Option<Reply>),
+    /// Read the configuration again, and say what came of it.
+    Reload(For),
+    /// Say what a reload would do.
+    Plan(Reply),
     /// Look at the certificate files again: some of them have changed.
     Certificates,
     /// Show what was found in the certificate files.
@@ -17,13 +21,41 @@ pub(super) enum Asked {
     /// Hand the sockets over.
     Upgrade,
     /// Let requests finish, then stop.
-    Stop,
+    Stop(By),
     /// Stop.
-    StopNow,
+    StopNow(By),
+}
+
+/// For whom a reload is.
+#[derive(Debug)]
+pub(super) enum For {
+    /// Whoever sent this signal, and is told nothing.
+    Signal(&'static str),
+    /// Somebody who waits for what comes of it.
+    Whom(Reply),
+}
+
+/// Who asks for a stop.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
+    /// Whoever sent this signal.
+    Signal(&'static str),
+    /// An administrator, which is written down where he asks.
+    Administrator,
 }
 
 /// Where somebody waits for what came of it.
-pub(super) type Reply = oneshot::Sender<Result<(), String>>;
+pub(super) type Reply = oneshot::Sender<Result<Reloaded, String>>;
+
+/// What a reload did, or would do.
+#[derive(Debug)]
+pub(super) struct Reloaded {
+    pub(super) plan: Plan,
+    /// What was found beside, which is no reason not to do it.
+    pub(super) findings: Vec<Diagnostic>,
+    /// The same for a person.
+    pub(super) findings_text: String,
+}
 
 /// Asks, from any thread; a clone asks the same server.
 #[derive(Clone, Debug)]
@@ -69,21 +101,21 @@ impl Asks {
     pub(super) async fn next(&mut self) -> Asked {
         tokio::select! {
             biased;
-            _ = self.quit.recv() => Asked::StopNow,
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload(None),
+            _ = self.quit.recv() => Asked::StopNow(By::Signal("SIGQUIT")),
+            _ = self.terminate.recv() => Asked::Stop(By::Signal("SIGTERM")),
+            _ = self.interrupt.recv() => Asked::Stop(By::Signal("SIGINT")),
+            _ = self.hangup.recv() => Asked::Reload(For::Signal("SIGHUP")),
             _ = self.user2.recv() => Asked::Upgrade,
             Some(asked) = self.inbox.recv() => asked,
         }
     }
 
     /// Somebody who asks again to stop does not want to wait.
-    pub(super) async fn stop_again(&mut self) {
+    pub(super) async fn stop_again(&mut self) -> By {
         loop {
             match self.next().await {
-                Asked::Stop | Asked::StopNow => return,
-                Asked::Certificates | Asked::Show(_) => {}
+                Asked::Stop(by) | Asked::StopNow(by) => return by,
+                Asked::Certificates | Asked::Show(_) | Asked::Plan(_) => {}
                 Asked::Reload(_) | Asked::Upgrade => {
                     tracing::warn!("the server is stopping; what it is asked is ignored");
                 }

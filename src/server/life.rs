@@ -1,5 +1,7 @@
 //! The life of a server: start, signals, the service manager, stop.
 
+mod reloads;
+
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +10,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::answers::{Answers, Serving};
-use super::control::{Asked, Asks, Control, Reply};
-use super::prepare::{Prepared, prepare};
+use super::control::{Asked, Asks, By, Control};
+use super::prepare::prepare;
 use super::privileges;
 use super::watch::{Found, Watch};
 use super::{Drained, LibraryHandlers, Server, ServerError};
@@ -18,6 +20,7 @@ use crate::admin::{self, Admin};
 use crate::certificate::News;
 use crate::config;
 use crate::report::own_log::{self, OwnLog, OwnLogError};
+use crate::report::{AuditOutcome, Audited, AuditedBy};
 use crate::worker::launch;
 
 /// Why a run ended otherwise than by a clean stop.
@@ -148,9 +151,8 @@ async fn attend(
             }
         };
         match asked {
-            Asked::Reload(reply) => {
-                reload(server, own_log, beside, reply);
-            }
+            Asked::Reload(whom) => reloads::reload(server, own_log, beside, whom),
+            Asked::Plan(reply) => reloads::plan(server, reply),
             Asked::Certificates => beside.watch.look(),
             Asked::Show(found) => {
                 if show(server, *found) {
@@ -161,12 +163,14 @@ async fn attend(
             Asked::Upgrade => tracing::warn!(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
             ),
-            Asked::Stop => {
+            Asked::Stop(by) => {
+                audit(server, "stop", by, AuditOutcome::Done);
                 beside.serving.drains();
                 drain(server, asks).await;
                 return End::InOrder;
             }
-            Asked::StopNow => {
+            Asked::StopNow(by) => {
+                audit(server, "stop-now", by, AuditOutcome::Done);
                 tracing::info!("stopping at once");
                 return End::AtOnce;
             }
@@ -241,7 +245,7 @@ async fn drain(server: &Server, asks: &mut Asks) {
     let until = async {
         tokio::select! {
             () = tokio::time::sleep(timeout) => {}
-            () = asks.stop_again() => {}
+            by = asks.stop_again() => audit(server, "stop-now", by, AuditOutcome::Done),
         }
     };
     if let Drained::Cut(connections) = server.drain(until).await {
@@ -252,30 +256,16 @@ async fn drain(server: &Server, asks: &mut Asks) {
     }
 }
 
-fn reload(server: &mut Server, own_log: &OwnLog, beside: &mut Beside, reply: Option<Reply>) {
-    let reloading = NotifyState::monotonic_usec_now();
-    if let Ok(now) = reloading {
-        notify(&[NotifyState::Reloading, now]);
-    }
-    let file = server.file().to_owned();
-    let result = try_reload(server, own_log, &file);
-    // Before anybody hears of it: who asks for a certificate then asks by this configuration.
-    beside.follow(server);
-    beside.serving.reloaded(result.is_ok());
-    match &result {
-        Ok(()) => tracing::info!(config = %file.display(), "reloaded"),
-        Err(error) => {
-            tracing::error!(%error, "the configuration was not taken; what ran before goes on running");
-        }
-    }
-    notify(&[NotifyState::Ready]);
-    if let Some(reply) = reply {
-        // Whoever asked may have gone.
-        let _ = reply.send(result.map_err(|error| {
-            format!(
-                "{error}; what ran before goes on running (`portunus check` shows every finding)"
-            )
-        }));
+/// Writes down what a signal asked for; what administrators do is written down where they ask.
+fn audit(server: &Server, action: &str, by: By, outcome: AuditOutcome) {
+    if let By::Signal(signal) = by {
+        server.report.audited(&Audited {
+            action,
+            pool: None,
+            by: AuditedBy::Signal(signal),
+            outcome,
+            detail: None,
+        });
     }
 }
 
@@ -291,21 +281,6 @@ fn show(server: &mut Server, found: Found) -> bool {
     }
     found.looked.news.iter().for_each(News::tell);
     true
-}
-
-fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<(), RunError> {
-    let shown = Arc::clone(server.certificates());
-    let mut prepared: Prepared = prepare(file, server.library(), Some(&shown));
-    tell(&prepared.loaded.render(io::stderr().is_terminal()));
-    let (config, certificates) = prepared.take().ok_or(RunError::Configuration)?;
-    let log = config.log.clone();
-    server.reload(config, Arc::new(certificates))?;
-    prepared.news.iter().for_each(News::tell);
-    // The configuration is taken by now; a level that cannot be set is no reason to say otherwise.
-    if let Err(error) = own_log.reload(&log) {
-        tracing::warn!(%error, "the level of this log stays as it was");
-    }
-    Ok(())
 }
 
 /// Findings go to a person, whole and as they are, on stderr.

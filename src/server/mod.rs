@@ -6,6 +6,7 @@ mod answers;
 mod build;
 mod control;
 mod life;
+mod plan;
 mod pools;
 mod ports;
 mod prepare;
@@ -39,7 +40,8 @@ use crate::ocsp::Stapler;
 use crate::report::{Report, ReportError};
 use crate::tls::TlsTable;
 use crate::worker::machine::TERMINATE_GRACE;
-use build::{BuildError, Context};
+use build::{BuildError, Context, Running};
+use plan::Plan;
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
 use rehearsal::{Rehearsals, Stage};
@@ -140,7 +142,7 @@ impl Server {
         let inherited = inherit();
         let ports = Ports::default();
         let opened = ports
-            .open(&config, threads, &inherited)
+            .open(&config, &ports.compare(&config), threads, &inherited)
             .map_err(ServerError::Bind)?;
         for address in inherited.unused(&opened.keys()) {
             tracing::warn!(%address, "a socket was passed that no binding is for");
@@ -256,14 +258,14 @@ impl Server {
         self.ports.add(key, listening.addresses);
     }
 
-    /// Closes the sockets that `config` no longer needs, and waits for it: then their ports are free, and the next reload
-    /// may ask for them again.
-    fn unlisten(&mut self, config: &Config) {
+    /// Closes sockets that are no longer needed, and waits for it: then their ports are free, and the next reload may ask for
+    /// them again.
+    fn unlisten(&mut self, keys: &[SocketKey], within: Duration) {
         let (closed, all_closed) = mpsc::channel();
-        for key in self.ports.take_unneeded(config) {
+        for &key in keys {
+            self.ports.forget(key);
             tracing::info!(%key, "no longer listening");
             for thread in &self.threads {
-                let within = config.server.drain_timeout;
                 thread.tell(Command::Unlisten(key, within, closed.clone()));
             }
         }
@@ -281,17 +283,20 @@ impl Server {
         self.ports.addresses()
     }
 
-    /// Takes another configuration, whole or not at all. Requests under way keep what they began with; pools, sockets and
+    /// Takes another configuration, whole or not at all, and tells what changed. Requests under way keep what they began with; pools, sockets and
     /// ticket keys that stay the same live on.
-    pub fn reload(
+    ///
+    /// What becomes of pools and sockets is decided in one place, the [`Plan`], which a dry run tells.
+    fn reload(
         &mut self,
         config: Config,
         certificates: Arc<Certificates>,
-    ) -> Result<(), ServerError> {
+    ) -> Result<Plan, ServerError> {
         let threads = self.threads.len();
+        let plan = Plan::of(self, &config, &certificates);
         let opened = self
             .ports
-            .open(&config, threads, &self.inherited)
+            .open(&config, &plan.sockets, threads, &self.inherited)
             .map_err(ServerError::Bind)?;
         let settled = self.ports.settle(&config, &opened);
         let context = Context {
@@ -300,7 +305,10 @@ impl Server {
             report: &self.report,
             challenges: &self.challenges,
             answers: self.ports.answers(&config, &opened),
-            running: Some((&self.config, &self.edge)),
+            running: Some(Running {
+                edge: &self.edge,
+                fates: &plan.fates,
+            }),
         };
         let mut built = build::edge(&settled, &context).map_err(ServerError::Build)?;
         let keys = build::keys(&built.edge);
@@ -331,11 +339,13 @@ impl Server {
             config.limits.max_connections_per_ip,
         );
         self.listen(opened);
-        self.unlisten(&config);
-        warn_of_what_needs_a_restart(&self.config, &config);
+        self.unlisten(&plan.sockets.close, config.server.drain_timeout);
+        for key in &plan.restart {
+            tracing::warn!(key, "this key takes effect at the next start");
+        }
         self.config = config;
         self.rehearse(&settled);
-        Ok(())
+        Ok(plan)
     }
 
     /// Shows other certificates to new connections; all else stays, and so do connections that stand.
@@ -463,26 +473,12 @@ fn max_connections(config: &Config) -> Option<usize> {
 }
 
 fn log_files(config: &Config) -> Vec<&Path> {
-    [&config.log.access, &config.log.errors]
+    let log = &config.log;
+    [&log.access, &log.errors, log.audit.target()]
         .into_iter()
         .filter_map(|target| match target {
             LogTarget::File(file) => Some(PathBuf::as_path(file)),
             _ => None,
         })
         .collect()
-}
-
-fn warn_of_what_needs_a_restart(old: &Config, new: &Config) {
-    let (old, new) = (&old.server, &new.server);
-    for (key, changed) in [
-        ("server.admin", old.admin != new.admin),
-        ("server.metrics", old.metrics != new.metrics),
-        ("server.threads", old.threads != new.threads),
-        ("server.user", old.user != new.user),
-        ("server.group", old.group != new.group),
-    ] {
-        if changed {
-            tracing::warn!(key, "this key takes effect at the next start");
-        }
-    }
 }

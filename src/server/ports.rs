@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use crate::config::{AlpnProtocol, Binding, Config};
-use crate::listener::{BindError, Group, Inherited, Listening, SocketKey, Transport, bind, listen};
+use crate::listener::{
+    BindError, Group, Inherited, Listening, SocketKey, Transport, bind, listen, try_to_bind,
+};
 use crate::model::Scheme;
 
 /// The sockets that are listened on.
@@ -40,6 +42,13 @@ pub(super) struct Datagrams {
     pub answers: Answers,
 }
 
+/// The sockets that a configuration needs and that are not open, and those that it no longer needs.
+#[derive(Debug)]
+pub(super) struct SocketsPlan {
+    pub open: Vec<SocketKey>,
+    pub close: Vec<SocketKey>,
+}
+
 impl Opened {
     /// What they are for.
     pub(super) fn keys(&self) -> Vec<SocketKey> {
@@ -50,10 +59,34 @@ impl Opened {
 }
 
 impl Ports {
-    /// Opens what `config` needs and is not open yet. Fails as a whole, with every reason.
+    /// What is open, compared with what `config` needs.
+    pub(super) fn compare(&self, config: &Config) -> SocketsPlan {
+        let needed = needed(config);
+        let open = needed.iter().filter(|key| !self.open.contains_key(key));
+        let close = self.open.keys().filter(|key| !needed.contains(key));
+        SocketsPlan {
+            open: open.copied().collect(),
+            close: close.copied().collect(),
+        }
+    }
+
+    /// Whether the sockets of a plan could be had: each is bound for a moment, and listened on by nobody.
+    pub(super) fn try_out(&self, plan: &SocketsPlan, inherited: &Inherited) -> Vec<BindError> {
+        let leaves = |key: &SocketKey| {
+            let group = self.leaving.get(key).and_then(Weak::upgrade);
+            group.is_some_and(|group| group.port() == Some(key.port))
+        };
+        let keys = plan.open.iter();
+        keys.filter(|key| !leaves(key) && !inherited.has(**key))
+            .filter_map(|key| try_to_bind(*key, self.is_alone(*key)).err())
+            .collect()
+    }
+
+    /// Opens the sockets of a plan that was made for `config`. Fails as a whole, with every reason.
     pub(super) fn open(
         &self,
         config: &Config,
+        plan: &SocketsPlan,
         threads: usize,
         inherited: &Inherited,
     ) -> Result<Opened, Vec<BindError>> {
@@ -61,7 +94,7 @@ impl Ports {
         let mut errors = Vec::new();
         let needed = needed(config);
         // TCP first: where the system chooses the port, QUIC takes the same.
-        for key in needed.iter().filter(|key| !self.open.contains_key(key)) {
+        for key in &plan.open {
             let result = match key.transport {
                 Transport::Tcp => {
                     let quic = needed.contains(&quic(*key));
@@ -180,24 +213,14 @@ impl Ports {
             .collect()
     }
 
-    /// The sockets that `config` no longer needs; they are forgotten here.
-    pub(super) fn take_unneeded(&mut self, config: &Config) -> Vec<SocketKey> {
+    /// Forgets a socket that is no longer needed.
+    pub(super) fn forget(&mut self, key: SocketKey) {
         self.leaving.retain(|_, group| group.strong_count() > 0);
-        let needed = needed(config);
-        let gone: Vec<SocketKey> = self
-            .open
-            .keys()
-            .filter(|key| !needed.contains(key))
-            .copied()
-            .collect();
-        for key in &gone {
-            self.open.remove(key);
-            self.answers.remove(key);
-            if let Some(group) = self.groups.remove(key) {
-                self.leaving.insert(*key, Arc::downgrade(&group));
-            }
+        self.open.remove(&key);
+        self.answers.remove(&key);
+        if let Some(group) = self.groups.remove(&key) {
+            self.leaving.insert(key, Arc::downgrade(&group));
         }
-        gone
     }
 
     /// Every address that is listened on for TCP; QUIC is on some of the same.

@@ -42,6 +42,15 @@ pub fn check(file: &Path, library: &LibraryHandlers) -> Prepared {
     look(file, library, false, None)
 }
 
+/// The same beside a server that runs: as [`prepare`] would find it, and makes nothing.
+pub(super) fn look_for_plan(
+    file: &Path,
+    library: &LibraryHandlers,
+    shown: &Certificates,
+) -> Prepared {
+    look(file, library, false, Some(shown))
+}
+
 fn look(
     file: &Path,
     library: &LibraryHandlers,

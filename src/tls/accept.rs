@@ -100,9 +100,10 @@ impl<'a> Handshake<'a> {
                 return None;
             }
         };
-        let handshake = StartHandshake::from_parts(accepted, Records(stream)).into_stream(config);
+        let handshake =
+            StartHandshake::from_parts(accepted, Records::new(stream)).into_stream(config);
         match watched(handshake).await {
-            (Ok(stream), _) => self.admit(Box::new(stream), sni, &chosen).await,
+            (Ok(stream), _) => self.admit(TlsStream::new(stream), sni, &chosen).await,
             (Err(_), Some(objection)) => {
                 self.object(&objection);
                 None
@@ -130,8 +131,7 @@ impl<'a> Handshake<'a> {
         );
         chosen.policy.count(facts.resumed);
         if let Some(clients) = chosen.policy.clients() {
-            let (_, session) = stream.get_ref();
-            let shown = session.peer_certificates();
+            let shown = stream.session().peer_certificates();
             match clients.admit(shown, facts.resumed, SystemTime::now()) {
                 Ok(identity) => facts.client = Some(identity),
                 Err(objection) => {
@@ -226,7 +226,7 @@ impl<'a> Handshake<'a> {
 
     /// Shows it, and closes: there is nothing to be said on such a connection.
     async fn prove(&mut self, accepted: Accepted, stream: TcpStream, proof: Arc<ServerConfig>) {
-        let shown = StartHandshake::from_parts(accepted, Records(stream))
+        let shown = StartHandshake::from_parts(accepted, Records::new(stream))
             .into_stream(proof)
             .await;
         match shown {
@@ -376,7 +376,7 @@ fn facts(
     binding: Option<Arc<crate::model::BindingKey>>,
     covers: Arc<[Box<str>]>,
 ) -> TlsFacts {
-    let (_, session) = stream.get_ref();
+    let session = stream.session();
     TlsFacts {
         sni,
         alpn: match session.alpn_protocol() {

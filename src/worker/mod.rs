@@ -12,7 +12,9 @@ pub mod machine;
 mod member;
 pub mod output;
 pub mod supervisor;
+mod tally;
 
 pub use front::{Asking, Direction, Front};
 pub use member::{Member, Serving, Work};
 pub use supervisor::{Desk, Parked, PoolView, Supervisor, WorkerView};
+pub use tally::{Failure, PHASES, Tally};

@@ -1,5 +1,10 @@
 //! The admin socket, by the commands that ask it and by whoever else finds it.
 
+mod audit;
+mod hostile;
+mod openapi;
+mod plan;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;

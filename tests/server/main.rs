@@ -45,6 +45,7 @@ mod resting;
 mod rewriting;
 mod runbooks;
 mod sites;
+mod steps;
 mod support;
 mod tls;
 mod upstreams;

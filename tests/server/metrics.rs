@@ -4,6 +4,8 @@ mod connections;
 mod counts;
 mod exposition;
 mod health;
+mod packaged;
+mod scale;
 mod shown;
 
 use std::io::{Read, Write};

@@ -1,6 +1,7 @@
 //! Pools that own their application: started, watched, replaced and ended, with an application in Python.
 
 mod chaos;
+mod counted;
 mod demand;
 mod ends;
 mod failing;

@@ -11,7 +11,9 @@ use super::exchange;
 use super::outbound::Outbound;
 use super::shelf::Shelf;
 use crate::config;
+use crate::handler::notes::Notes;
 use crate::handler::proxy::{Attempt, Connector, Stream};
+use crate::model::journal::AttemptStep;
 use crate::model::{Body, PerThread, Reason, Refusal};
 
 /// An application.
@@ -48,14 +50,24 @@ impl Application {
         &self,
         outbound: &mut Outbound,
     ) -> Result<Response<Body>, Attempt> {
+        outbound.notes.begin(&self.name);
+        let answered = self.answer(outbound).await;
+        outbound.notes.ended(&answered);
+        answered
+    }
+
+    async fn answer(&self, outbound: &mut Outbound) -> Result<Response<Body>, Attempt> {
         if let Some(kept) = poll_fn(|cx| Poll::Ready(self.shelf().take(cx))).await {
+            outbound.notes.note(|| AttemptStep::Kept);
             match exchange::run(self, kept, outbound).await {
                 // It was closed under our hands, and nothing can have been done twice.
-                Err(failure) if !failure.heard && outbound.repeatable => {}
+                Err(failure) if !failure.heard && outbound.repeatable => {
+                    outbound.notes.note(|| AttemptStep::Stale);
+                }
                 answered => return answered.map_err(|failure| failure.attempt),
             }
         }
-        let connection = Connection::new(self.connect().await?);
+        let connection = Connection::new(self.connect(&outbound.notes).await?);
         let answered = exchange::run(self, connection, outbound).await;
         answered.map_err(|failure| failure.attempt)
     }
@@ -65,8 +77,8 @@ impl Application {
         self.shelves.mine()
     }
 
-    async fn connect(&self) -> Result<Stream, Attempt> {
-        let connecting = self.connector.connect_plain(&self.name);
+    async fn connect(&self, notes: &Notes) -> Result<Stream, Attempt> {
+        let connecting = self.connector.connect_plain(&self.name, notes);
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
         connected
             .unwrap_or_else(|_| {

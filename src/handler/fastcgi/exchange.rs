@@ -19,7 +19,9 @@ use super::outbound::Outbound;
 use super::record::Event;
 use crate::clock::LazyTimer;
 use crate::config::Upstream;
+use crate::handler::notes::Notes;
 use crate::handler::proxy::{Attempt, Progress, one_length, tells_length, to_client};
+use crate::model::journal::AttemptStep;
 use crate::model::{Body, Reason, Refusal};
 
 /// Why there is no response.
@@ -40,6 +42,7 @@ struct Exchange<'a> {
     inbound: Inbound,
     gather: Gather,
     progress: Option<Arc<Progress>>,
+    notes: &'a Notes,
 }
 
 /// Sends a request and waits for its response's head.
@@ -62,6 +65,7 @@ pub(super) async fn run(
         inbound: Inbound::new(read, application.name.clone()),
         gather: Gather::default(),
         progress: outbound.progress.take(),
+        notes: &outbound.notes,
     };
     let answered = exchange.head(application.response_timeout).await;
     let (head, rest) = answered.map_err(|attempt| Failure {
@@ -139,6 +143,7 @@ impl Exchange<'_> {
                 let refusal = broke.unwrap_or_else(|| error.into());
                 return Poll::Ready(Err(Attempt::Final(refusal)));
             }
+            self.notes.note(|| AttemptStep::Sent);
             // One that takes no more may have answered all the same, or says now that it has closed.
             self.sent = Some(sent);
         }

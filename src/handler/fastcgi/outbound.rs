@@ -13,6 +13,7 @@ use super::script::{Found, Scripts};
 use super::{params, record};
 use crate::config;
 use crate::handler::files::redirect_to_folder;
+use crate::handler::notes::Notes;
 use crate::handler::proxy::{
     Progress, Upload, is_idempotent, strip_for_upstream, target, tell_beside_client,
 };
@@ -39,6 +40,8 @@ pub(in crate::handler) struct Outbound {
     /// Whether carrying it out twice does no more than once, and there is no content to lose.
     pub(in crate::handler) repeatable: bool,
     pub(super) method: Method,
+    /// Where its attempts are noted, if anybody asked for them.
+    pub(in crate::handler) notes: Notes,
 }
 
 impl Terms {
@@ -103,6 +106,7 @@ impl Terms {
             content,
             progress,
             method: request.method().clone(),
+            notes: Notes::of(facts.journal.as_ref()),
         }))
     }
 

@@ -62,6 +62,7 @@ pub(super) fn facts(uri: &Uri) -> Facts {
         host_port,
         path: RoutePath::parse(uri.path_and_query().expect("a path")).expect("a good path"),
         provenance: Provenance::default(),
+        journal: None,
         rules: None,
     }
 }

@@ -57,6 +57,7 @@ fn facts() -> Facts {
             .expect("a good path"),
         rules: None,
         provenance: Provenance::default(),
+        journal: None,
     }
 }
 

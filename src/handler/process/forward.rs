@@ -69,6 +69,7 @@ impl Again<'_> {
                         return Err(refusal);
                     }
                     seated.work.not_sent();
+                    self.errand.notes().pauses();
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }

@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 
 use crate::config::{self, Keeping, UpstreamScheme, WorkerProtocol};
 use crate::handler::fastcgi::{self, Application, Terms};
+use crate::handler::notes::Notes;
 use crate::handler::proxy::{Attempt, Outbound, Upstream, Waits};
 use crate::model::{
     Activity, Body, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance,
@@ -179,6 +180,7 @@ fn facts(request: &Request<Body>) -> Result<Facts, String> {
         host_port: None,
         path: RoutePath::parse(target).map_err(|error| error.to_string())?,
         provenance: Provenance::default(),
+        journal: None,
         rules: None,
     })
 }
@@ -189,6 +191,14 @@ impl Errand {
         match self {
             Self::Http(outbound) => outbound.repeatable && outbound.is_ready(),
             Self::FastCgi(outbound) => outbound.repeatable,
+        }
+    }
+
+    /// Where its attempts are noted.
+    pub(super) fn notes(&self) -> &Notes {
+        match self {
+            Self::Http(outbound) => &outbound.notes,
+            Self::FastCgi(outbound) => &outbound.notes,
         }
     }
 }

@@ -151,6 +151,7 @@ impl<'a> Again<'a> {
             drop(chosen);
             drop(sent);
             if next == Next::Later {
+                self.outbound.notes.pauses();
                 tokio::time::sleep(self.pause()).await;
                 self.sent_to.clear();
             }

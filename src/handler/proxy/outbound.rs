@@ -16,7 +16,10 @@ use super::leaving::Asked;
 use super::upload::{Progress, Resumed, Upload};
 use super::upstream::Ends;
 use super::{fields, renamed};
+use crate::clock;
 use crate::config::{Telling, Upgrades};
+use crate::handler::notes::Notes;
+use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{Body, Facts, Interim, Reason, Refusal, RouteRules, encoded};
 
@@ -39,6 +42,8 @@ pub(in crate::handler) struct Outbound {
     pub(super) patience: Option<Duration>,
     /// What the route says of waiting, where it says anything.
     waits: Waits,
+    /// Where its attempts are noted, if anybody asked for them.
+    pub(in crate::handler) notes: Notes,
     /// A copy to send again, where one was asked for.
     copy: Option<Box<Copy>>,
 }
@@ -110,6 +115,7 @@ impl Outbound {
             }),
             patience: None,
             waits,
+            notes: Notes::of(facts.journal.as_ref()),
             copy: None,
         })
     }
@@ -126,6 +132,7 @@ impl Outbound {
             upgrade: None,
             patience: None,
             waits: Waits::default(),
+            notes: Notes::default(),
             copy: None,
         }
     }
@@ -226,6 +233,7 @@ impl Outbound {
             upgrade: None,
             patience: self.patience,
             waits: self.waits,
+            notes: self.notes.beside(),
             copy: None,
         })
     }
@@ -354,7 +362,11 @@ pub(in crate::handler) fn target(uri: &Uri, facts: &Facts) -> Result<Uri, Refusa
         .cloned()
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     if let Some(rewrite) = renamed::of(facts) {
-        return renamed::target(rewrite, &asked, facts);
+        let target = renamed::target(rewrite, &asked, facts)?;
+        clock::note(facts.journal.as_ref(), || Step::Rewritten {
+            target: target.path_and_query().cloned().unwrap_or(asked),
+        });
+        return Ok(target);
     }
     let path = facts.path.as_str();
     let same = asked.path() == path || percent_decode_str(asked.path()).eq(path.bytes());

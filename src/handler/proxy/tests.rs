@@ -106,6 +106,7 @@ fn facts_of(authority: &str, client: &str, uri: &Uri, protocol: Protocol) -> Fac
         path: RoutePath::parse(uri.path_and_query().expect("a path")).expect("a good path"),
         rules: None,
         provenance: Provenance::default(),
+        journal: None,
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
     );
 }
 
-fn write(value: &impl Serialize, line: &mut Vec<u8>) {
+pub(super) fn write(value: &impl Serialize, line: &mut Vec<u8>) {
     serde_json::to_writer(line, value).expect("a Vec takes every byte, and every key is text");
 }
 
@@ -180,7 +180,7 @@ struct AccessLine<'a> {
 }
 
 /// A text of somebody else's, no longer than a field may be.
-struct Text<'a>(&'a str);
+pub(super) struct Text<'a>(pub(super) &'a str);
 
 /// Something as its `Display` writes it.
 struct Shown<T>(T);

@@ -2,6 +2,7 @@
 //!
 //! Whatever a client sent is escaped, so that nobody can write a line, or a field, that is not his.
 
+mod audit;
 mod clock;
 mod common;
 mod json;
@@ -13,7 +14,7 @@ use std::time::SystemTime;
 use crate::config::AccessFormat;
 
 use self::clock::Clock;
-use super::{Access, Refused};
+use super::{Access, Audited, Refused};
 
 /// The longest text of one field, in bytes; what is longer is cut and ends in `...`. It bounds a line (about seven fields
 /// are the client's) at what a reader of logs still takes, and keeps a flood of long targets from filling the buffers.
@@ -54,6 +55,15 @@ pub(super) fn accessed<R>(
         AccessFormat::Common => common::accessed,
     };
     with_line(entry.time, |clock, line| write(clock, entry, line), take)
+}
+
+/// Writes the audit log's line of a change, its line end included, and gives it to `take`.
+pub(super) fn audited<R>(
+    time: SystemTime,
+    entry: &Audited<'_>,
+    take: impl FnOnce(&[u8]) -> R,
+) -> R {
+    with_line(time, |clock, line| audit::audited(clock, entry, line), take)
 }
 
 /// What an access log begins with.

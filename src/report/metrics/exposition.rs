@@ -3,7 +3,7 @@
 //! By ourselves: the format is these lines. The crates that write it bring registries whose counters all threads share, or
 //! write OpenMetrics, of which `promtool` checks less.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 
 use super::Sum;
 use super::list::{Kind, Metric};
@@ -15,10 +15,23 @@ pub struct Exposition {
 }
 
 /// The series of one metric.
+///
+/// A server of a thousand bindings has a hundred thousand lines of them, which somebody asks for every few seconds: what is the
+/// same in many lines is put together once.
 #[derive(Debug)]
 pub struct Series<'a> {
     metric: &'static Metric,
     text: &'a mut String,
+    /// The upper bounds of a histogram, as they are written.
+    bounds: Vec<String>,
+    /// The labels of a series, as they are written.
+    labels: String,
+}
+
+/// What a sample may be.
+pub trait Sample {
+    /// Writes it behind what is there.
+    fn write(&self, text: &mut String);
 }
 
 /// Its content type.
@@ -36,11 +49,20 @@ impl Exposition {
         let text = &mut self.text;
         // Writing to memory does not fail; no help of ours has a line end or a backslash.
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        Series { metric, text }
+        let bounds = match metric.kind {
+            Kind::Histogram(bounds) => bounds.iter().map(f64::to_string).collect(),
+            Kind::Counter | Kind::Gauge => Vec::new(),
+        };
+        Series {
+            metric,
+            text,
+            bounds,
+            labels: String::new(),
+        }
     }
 
     /// A metric of one series.
-    pub fn single(&mut self, metric: &'static Metric, value: impl Display) {
+    pub fn single(&mut self, metric: &'static Metric, value: impl Sample) {
         self.metric(metric).value(&[], value);
     }
 
@@ -52,63 +74,98 @@ impl Exposition {
 
 impl Series<'_> {
     /// One series. `labels`: the values, in the order of the metric's labels.
-    pub fn value(&mut self, labels: &[&str], value: impl Display) {
-        self.sample("", labels, None, value);
+    pub fn value(&mut self, labels: &[&str], value: impl Sample) {
+        self.label(labels);
+        self.sample("", None, value);
     }
 
     /// One series of a histogram.
     pub fn histogram(&mut self, labels: &[&str], sum: &Sum) {
-        let Kind::Histogram(bounds) = self.metric.kind else {
-            debug_assert!(false, "{} is no histogram", self.metric.name);
-            return;
-        };
+        debug_assert!(
+            matches!(self.metric.kind, Kind::Histogram(_)),
+            "{} is no histogram",
+            self.metric.name
+        );
+        self.label(labels);
         let mut so_far = 0;
-        for (bound, count) in bounds.iter().zip(&sum.counts) {
+        for (bound, count) in sum.counts.iter().take(self.bounds.len()).enumerate() {
             so_far += count;
-            self.sample("_bucket", labels, Some(bound), so_far);
+            self.sample("_bucket", Some(bound), so_far);
         }
         let count = sum.count();
-        self.sample("_bucket", labels, Some(&f64::INFINITY), count);
-        self.sample("_sum", labels, None, sum.sum);
-        self.sample("_count", labels, None, count);
+        self.sample("_bucket", Some(self.bounds.len()), count);
+        self.sample("_sum", None, sum.sum);
+        self.sample("_count", None, count);
     }
 
-    fn sample(&mut self, end: &str, labels: &[&str], bound: Option<&f64>, value: impl Display) {
-        let Metric {
-            name,
-            labels: names,
-            ..
-        } = self.metric;
-        debug_assert_eq!(names.len(), labels.len(), "{name} has the labels {names:?}");
+    /// Puts together the labels of the lines to come.
+    fn label(&mut self, values: &[&str]) {
+        let Metric { name, labels, .. } = self.metric;
+        debug_assert_eq!(
+            labels.len(),
+            values.len(),
+            "{name} has the labels {labels:?}"
+        );
+        self.labels.clear();
+        for (name, value) in labels.iter().zip(values) {
+            if !self.labels.is_empty() {
+                self.labels.push(',');
+            }
+            self.labels.push_str(name);
+            self.labels.push_str("=\"");
+            escape(&mut self.labels, value);
+            self.labels.push('"');
+        }
+    }
+
+    /// One line. `bound`: the place of a bucket's upper bound; behind the last one, none.
+    fn sample(&mut self, end: &str, bound: Option<usize>, value: impl Sample) {
         let text = &mut *self.text;
-        text.push_str(name);
+        text.push_str(self.metric.name);
         text.push_str(end);
-        let mut before = '{';
-        for (name, value) in names.iter().zip(labels) {
-            text.push(before);
-            text.push_str(name);
-            text.push_str("=\"");
-            escape(text, value);
-            text.push('"');
-            before = ',';
-        }
-        if let Some(bound) = bound {
-            text.push(before);
-            // Writing to memory does not fail.
-            let _ = match bound.is_finite() {
-                true => write!(text, "le=\"{bound}\""),
-                false => write!(text, "le=\"+Inf\""),
-            };
-            before = ',';
-        }
-        if before == ',' {
+        if bound.is_some() || !self.labels.is_empty() {
+            text.push('{');
+            text.push_str(&self.labels);
+            if let Some(bound) = bound {
+                let open = match self.labels.is_empty() {
+                    true => "le=\"",
+                    false => ",le=\"",
+                };
+                text.push_str(open);
+                text.push_str(self.bounds.get(bound).map_or("+Inf", String::as_str));
+                text.push('"');
+            }
             text.push('}');
         }
-        let _ = writeln!(text, " {value}");
+        text.push(' ');
+        value.write(text);
+        text.push('\n');
+    }
+}
+
+macro_rules! whole_samples {
+    ($($kind:ty)*) => {
+        $(impl Sample for $kind {
+            fn write(&self, text: &mut String) {
+                text.push_str(itoa::Buffer::new().format(*self));
+            }
+        })*
+    };
+}
+
+whole_samples! { u8 u32 u64 usize }
+
+impl Sample for f64 {
+    fn write(&self, text: &mut String) {
+        // Writing to memory does not fail.
+        let _ = write!(text, "{self}");
     }
 }
 
 fn escape(text: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        return text.push_str(value);
+    }
     for character in value.chars() {
         match character {
             '\\' => text.push_str("\\\\"),

@@ -50,6 +50,8 @@ metrics! {
         "Bytes of a request's content that were read.";
     RESPONSE_SIZE Histogram(&SIZES), "portunus_http_server_response_body_size_bytes" ["binding" "pool"]
         "Bytes of a response's content that were sent.";
+    HTTP3_OFFERED Gauge, "portunus_binding_http3_offered" ["binding"]
+        "Whether responses over TCP offer HTTP/3 (Alt-Svc); of the bindings that speak it.";
     REFUSALS Counter, "portunus_refusals_total" ["reason" "blame"]
         "Connections, handshakes, requests and responses that failed: the lines of the error log.";
 
@@ -76,6 +78,15 @@ metrics! {
     QUEUE_WAIT Histogram(&SECONDS), "portunus_queue_wait_duration_seconds" ["pool"]
         "How long requests waited that had to wait and got a slot.";
 
+    WORKERS Gauge, "portunus_pool_workers" ["pool" "state"]
+        "Workers of a pool that owns its application, by the phase of their life.";
+    WORKER_STARTS Counter, "portunus_pool_worker_starts_total" ["pool"]
+        "Workers that were started.";
+    WORKER_RECYCLES Counter, "portunus_pool_worker_recycles_total" ["pool"]
+        "How often workers were started to follow those that served.";
+    WORKER_FAILURES Counter, "portunus_pool_worker_failures_total" ["pool" "kind"]
+        "Workers that failed: not launched, not ready in time, ended untold, unresponsive, or killed since they did not end.";
+
     UPSTREAM_HEALTHY Gauge, "portunus_upstream_healthy" ["pool" "upstream"]
         "Whether the upstream gets requests of its own accord: it is up, or warming.";
     UPSTREAM_STATE Gauge, "portunus_upstream_state" ["pool" "upstream" "state"]
@@ -95,6 +106,8 @@ metrics! {
         "From the acceptance of a connection to the end of a handshake that was done.";
     HANDSHAKE_FAILURES Counter, "portunus_tls_handshake_failures_total" ["transport" "reason"]
         "Handshakes that failed.";
+    TLS_CLOSES Counter, "portunus_tls_closes_total" ["close_notify"]
+        "Connections with TLS over TCP that their clients ended, by whether they said so first (close_notify).";
     CERTIFICATE_EXPIRY Gauge, "portunus_certificate_expiry_timestamp_seconds" ["certificate" "file"]
         "When a certificate that is used ends to be valid.";
     CERTIFICATE_USABLE Gauge, "portunus_certificate_usable" ["certificate" "file"]
@@ -105,6 +118,8 @@ metrics! {
         "When the OCSP response that is stapled ends to be valid.";
     STAPLE_FAILURES Gauge, "portunus_ocsp_fetch_failures" ["file"]
         "How often the responder was asked in vain since its last response.";
+    OCSP_FETCHES Counter, "portunus_ocsp_fetches_total" ["result"]
+        "How often OCSP responders were asked: answered, or failed.";
 
     CONNECTIONS_OPEN Gauge, "portunus_connections_open" []
         "Connections of clients that are open.";

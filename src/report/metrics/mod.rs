@@ -43,6 +43,8 @@ pub struct Metrics {
     handshakes: Handshakes,
     failures: Failures,
     accepted: PerThread<[Count; 3]>,
+    /// Without close_notify, and with it.
+    closed: PerThread<[Count; 2]>,
     reloads: Mutex<Reloads>,
     started: SystemTime,
 }
@@ -81,6 +83,7 @@ impl Metrics {
             handshakes: Handshakes::new(threads),
             failures: Failures::new(threads),
             accepted: PerThread::new(threads, |_| Default::default()),
+            closed: PerThread::new(threads, |_| Default::default()),
             reloads: Mutex::new(Reloads {
                 taken: 0,
                 refused: 0,
@@ -119,6 +122,11 @@ impl Metrics {
         self.handshakes.add(usize::from(over_quic), facts, duration);
     }
 
+    /// A client has ended a connection with TLS over TCP; whether it said so first (close_notify).
+    pub fn closed(&self, said: bool) {
+        self.closed.mine()[usize::from(said)].add(1);
+    }
+
     /// Something was refused.
     pub(super) fn refused(&self, refused: &Refused<'_>) {
         if matches!(refused.protocol, Protocol::Tls | Protocol::Quic) {
@@ -144,12 +152,12 @@ impl Metrics {
         *self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was counted of each binding and pool.
+    /// What was counted of each binding and pool, in the order of their names.
     pub fn traffic(&self) -> Vec<Counted> {
         self.book.traffic()
     }
 
-    /// What was counted of each pool.
+    /// What was counted of each pool, in the order of their names.
     pub fn pools(&self) -> Vec<PoolCounted> {
         self.book.pools()
     }
@@ -173,6 +181,12 @@ impl Metrics {
     pub fn accepted_count(&self, accepted: Accepted) -> u64 {
         let threads = self.accepted.iter();
         threads.map(|thread| thread[accepted as usize].get()).sum()
+    }
+
+    /// How many connections with TLS over TCP their clients have ended, with close_notify or without it.
+    pub fn closed_count(&self, said: bool) -> u64 {
+        let threads = self.closed.iter();
+        threads.map(|thread| thread[usize::from(said)].get()).sum()
     }
 
     /// When counting began: with the process.

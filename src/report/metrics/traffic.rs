@@ -99,6 +99,20 @@ pub const PROTOCOLS: [&str; 3] = ["http/1.1", "h2", "h3"];
 /// The classes of statuses.
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// Each protocol with each class, in the order in which a thread has its histograms.
+static KINDS: [(&str, &str); PROTOCOLS.len() * CLASSES.len()] = {
+    let mut kinds = [("", ""); PROTOCOLS.len() * CLASSES.len()];
+    let mut index = 0;
+    while index < kinds.len() {
+        kinds[index] = (
+            PROTOCOLS[index / CLASSES.len()],
+            CLASSES[index % CLASSES.len()],
+        );
+        index += 1;
+    }
+    kinds
+};
+
 impl Traffic {
     /// Counts a response.
     pub fn count(&self, answered: &Answered) {
@@ -123,24 +137,18 @@ impl Traffic {
             pool: pool.to_owned(),
             ..Counted::default()
         };
-        let mut durations: Vec<Sum> = Vec::new();
-        durations.resize(PROTOCOLS.len() * CLASSES.len(), Sum::default());
         for thread in self.0.iter() {
-            for (sum, one) in durations.iter_mut().zip(&thread.durations) {
-                if let Some(one) = one.get() {
-                    one.add_to(sum);
-                }
-            }
             thread.received.add_to(&mut counted.received);
             thread.sent.add_to(&mut counted.sent);
         }
-        counted.durations = (durations.into_iter().enumerate())
-            .filter(|(_, sum)| sum.count() > 0)
-            .map(|(index, sum)| {
-                let (protocol, class) = (index / CLASSES.len(), index % CLASSES.len());
-                (PROTOCOLS[protocol], CLASSES[class], sum)
-            })
-            .collect();
+        for (index, &(protocol, class)) in KINDS.iter().enumerate() {
+            let mut sum = Sum::default();
+            let threads = self.0.iter().filter_map(|it| it.durations[index].get());
+            threads.for_each(|it| it.add_to(&mut sum));
+            if sum.count() > 0 {
+                counted.durations.push((protocol, class, sum));
+            }
+        }
         counted
     }
 }
@@ -151,10 +159,25 @@ impl Counted {
         self.durations.iter().map(|(.., sum)| sum.count()).sum()
     }
 
+    /// Those of one binding, of what [`Metrics::traffic`](super::Metrics::traffic) gives, which is in the order of their names.
+    pub fn of_binding<'a>(all: &'a [Self], binding: &str) -> &'a [Self] {
+        let begin = all.partition_point(|it| it.binding.as_str() < binding);
+        let length = all[begin..].partition_point(|it| it.binding == binding);
+        &all[begin..begin + length]
+    }
+
     /// How many of a class of status.
     pub fn of_class(&self, class: &str) -> u64 {
         let of = self.durations.iter().filter(|(_, of, _)| *of == class);
         of.map(|(.., sum)| sum.count()).sum()
+    }
+}
+
+impl PoolCounted {
+    /// That of one pool, of what [`Metrics::pools`](super::Metrics::pools) gives, which is in the order of their names.
+    pub fn of_pool<'a>(all: &'a [Self], pool: &str) -> Option<&'a Self> {
+        let found = all.binary_search_by(|it| it.pool.as_str().cmp(pool));
+        found.ok().map(|place| &all[place])
     }
 }
 

@@ -63,8 +63,8 @@ impl Total {
 
 fn json_of(bound: &BoundTo, edge: &Edge, counted: &[Counted]) -> Value {
     let name = bound.key.to_string();
-    let mine = || counted.iter().filter(|it| it.binding == name);
-    let total = Total::of(mine());
+    let mine = Counted::of_binding(counted, &name);
+    let total = Total::of(mine.iter());
     let classes = CLASSES.iter().zip(total.by_class);
     let classes: serde_json::Map<String, Value> = classes
         .map(|(class, count)| ((*class).to_owned(), json!(count)))
@@ -78,7 +78,7 @@ fn json_of(bound: &BoundTo, edge: &Edge, counted: &[Counted]) -> Value {
             "requests": edge.routed[bound.site].of(route.index),
         })
     };
-    let pools = mine().filter(|it| !it.pool.is_empty());
+    let pools = mine.iter().filter(|it| !it.pool.is_empty());
     let pools: serde_json::Map<String, Value> = pools
         .map(|it| (it.pool.clone(), json!(it.responses())))
         .collect();
@@ -97,8 +97,8 @@ fn json_of(bound: &BoundTo, edge: &Edge, counted: &[Counted]) -> Value {
 
 fn write_one(text: &mut String, bound: &BoundTo, edge: &Edge, counted: &[Counted]) {
     let name = bound.key.to_string();
-    let mine = || counted.iter().filter(|it| it.binding == name);
-    let total = Total::of(mine());
+    let mine = Counted::of_binding(counted, &name);
+    let total = Total::of(mine.iter());
     let site = &edge.sites[bound.site];
     let classes: Vec<String> = (CLASSES.iter().zip(total.by_class))
         .filter(|(_, count)| *count > 0)
@@ -130,7 +130,7 @@ fn write_one(text: &mut String, bound: &BoundTo, edge: &Edge, counted: &[Counted
         let _ = writeln!(text, "        {route} -> {pool}, requests: {requests}");
     }
     let mut head = "    Responses by pool:\n";
-    for one in mine().filter(|it| !it.pool.is_empty()) {
+    for one in mine.iter().filter(|it| !it.pool.is_empty()) {
         let _ = writeln!(text, "{head}        {}: {}", one.pool, one.responses());
         head = "";
     }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Serving, Shown};
-use crate::admin::{Declined, Told};
+use crate::admin::{Declined, Probe, Told};
 use crate::config::{Handler, StartMode};
 use crate::model::Scheme;
 use crate::pool::PoolState;
@@ -16,14 +16,14 @@ struct Check {
 }
 
 /// Every data thread runs. A server of which one has ended serves a part of its connections, and nothing mends it but a start.
-pub(super) fn live(serving: &Serving) -> Result<Told, Declined> {
-    told(&[threads(serving)])
+pub(super) fn live(serving: &Serving, probe: &Probe) -> Result<Told, Declined> {
+    told("livez", &[threads(serving)], probe)
 }
 
 /// Clients may be sent here: it listens, has a certificate for each https binding, its pools are started, and it is not about to
 /// stop.
-pub(super) fn ready(serving: &Serving) -> Result<Told, Declined> {
-    told(&checks(serving))
+pub(super) fn ready(serving: &Serving, probe: &Probe) -> Result<Told, Declined> {
+    told("readyz", &checks(serving), probe)
 }
 
 /// Whether [`ready`] says yes.
@@ -96,19 +96,34 @@ fn draining(serving: &Serving) -> Check {
     Check::new("not-draining", fault)
 }
 
-fn told(checks: &[Check]) -> Result<Told, Declined> {
+/// As Kubernetes' own servers tell it: `ok`, or each thing by its name where one is not so, or where all are asked for.
+fn told(name: &str, checks: &[Check], probe: &Probe) -> Result<Told, Declined> {
+    let excluded = |check: &Check| probe.exclude.iter().any(|it| it == check.name);
     let line = |check: &Check| match &check.fault {
+        _ if excluded(check) => format!("[+] {}: excluded\n", check.name),
         None => format!("[+] {}\n", check.name),
         Some(fault) => format!("[-] {}: {fault}\n", check.name),
     };
-    let text: String = checks.iter().map(line).collect();
-    match checks.iter().all(|check| check.fault.is_none()) {
-        true => Ok(Told {
-            json: json!({ "ok": true }),
-            text,
-        }),
-        false => Err(Declined(text)),
+    let mut text: String = checks.iter().map(line).collect();
+    let known = |name: &&String| checks.iter().any(|check| check.name == **name);
+    for unknown in probe.exclude.iter().filter(|name| !known(name)) {
+        text.push_str(&format!(
+            "nothing is called {unknown:?} that could be excluded\n"
+        ));
     }
+    let holds = |check: &Check| check.fault.is_none() || excluded(check);
+    if !checks.iter().all(holds) {
+        text.push_str(&format!("{name} check failed\n"));
+        return Err(Declined(text));
+    }
+    text.push_str(&format!("{name} check passed\n"));
+    Ok(Told {
+        json: json!({ "ok": true }),
+        text: match probe.verbose || !probe.exclude.is_empty() {
+            true => text,
+            false => "ok\n".to_owned(),
+        },
+    })
 }
 
 impl Check {

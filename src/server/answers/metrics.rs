@@ -7,13 +7,15 @@ use serde_json::Value;
 use super::process::Process;
 use super::{Serving, Shown, health};
 use crate::admin::Told;
-use crate::certificate::Inventory;
+use crate::certificate::validity;
 use crate::handler::proxy::UpstreamState;
+use crate::http::AltSvc;
 use crate::model::{Protocol, Reason};
 use crate::ocsp::Status;
 use crate::pool::{Counts, Pool, PoolState};
 use crate::report::Report;
 use crate::report::metrics::{Accepted, Exposition, list};
+use crate::worker::{Failure, Tally};
 
 /// The states of a pool, as the metric names them.
 const POOL_STATES: [(PoolState, &str); 5] = [
@@ -37,10 +39,12 @@ const UPSTREAM_STATES: [(&str, bool); 6] = [
 pub(super) fn told(serving: &Serving) -> Told {
     let now = serving.now.load();
     let mut all = Exposition::default();
-    requests(&mut all, &serving.report);
+    requests(&mut all, &serving.report, &now);
     pools(&mut all, &serving.report, &now);
+    workers(&mut all, &now);
     upstreams(&mut all, &now);
     handshakes(&mut all, &serving.report);
+    closes(&mut all, &serving.report);
     certificates(&mut all, serving, &now);
     connections(&mut all, serving);
     server(&mut all, serving);
@@ -51,7 +55,7 @@ pub(super) fn told(serving: &Serving) -> Told {
     }
 }
 
-fn requests(all: &mut Exposition, report: &Report) {
+fn requests(all: &mut Exposition, report: &Report, now: &Shown) {
     let traffic = report.metrics().traffic();
     let mut series = all.metric(&list::REQUEST_DURATION);
     for counted in &traffic {
@@ -67,6 +71,11 @@ fn requests(all: &mut Exposition, report: &Report) {
         for counted in traffic.iter().filter(|it| it.responses() > 0) {
             series.histogram(&[&counted.binding, &counted.pool], sum_of(counted));
         }
+    }
+    let mut series = all.metric(&list::HTTP3_OFFERED);
+    for bound in now.edge.bindings.iter().filter(|bound| bound.http3) {
+        let offered = bound.alt_svc.as_ref().is_some_and(AltSvc::is_offered);
+        series.value(&[&bound.key.to_string()], u8::from(offered));
     }
     let mut series = all.metric(&list::REFUSALS);
     for &reason in Reason::ALL {
@@ -115,7 +124,8 @@ fn pools(all: &mut Exposition, report: &Report, now: &Shown) {
     each(&list::QUEUE_ABANDONED, &|_, counts| counts.abandoned as f64);
     let counted = report.metrics().pools();
     let mut series = all.metric(&list::QUEUE_WAIT);
-    for pool in &counted {
+    // Most pools never have anybody wait.
+    for pool in counted.iter().filter(|pool| pool.waits.count() > 0) {
         series.histogram(&[&pool.pool], &pool.waits);
     }
     let mut series = all.metric(&list::POOL_REFUSALS);
@@ -138,6 +148,32 @@ pub(super) const QUEUE_REASONS: [Reason; 5] = [
     Reason::Disabled,
     Reason::AppOffline,
 ];
+
+fn workers(all: &mut Exposition, now: &Shown) {
+    let pools: Vec<(&str, &Tally)> = (now.edge.pools.iter())
+        .filter_map(|pool| Some((pool.name(), pool.handler().desk()?.tally())))
+        .collect();
+    let mut series = all.metric(&list::WORKERS);
+    for (pool, tally) in &pools {
+        for (phase, count) in tally.phases() {
+            series.value(&[pool, phase], count);
+        }
+    }
+    let mut series = all.metric(&list::WORKER_STARTS);
+    for (pool, tally) in &pools {
+        series.value(&[pool], tally.started());
+    }
+    let mut series = all.metric(&list::WORKER_RECYCLES);
+    for (pool, tally) in &pools {
+        series.value(&[pool], tally.recycled());
+    }
+    let mut series = all.metric(&list::WORKER_FAILURES);
+    for (pool, tally) in &pools {
+        for kind in Failure::ALL {
+            series.value(&[pool, kind.as_str()], tally.failed(kind));
+        }
+    }
+}
 
 fn upstreams(all: &mut Exposition, now: &Shown) {
     let upstreams: Vec<(&str, UpstreamState)> = (now.edge.pools.iter())
@@ -213,7 +249,7 @@ fn handshakes(all: &mut Exposition, report: &Report) {
             kind.cipher,
             yes(kind.resumed),
         ];
-        series.value(&labels, count);
+        series.value(&labels, *count);
     }
     let mut series = all.metric(&list::HANDSHAKE_DURATION);
     for (transport, resumed, sum) in report.metrics().handshake_durations() {
@@ -232,28 +268,28 @@ fn handshakes(all: &mut Exposition, report: &Report) {
     }
 }
 
+fn closes(all: &mut Exposition, report: &Report) {
+    let mut series = all.metric(&list::TLS_CLOSES);
+    for said in [true, false] {
+        series.value(&[yes(said)], report.metrics().closed_count(said));
+    }
+}
+
 fn yes(is: bool) -> &'static str {
     if is { "yes" } else { "no" }
 }
 
 fn certificates(all: &mut Exposition, serving: &Serving, now: &Shown) {
-    let inventory = Inventory::of(&now.config, &now.certificates).certificates;
-    let mut used: Vec<_> = (inventory.iter())
-        .filter(|entry| !entry.used_by.is_empty())
-        .map(|entry| (entry, entry.file.display().to_string()))
-        .collect();
-    // No series is there twice, whatever a file holds.
-    used.sort_by(|(a, at_a), (b, at_b)| (&a.name, at_a).cmp(&(&b.name, at_b)));
-    used.dedup_by(|(a, at_a), (b, at_b)| (&a.name, at_a) == (&b.name, at_b));
+    let used = validity(&now.config, &now.certificates);
     let mut series = all.metric(&list::CERTIFICATE_EXPIRY);
-    for (entry, file) in &used {
-        if let Some(shown) = &entry.shown {
-            series.value(&[&entry.name, file], seconds(shown.not_after));
+    for it in &used {
+        if let Some(end) = it.not_after {
+            series.value(&[&it.name, &it.file], seconds(end));
         }
     }
     let mut series = all.metric(&list::CERTIFICATE_USABLE);
-    for (entry, file) in &used {
-        series.value(&[&entry.name, file], u8::from(entry.shown.is_some()));
+    for it in &used {
+        series.value(&[&it.name, &it.file], u8::from(it.not_after.is_some()));
     }
     let mut staples: Vec<_> = (serving.stapler.report().into_iter())
         .filter(|staple| staple.responder.is_some() || staple.requires_staple)
@@ -276,6 +312,10 @@ fn certificates(all: &mut Exposition, serving: &Serving, now: &Shown) {
     for (file, staple) in &staples {
         series.value(&[file], staple.failures);
     }
+    let (answered, failed) = serving.stapler.fetched();
+    let mut series = all.metric(&list::OCSP_FETCHES);
+    series.value(&["answered"], answered);
+    series.value(&["failed"], failed);
 }
 
 fn connections(all: &mut Exposition, serving: &Serving) {
@@ -306,7 +346,7 @@ fn server(all: &mut Exposition, serving: &Serving) {
     all.single(&list::READY, u8::from(health::is_ready(serving)));
     all.single(&list::DATA_THREADS, serving.threads().count());
     let version = env!("CARGO_PKG_VERSION");
-    all.metric(&list::BUILD_INFO).value(&[version], 1);
+    all.metric(&list::BUILD_INFO).value(&[version], 1_u8);
 }
 
 fn process(all: &mut Exposition, serving: &Serving) {

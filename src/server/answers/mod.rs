@@ -8,6 +8,7 @@ mod health;
 mod metrics;
 mod process;
 pub(super) mod queues;
+mod reload;
 mod service;
 
 use std::net::SocketAddr;
@@ -18,15 +19,15 @@ use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::control::{Asked, Control};
-use super::{Server, pools};
+use super::control::{Asked, By, Control, For};
+use super::{Server, plan, pools};
 use crate::admin::{Answer, Backend, Declined, Question, Told};
 use crate::certificate::Certificates;
 use crate::config::Config;
 use crate::http::Edge;
 use crate::listener::{ConnectionLimits, Worker};
 use crate::ocsp::Stapler;
-use crate::report::Report;
+use crate::report::{Audited, Report};
 use crate::tls::TlsTable;
 
 /// Answers from what is published, and asks the server's life for all that changes something.
@@ -114,15 +115,23 @@ impl Answers {
         Self { control, serving }
     }
 
-    fn reload(&self) -> Answer {
-        let (reply, result) = oneshot::channel();
-        let heard = self.control.ask(Asked::Reload(Some(reply)));
+    /// Has the configuration taken anew, or only told what that would do.
+    fn reload(&self, dry_run: bool) -> Answer {
+        let control = self.control.clone();
+        // Those that are there before it: they are what it is about.
+        let crews = plan::crews(&self.serving.now.load().edge);
         Box::pin(async move {
-            if !heard {
+            let crews = crews.await;
+            let (reply, result) = oneshot::channel();
+            let asked = match dry_run {
+                true => Asked::Plan(reply),
+                false => Asked::Reload(For::Whom(reply)),
+            };
+            if !control.ask(asked) {
                 return Err(busy());
             }
             match result.await {
-                Ok(Ok(())) => Ok(done("reloaded")),
+                Ok(Ok(reloaded)) => Ok(reload::told(&reloaded, &crews, dry_run)),
                 Ok(Err(why)) => Err(Declined(why)),
                 // It is stopping, and what it is asked is dropped.
                 Err(_) => Err(Declined("the server is stopping".into())),
@@ -131,7 +140,10 @@ impl Answers {
     }
 
     fn stop(&self, now: bool) -> Answer {
-        let asked = if now { Asked::StopNow } else { Asked::Stop };
+        let asked = match now {
+            true => Asked::StopNow(By::Administrator),
+            false => Asked::Stop(By::Administrator),
+        };
         let answer = match self.control.ask(asked) {
             true => Ok(done("stopping")),
             false => Err(busy()),
@@ -141,6 +153,10 @@ impl Answers {
 }
 
 impl Backend for Answers {
+    fn audited(&self, entry: &Audited<'_>) {
+        self.serving.report.audited(entry);
+    }
+
     fn answer(&self, question: Question) -> Answer {
         let serving = &self.serving;
         let told = match question {
@@ -150,13 +166,16 @@ impl Backend for Answers {
             Question::Connections(filter) => Ok(connections::told(serving, filter)),
             Question::TlsFailures => Ok(failures::told(serving)),
             Question::Metrics => Ok(metrics::told(serving)),
-            Question::Live => health::live(serving),
-            Question::Ready => health::ready(serving),
+            Question::Live(probe) => health::live(serving, &probe),
+            Question::Ready(probe) => health::ready(serving, &probe),
+            // Whoever passes questions on has the document himself.
+            Question::OpenApi => Err(Declined("there is no document here".into())),
             Question::Pools => return pools::show(&serving.now.load().edge, &serving.report),
             Question::Pool { name, order } => {
                 return pools::tell(&serving.now.load().edge, &name, order);
             }
-            Question::Reload => return self.reload(),
+            Question::Reload => return self.reload(false),
+            Question::Plan => return self.reload(true),
             Question::Stop { now } => return self.stop(now),
         };
         Box::pin(std::future::ready(told))

@@ -44,7 +44,7 @@ impl<'a> Queue<'a> {
     ) -> Self {
         Self {
             pool,
-            counted: counted.iter().find(|it| it.pool == pool.name()),
+            counted: PoolCounted::of_pool(counted, pool.name()),
             state: state.unwrap_or_else(|| state_of(pool)),
         }
     }

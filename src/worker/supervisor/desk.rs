@@ -1,15 +1,20 @@
 //! Where a pool's supervisor is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::PoolView;
 use crate::config;
+use crate::worker::Tally;
 
 /// Where a pool's supervisor is asked. Once it is dropped, the workers end.
 #[derive(Debug)]
-pub struct Desk(mpsc::Sender<Order>);
+pub struct Desk {
+    orders: mpsc::Sender<Order>,
+    tally: Arc<Tally>,
+}
 
 /// What a supervisor is asked for.
 #[derive(Debug)]
@@ -29,9 +34,18 @@ pub(super) enum Order {
 pub(super) type Answer = oneshot::Sender<Result<String, String>>;
 
 impl Desk {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(tally: &Arc<Tally>) -> (Self, mpsc::Receiver<Order>) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        (Self(sender), orders)
+        let desk = Self {
+            orders: sender,
+            tally: Arc::clone(tally),
+        };
+        (desk, orders)
+    }
+
+    /// What is counted of the workers, at once and whatever the supervisor is at.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Replaces the workers, and says what came of it.
@@ -51,7 +65,7 @@ impl Desk {
 
     /// Has the workers started by other settings from now on, and replaces those that are there.
     pub fn reload(&self, settings: config::Process) {
-        if let Err(error) = self.0.try_send(Order::Reload(Box::new(settings))) {
+        if let Err(error) = self.orders.try_send(Order::Reload(Box::new(settings))) {
             tracing::error!(%error, "the supervisor of a pool does not take its new settings");
         }
     }
@@ -59,7 +73,7 @@ impl Desk {
     /// Ends the workers; done when they are gone.
     pub fn end(&self) -> impl Future<Output = ()> + Send + use<> {
         let (reply, done) = oneshot::channel();
-        let sent = self.0.try_send(Order::End(reply));
+        let sent = self.orders.try_send(Order::End(reply));
         async move {
             if sent.is_ok() {
                 // Dropped unsent, they are gone as well.
@@ -71,7 +85,7 @@ impl Desk {
     /// How everything stands; none where nobody is there to say.
     pub fn show(&self) -> impl Future<Output = Option<PoolView>> + Send + use<> {
         let (reply, view) = oneshot::channel();
-        let sent = self.0.try_send(Order::Show(reply));
+        let sent = self.orders.try_send(Order::Show(reply));
         async move {
             sent.ok()?;
             view.await.ok()
@@ -83,7 +97,7 @@ impl Desk {
         order: fn(Answer) -> Order,
     ) -> impl Future<Output = Result<String, String>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.try_send(order(reply));
+        let sent = self.orders.try_send(order(reply));
         async move {
             if sent.is_err() {
                 return Err("the pool's supervisor is too busy to be asked; try again".to_owned());

@@ -252,6 +252,11 @@ impl Hands {
         .collect()
     }
 
+    /// The phase that each of them is in.
+    pub(super) fn phases(&self, machine: &Machine) -> impl Iterator<Item = &'static str> {
+        self.workers.keys().map(|id| machine.phase(*id))
+    }
+
     pub(super) fn view(&self, machine: &Machine) -> Vec<WorkerView> {
         let view = |(id, worker): (&WorkerId, &Worker)| {
             let running = worker.running.as_ref();

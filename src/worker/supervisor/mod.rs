@@ -27,6 +27,7 @@ use super::launch::OverLimit;
 use super::machine::Why;
 use super::machine::{Effect, Event, Machine, Note, Rules, Seen, State, Traffic, WorkerId};
 use crate::config::{self, IdleAction, StartMode};
+use crate::worker::tally::{Failure, Tally};
 
 /// The supervisor of one pool.
 pub struct Supervisor {
@@ -34,6 +35,7 @@ pub struct Supervisor {
     machine: Machine,
     hands: Hands,
     history: History,
+    tally: Arc<Tally>,
     settings: Arc<config::Process>,
     reports: mpsc::Sender<Report>,
     /// What looks at files and the clock, by the settings.
@@ -66,13 +68,15 @@ impl Supervisor {
         threads: usize,
         front: Arc<dyn Front>,
     ) -> (Parked, Desk) {
-        let (desk, orders) = Desk::new();
+        let tally = Arc::default();
+        let (desk, orders) = Desk::new(&tally);
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let settings = Arc::new(settings);
         let supervisor = Self {
             machine: Machine::new(rules(&settings), Instant::now()),
             hands: Hands::new(pool, threads, Arc::clone(&front), sender.clone()),
             history: History::new(pool),
+            tally,
             front,
             settings,
             reports: sender,
@@ -156,7 +160,7 @@ impl Supervisor {
             Report::NotLaunched(id, why) => {
                 self.hands.forget(id);
                 let what = format!("worker {} could not be started: {why}", id.number);
-                self.take(Event::Died(id, what));
+                self.take_failure(Event::Died(id, what), Failure::Launch);
             }
             Report::Ready(id) => {
                 self.hands.ready(id, &self.settings);
@@ -174,11 +178,11 @@ impl Supervisor {
                         false => self.history.warn(&what),
                     }
                 }
-                self.take(Event::Died(id, what));
+                self.take_failure(Event::Died(id, what), Failure::Exit);
             }
             Report::Unresponsive(id, why) => {
                 let what = format!("{} {why}", self.hands.name(id));
-                self.take(Event::Unresponsive(id, what));
+                self.take_failure(Event::Unresponsive(id, what), Failure::Unresponsive);
             }
             Report::Drained(id) => self.take(Event::Drained(id)),
             Report::OverLimit(id, limit) => {
@@ -200,8 +204,26 @@ impl Supervisor {
 
     /// Has the machine take an event, and does what it says.
     fn take(&mut self, event: Event) {
+        // Of itself the machine finds that a worker failed when its time to start is over.
+        self.take_failure(event, Failure::Startup);
+    }
+
+    /// The same; a worker that failed by it has failed in this way.
+    fn take_failure(&mut self, event: Event, failure: Failure) {
         for effect in self.machine.on(event, Instant::now()) {
+            self.count(&effect, failure);
             self.apply(effect);
+        }
+        self.tally.stand(self.hands.phases(&self.machine));
+    }
+
+    fn count(&self, effect: &Effect, failure: Failure) {
+        match effect {
+            Effect::Launch(_) => self.tally.starts(),
+            Effect::Tell(Note::Recycles(..)) => self.tally.recycles(),
+            Effect::Tell(Note::Failed(..)) => self.tally.fails(failure),
+            Effect::Tell(Note::Killed(_)) => self.tally.fails(Failure::Shutdown),
+            _ => {}
         }
     }
 

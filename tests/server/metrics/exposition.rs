@@ -186,22 +186,3 @@ fn at_the_metrics_address_nothing_but_metrics_and_health_is_told_and_pages_are_r
     let post = "POST /v1/stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     assert_eq!(raw::status(&raw::exchange(metrics, post)), 403);
 }
-
-#[test]
-fn the_alerts_that_are_packaged_are_rules_over_metrics_that_there_are() {
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/packaging/prometheus-alerts.yml"
-    );
-    Tool::new("promtool")
-        .args(["check", "rules"])
-        .arg(file)
-        .stdout();
-    let rules = std::fs::read_to_string(file).expect("the rules");
-    let documented = include_str!("../../../docs/metrics.md");
-    let words = rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    for metric in words.filter(|word| word.starts_with("portunus_")) {
-        let name = metric.trim_end_matches("_count");
-        assert!(documented.contains(&format!("| `{name}` |")), "{metric}");
-    }
-}

@@ -67,6 +67,7 @@ fn facts(request: &Request<Body>) -> Facts {
         path: RoutePath::parse(request.uri().path_and_query().unwrap()).unwrap(),
         rules: None,
         provenance: Provenance::default(),
+        journal: None,
     }
 }
 

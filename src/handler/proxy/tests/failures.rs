@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::scripted::{Upstream, nobody};
 use super::*;
+use crate::model::journal::{AttemptStep, Cause, Journal, Noted, Step};
 
 #[tokio::test]
 async fn an_upstream_that_refuses_is_502_and_says_which() {
@@ -280,4 +281,43 @@ async fn interim_responses_are_no_answer() {
     let response = outcome.expect("a response");
     assert!(!response.headers().contains_key("link"));
     assert_eq!(text(response).await.expect("content"), "ok");
+}
+
+#[tokio::test]
+async fn every_attempt_is_noted_with_its_number_and_why_it_was_made() {
+    let upstream = Upstream::start().await;
+    let dead = nobody().await;
+    let proxy = proxy([dead.clone(), upstream.config()]);
+    let get = get("/");
+    let mut facts = facts_of("shop.test", "192.0.2.7:4711", get.uri(), Protocol::Http1);
+    let journal = Journal::new(std::time::Instant::now(), std::time::SystemTime::UNIX_EPOCH);
+    let journal = facts.journal.insert(Arc::new(journal)).clone();
+    let ok = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    let asked = proxy.handle(get, &facts).wait();
+    let (outcome, _peer) = tokio::join!(asked, upstream.answer(ok));
+    assert!(outcome.is_ok());
+    let attempt = |noted: &Noted| match &noted.step {
+        Step::Attempt(number, step) => Some((*number, step.clone())),
+        _ => None,
+    };
+    let steps = journal.steps().noted;
+    let steps: Vec<(u32, AttemptStep)> = steps.iter().filter_map(attempt).collect();
+    let named: Vec<(u32, &str)> = steps.iter().map(|(of, step)| (*of, step.name())).collect();
+    assert_eq!(
+        named,
+        [
+            (1, "attempt_began"),
+            (1, "attempt_failed"),
+            (2, "attempt_began"),
+            (2, "attempt_connected"),
+            (2, "attempt_sent"),
+            (2, "attempt_answered"),
+        ]
+    );
+    let began = |at: usize| match &steps[at].1 {
+        AttemptStep::Began { upstream, cause } => (upstream.to_string(), *cause),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(began(0), (dead.to_string(), Cause::First));
+    assert_eq!(began(2), (upstream.config().to_string(), Cause::Retry));
 }

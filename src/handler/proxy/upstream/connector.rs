@@ -16,6 +16,8 @@ use super::names::{Lookup, Names, Origin};
 use super::stream::{Carrier, Stream};
 use super::tls::{self, Offer, TlsClients};
 use crate::config::{self, ProxyProtocol};
+use crate::handler::notes::Notes;
+use crate::model::journal::AttemptStep;
 use crate::model::{Reason, Refusal};
 
 /// Makes connections to an upstream.
@@ -89,8 +91,9 @@ impl Connector {
     pub(in crate::handler) async fn connect_plain(
         &self,
         name: &config::Upstream,
+        notes: &Notes,
     ) -> Result<Stream, Refusal> {
-        self.connect(name, Offer::Http1, None).await
+        self.connect(name, Offer::Http1, None, notes).await
     }
 
     /// A connection: to the first of its addresses that takes one, and with a handshake where there has to be one.
@@ -99,6 +102,7 @@ impl Connector {
         name: &config::Upstream,
         offer: Offer,
         ends: Option<Ends>,
+        notes: &Notes,
     ) -> Result<Stream, Refusal> {
         let cannot = |why: String| {
             let detail = format!("{name} cannot be connected to: {why}");
@@ -108,6 +112,7 @@ impl Connector {
         let (mut stream, origin) = match &self.place {
             Place::Unix(path) => {
                 let mut stream = UnixStream::connect(path).await.map_err(refused)?;
+                notes.note(|| AttemptStep::Connected { to: None });
                 self.announce(&mut stream, ends).await.map_err(refused)?;
                 return Ok(Stream::new(Carrier::Unix(stream), Origin::fixed()));
             }
@@ -125,6 +130,9 @@ impl Connector {
                 (stream, names.origin(address))
             }
         };
+        notes.note(|| AttemptStep::Connected {
+            to: stream.peer_addr().ok(),
+        });
         // Heads and pieces are written whole; waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
         // Before the handshake: what stands between reads it, and not the TLS.
@@ -133,7 +141,12 @@ impl Connector {
             return Ok(Stream::new(Carrier::Tcp(stream), origin));
         };
         match tls.clients.connect(&tls.server, offer, stream).await {
-            Ok(stream) => Ok(Stream::new(Carrier::Tls(Box::new(stream)), origin)),
+            Ok(stream) => {
+                notes.note(|| AttemptStep::Secured {
+                    version: tls::version(stream.get_ref().1),
+                });
+                Ok(Stream::new(Carrier::Tls(Box::new(stream)), origin))
+            }
             Err(error) => Err(tls::refusal(name, &tls.server, &error)),
         }
     }

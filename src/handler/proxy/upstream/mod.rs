@@ -29,6 +29,7 @@ pub(super) use self::tls::TlsClients;
 use super::leaving;
 use super::outbound::Outbound;
 use crate::config::{self, UpstreamScheme};
+use crate::handler::notes::Notes;
 use crate::model::{Body, PerThread, Reason, Refusal};
 
 pub use self::h1::head as response;
@@ -134,7 +135,8 @@ impl Upstream {
         &self,
         outbound: &mut Outbound,
     ) -> Result<Response<Body>, Attempt> {
-        match self.scheme {
+        outbound.notes.begin(&self.name);
+        let answered = match self.scheme {
             // Only HTTP/1.1 can be left for another protocol.
             Some(UpstreamScheme::Https) if outbound.upgrade.is_none() => {
                 Box::pin(self.over_http2(outbound)).await
@@ -144,7 +146,9 @@ impl Upstream {
             }
             Some(UpstreamScheme::H2c) => Box::pin(self.over_http2(outbound)).await,
             _ => self.over_http1(outbound).await,
-        }
+        };
+        outbound.notes.ended(&answered);
+        answered
     }
 
     /// Whom it is, as the configuration has it.
@@ -153,9 +157,9 @@ impl Upstream {
     }
 
     /// A new connection for HTTP/1.1, on which nothing has been said but the handshake.
-    async fn connect(&self, ends: Option<Ends>) -> Result<Stream, Attempt> {
-        self.within_connect_timeout(self.connector.connect(&self.name, Offer::Http1, ends))
-            .await
+    async fn connect(&self, ends: Option<Ends>, notes: &Notes) -> Result<Stream, Attempt> {
+        let connecting = (self.connector).connect(&self.name, Offer::Http1, ends, notes);
+        self.within_connect_timeout(connecting).await
     }
 
     async fn within_connect_timeout<T>(

@@ -99,6 +99,14 @@ impl TlsClients {
     }
 }
 
+/// The version that a handshake has settled on.
+pub(super) fn version(connection: &rustls::ClientConnection) -> &'static str {
+    match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    }
+}
+
 fn connector(config: &ClientConfig, alpn: &[&[u8]]) -> TlsConnector {
     let mut config = config.clone();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();

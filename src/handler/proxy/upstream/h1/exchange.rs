@@ -15,6 +15,7 @@ use crate::config;
 use crate::handler::proxy::outbound::Outbound;
 use crate::handler::proxy::upstream::failure::told;
 use crate::handler::proxy::upstream::{Upstream, tls};
+use crate::model::journal::AttemptStep;
 use crate::model::{Reason, Refusal};
 
 /// Why there is no response.
@@ -102,7 +103,8 @@ fn poll_exchange(
 ) -> Poll<Result<Head, Ended>> {
     if link.sending.is_under_way() {
         match link.sending.poll(&mut link.stream, cx) {
-            Poll::Pending | Poll::Ready(Ok(())) => {}
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => outbound.notes.note(|| AttemptStep::Sent),
             Poll::Ready(Err(Stopped::Content)) => return Poll::Ready(Err(Ended::Content)),
             Poll::Ready(Err(Stopped::Wire(error))) => {
                 if !link.sending.has_begun() {

@@ -31,6 +31,7 @@ use crate::handler::proxy::fields;
 use crate::handler::proxy::leaving::{self, Asked};
 use crate::handler::proxy::outbound::Outbound;
 use crate::handler::upgrade::{Rewound, Tunnel, join};
+use crate::model::journal::AttemptStep;
 use crate::model::{Body, Reason, Refusal};
 
 /// A response's head, and the connection that its content comes by.
@@ -46,7 +47,7 @@ impl Upstream {
         let head = match self.over_kept(outbound).await? {
             Some(head) => head,
             None => {
-                let stream = Box::pin(self.connect(outbound.ends)).await?;
+                let stream = Box::pin(self.connect(outbound.ends, &outbound.notes)).await?;
                 self.over_new(stream, outbound).await?
             }
         };
@@ -63,17 +64,18 @@ impl Upstream {
         let Some(mut link) = poll_fn(|cx| Poll::Ready(shelf.take(now, cx))).await else {
             return Ok(None);
         };
-        match exchange(&mut link, outbound, self, now).await {
-            Ok(head) => Ok(Some((link, head))),
-            // It may have been closed under our hands: then the request goes to the same upstream once more.
-            Err(failure) if failure.unsent => Ok(None),
-            Err(failure)
-                if failure.refusal.reason == Reason::UpstreamReset && outbound.is_ready() =>
-            {
-                Ok(None)
-            }
-            Err(failure) => Err(failure.into()),
+        outbound.notes.note(|| AttemptStep::Kept);
+        let failure = match exchange(&mut link, outbound, self, now).await {
+            Ok(head) => return Ok(Some((link, head))),
+            Err(failure) => failure,
+        };
+        // It may have been closed under our hands: then the request goes to the same upstream once more.
+        let is_closed = failure.refusal.reason == Reason::UpstreamReset;
+        if failure.unsent || (is_closed && outbound.is_ready()) {
+            outbound.notes.note(|| AttemptStep::Stale);
+            return Ok(None);
         }
+        Err(failure.into())
     }
 
     /// Sends the request over a new connection.

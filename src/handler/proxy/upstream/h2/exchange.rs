@@ -16,11 +16,13 @@ use super::head;
 use super::pump::Pump;
 use super::session::Place;
 use crate::clock::LazyTimer;
+use crate::handler::notes::Notes;
 use crate::handler::proxy::fields;
 use crate::handler::proxy::outbound::Outbound;
 use crate::handler::proxy::upload::Progress;
 use crate::handler::proxy::upstream::Upstream;
 use crate::handler::proxy::upstream::failure::told;
+use crate::model::journal::AttemptStep;
 use crate::model::{Body, Interim, Reason, Refusal};
 
 /// Why there is no response.
@@ -58,13 +60,16 @@ pub(super) async fn exchange(
         sent: Instant::now(),
         patience: outbound.patience_of(upstream.waits.response),
     };
+    if ends {
+        outbound.notes.note(|| AttemptStep::Sent);
+    }
     let progress = outbound.progress.clone();
     let interim = outbound.interim.clone();
     let polled = poll_fn(|cx| {
         if let Some(interim) = &interim {
             waiting.hints(interim, cx);
         }
-        waiting.poll(progress.as_deref(), cx)
+        waiting.poll(progress.as_deref(), &outbound.notes, cx)
     });
     match polled.await {
         Some(Ok(response)) => Ok(pass_on(waiting.pump, place, response, outbound, upstream)),
@@ -99,9 +104,13 @@ impl Waiting {
     fn poll(
         &mut self,
         progress: Option<&Progress>,
+        notes: &Notes,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Response<RecvStream>, h2::Error>>> {
-        let _ = self.pump.poll(cx);
+        let sending = !self.pump.is_done();
+        if self.pump.poll(cx).is_ready() && sending {
+            notes.note(|| AttemptStep::Sent);
+        }
         if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) {
             return Poll::Ready(Some(answer));
         }

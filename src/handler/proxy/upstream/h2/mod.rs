@@ -19,7 +19,9 @@ use self::session::Place;
 pub(super) use self::session::Sessions;
 use super::{Attempt, Ends, Offer, Stream, Upstream};
 use crate::config::UpstreamScheme;
+use crate::handler::notes::Notes;
 use crate::handler::proxy::outbound::Outbound;
+use crate::model::journal::AttemptStep;
 use crate::model::{Body, Reason, Refusal};
 
 /// What a request without a session can go by.
@@ -38,7 +40,10 @@ impl Upstream {
         let mut last = None;
         for _ in 0..TRIES_MAX {
             let place = match self.sessions.mine().place() {
-                Some(place) => place,
+                Some(place) => {
+                    outbound.notes.note(|| AttemptStep::Kept);
+                    place
+                }
                 None => {
                     if self.scheme == Some(UpstreamScheme::Https)
                         && let Some(head) = self.over_kept(outbound).await?
@@ -46,7 +51,7 @@ impl Upstream {
                         return self.answer(head, outbound);
                     }
                     match self
-                        .within_connect_timeout(self.join(outbound.ends))
+                        .within_connect_timeout(self.join(outbound.ends, &outbound.notes))
                         .await?
                     {
                         Joined::Session(place) => place,
@@ -59,7 +64,10 @@ impl Upstream {
             };
             match exchange(place, outbound, self).await {
                 Ok(response) => return Ok(response),
-                Err(Failed::Again(refusal)) => last = Some(refusal),
+                Err(Failed::Again(refusal)) => {
+                    outbound.notes.note(|| AttemptStep::Stale);
+                    last = Some(refusal);
+                }
                 Err(Failed::Final(refusal)) => return Err(Attempt::Final(refusal)),
             }
         }
@@ -69,7 +77,7 @@ impl Upstream {
     }
 
     /// A place on a session. Whoever comes while one is being made waits for it, and most likely shares it.
-    async fn join(&self, ends: Option<Ends>) -> Result<Joined, Refusal> {
+    async fn join(&self, ends: Option<Ends>, notes: &Notes) -> Result<Joined, Refusal> {
         let sessions = self.sessions.mine();
         // An upstream that speaks HTTP/1.1, or is told of clients, needs a connection for each: nobody waits for another.
         let _turn = match self.prefers_http1.load(Relaxed) || self.connector.announces() {
@@ -77,9 +85,11 @@ impl Upstream {
             false => Some(sessions.turn().await),
         };
         if let Some(place) = sessions.place() {
+            notes.note(|| AttemptStep::Kept);
             return Ok(Joined::Session(place));
         }
-        let stream = self.connector.connect(&self.name, Offer::Any, ends).await?;
+        let stream = (self.connector).connect(&self.name, Offer::Any, ends, notes);
+        let stream = stream.await?;
         let http1 = self.scheme == Some(UpstreamScheme::Https) && !stream.settled_on_http2();
         if self.prefers_http1.load(Relaxed) != http1 {
             self.prefers_http1.store(http1, Relaxed);

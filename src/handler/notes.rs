@@ -1,0 +1,84 @@
+//! Where a request's attempts with upstreams are noted, if anybody asked for its steps.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use super::proxy::Attempt;
+use crate::clock;
+use crate::config;
+use crate::model::Body;
+use crate::model::journal::{AttemptStep, Cause, Journal, Step};
+
+/// A request's journal, if it has one, and which attempt is under way. Without a journal nothing is done here.
+#[derive(Debug, Default)]
+pub(super) struct Notes(Option<Open>);
+
+#[derive(Debug)]
+struct Open {
+    journal: Arc<Journal>,
+    /// The attempt that is under way; 0 before the first.
+    attempt: u32,
+    /// Why the next one is made, when it is.
+    next: Cause,
+}
+
+impl Notes {
+    /// Those of a request that has not been sent yet.
+    pub(super) fn of(journal: Option<&Arc<Journal>>) -> Self {
+        Self(journal.map(|journal| Open {
+            journal: Arc::clone(journal),
+            attempt: 0,
+            next: Cause::First,
+        }))
+    }
+
+    /// Those of the same request, which is sent to another beside it.
+    pub(super) fn beside(&self) -> Self {
+        Self(self.0.as_ref().map(|open| Open {
+            journal: Arc::clone(&open.journal),
+            attempt: 0,
+            next: Cause::Hedge,
+        }))
+    }
+
+    /// The request is to be sent to `upstream`.
+    pub(super) fn begin(&mut self, upstream: &config::Upstream) {
+        if let Some(open) = &mut self.0 {
+            open.attempt = open.journal.next_attempt();
+            let cause = std::mem::replace(&mut open.next, Cause::Retry);
+            let upstream = upstream.to_string().into();
+            self.note(|| AttemptStep::Began { upstream, cause });
+        }
+    }
+
+    /// Something happened in the attempt that is under way.
+    pub(super) fn note(&self, step: impl FnOnce() -> AttemptStep) {
+        if let Some(open) = &self.0 {
+            clock::note(Some(&open.journal), || Step::Attempt(open.attempt, step()));
+        }
+    }
+
+    /// The attempt that is under way is over.
+    pub(super) fn ended(&self, answered: &Result<Response<Body>, Attempt>) {
+        self.note(|| match answered {
+            Ok(response) => AttemptStep::Answered {
+                status: response.status(),
+            },
+            Err(attempt) => {
+                let refusal = attempt.refusal();
+                AttemptStep::Failed {
+                    reason: refusal.reason,
+                    detail: refusal.detail.clone(),
+                }
+            }
+        });
+    }
+
+    /// The request waits before it is sent again.
+    pub(super) fn pauses(&self) {
+        if let Some(open) = &self.0 {
+            clock::note(Some(&open.journal), || Step::Paused);
+        }
+    }
+}
