@@ -48,6 +48,7 @@ mod sites;
 mod steps;
 mod support;
 mod tls;
+mod top;
 mod upstreams;
 mod websockets;
 mod worker_applications;
