@@ -1,6 +1,6 @@
 //! Writing a file beside its place, to be moved there: nobody reads half of it, and nobody's link is followed.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,6 +9,15 @@ use std::path::Path;
 ///
 /// What an interrupted run has left there may be another's to read, or a link to somewhere else: it is removed first.
 pub fn write(draft: &Path, content: &[u8]) -> io::Result<()> {
+    create(draft, content)?.sync_all()
+}
+
+/// The same of what may be lost with the machine: it is not waited for the disk.
+pub fn write_lightly(draft: &Path, content: &[u8]) -> io::Result<()> {
+    create(draft, content).map(drop)
+}
+
+fn create(draft: &Path, content: &[u8]) -> io::Result<File> {
     match fs::remove_file(draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -19,5 +28,5 @@ pub fn write(draft: &Path, content: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(draft)?;
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
 }

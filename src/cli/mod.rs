@@ -3,10 +3,12 @@
 mod cert;
 mod check;
 mod completions;
+mod dashboard;
 mod explain;
 mod run;
 mod running;
 mod top;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +60,10 @@ enum Command {
     ///
     /// Keys: 1-6 and Tab for the tabs, s sorts, / filters, p pauses, ? explains them, q quits.
     Top(top::Arguments),
+    /// Tell where a browser finds the running server's dashboard
+    ///
+    /// At a loopback address: a link that logs in, once and within a minute. At a unix socket: how ssh brings it to a browser.
+    Dashboard(dashboard::Arguments),
     /// Have the running server take its bindings file anew, and tell what came of it
     ///
     /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone. Lines begin with
@@ -71,6 +77,9 @@ enum Command {
     /// Make certificates to develop with, and have ordered ones renewed
     #[command(subcommand)]
     Cert(cert::Command),
+    /// List the failed requests that were recorded, and look at one
+    #[command(subcommand)]
+    Trace(trace::Trace),
     /// Write the completions of a shell to stdout
     Completions(completions::Arguments),
     /// (for Portunus itself) Stand between Portunus and one worker process
@@ -99,11 +108,13 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::main(&config, &arguments),
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
+        Command::Dashboard(arguments) => dashboard::main(&config, &arguments),
         Command::Show(show) => running::show(&config, &show),
         Command::Top(arguments) => top::main(&config, &arguments),
         Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
+        Command::Trace(trace) => trace::main(&config, &trace),
         Command::Completions(arguments) => completions::main(&arguments),
         Command::KeepWorker(_) => worker::keep(),
         Command::BecomeWorker => worker::become_worker(),

@@ -40,6 +40,9 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         .iter()
         .map(|b| binding(b, &raw, &mut sites, &mut certificates))
         .collect();
+    let named = (raw.failed_requests.sites.iter())
+        .map(|site| site.as_ref().map(|site| sites.mentioned(site)))
+        .collect();
     let acme = acme::check(&raw, reader);
     let checked_sites: Vec<_> = raw
         .sites
@@ -83,6 +86,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         server: raw.server,
         limits: raw.limits,
         log: raw.log,
+        failed_requests: raw.failed_requests.settle(named),
     }
 }
 
@@ -168,6 +172,20 @@ impl<'t> Names<'t> {
             self.used[*index] = true;
             return *index;
         }
+        self.report_unknown(name);
+        0
+    }
+
+    /// The same of a name that is mentioned and does not make what it names of any use.
+    fn mentioned(&mut self, name: &At<&str>) -> usize {
+        if let Some(index) = self.index.get(name.value) {
+            return *index;
+        }
+        self.report_unknown(name);
+        0
+    }
+
+    fn report_unknown(&mut self, name: &At<&str>) {
         self.unresolved = true;
         if self.reader.is_whole() && self.written.iter().all(Option::is_some) {
             let kind = self.kind;
@@ -183,7 +201,6 @@ impl<'t> Names<'t> {
             };
             self.reader.report(found.help(help));
         }
-        0
     }
 
     fn report_unused(self) {

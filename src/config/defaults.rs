@@ -53,6 +53,13 @@ pub(super) const TLS_HANDSHAKE: Duration = seconds(10);
 /// Start, reload, stop, and what somebody should look at.
 pub(super) const LOG_LEVEL: &str = "info";
 
+/// Beside the folder that the file stands in, as the certificates: what requests hold is nothing for a folder that is served.
+pub(super) const FAILED_REQUESTS_FOLDER: &str = "../failed-requests";
+/// IIS keeps 50; a hundred small files show a morning's failures, and are looked through in a moment.
+pub(super) const FAILED_REQUESTS_MAX_FILES: u64 = 100;
+/// IIS' own maxLogFileSizeKB is 512; steps and two heads of the size that `[limits]` allows fit in half of it.
+pub(super) const FAILED_REQUESTS_MAX_FILE_BYTES: u64 = 256 << 10;
+
 /// TLS 1.0 and 1.1 are forbidden by RFC 8996.
 pub(super) const MIN_VERSION: super::TlsVersion = super::TlsVersion::V1_2;
 /// rustls' own. A key that is stolen opens what was said under it, with TLS 1.2 at least; one that lives for a morning opens a

@@ -20,6 +20,7 @@ pub(super) static FILE: Section = section(
         "server",
         "limits",
         "log",
+        "failed_requests",
         "tls",
         "acme",
         "certificate",
@@ -74,6 +75,16 @@ pub(super) static LOG: Section = section(
         "errors",
         "audit",
     ],
+);
+
+pub(super) static FAILED_REQUESTS: Section = section(
+    "[failed_requests]",
+    &["folder", "max_files", "max_file_bytes", "redact", "rule"],
+);
+
+pub(super) static FAILED_REQUESTS_RULE: Section = section(
+    "[[failed_requests.rule]]",
+    &["site", "path", "status", "reason", "longer_than"],
 );
 
 pub(super) static TLS: Section = section(
@@ -414,6 +425,9 @@ pub(super) static ALL: &[&Section] = &[
     &WORKER_LIMITS,
     &FASTCGI,
     &LIBRARY,
+    // Last: a key that is looked for elsewhere is another table's far more often.
+    &FAILED_REQUESTS,
+    &FAILED_REQUESTS_RULE,
 ];
 
 /// The candidate that a misspelt word likely means; none where nothing is near.

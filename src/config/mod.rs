@@ -13,6 +13,7 @@ mod clients;
 mod conflicts;
 mod defaults;
 mod diagnostic;
+mod failed_requests;
 mod fastcgi;
 mod fields;
 mod handlers;
@@ -58,6 +59,7 @@ pub use balance::{
 pub use certificate_files::{CertificateFiles, is_pkcs12};
 pub use clients::{ClientCertificates, ClientFields, ClientMode, Doubt};
 pub use diagnostic::{Diagnostic, Related, Severity};
+pub use failed_requests::{FailedRequests, FailedRule};
 #[cfg(test)]
 pub(crate) use fastcgi::OURS;
 pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
@@ -86,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`
     pub log: Log,
+    /// `[failed_requests]`
+    pub failed_requests: FailedRequests,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
     /// `[acme]`; none where nothing is ordered.

@@ -7,6 +7,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::acme::{self, RawAcme};
+use super::failed_requests::{self, RawFailedRequests};
 use super::hostname;
 use super::reader::{At, Table};
 use super::routes::{self, ForProxies};
@@ -24,6 +25,7 @@ pub(super) struct Raw<'t> {
     pub(super) server: Server,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) failed_requests: RawFailedRequests<'t>,
     pub(super) tls: TlsKeys<'t>,
     pub(super) acme: Option<RawAcme<'t>>,
     pub(super) trust: TrustSource,
@@ -102,6 +104,7 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
         server: settings::server(file),
         limits: settings::limits(file),
         log: settings::log(file),
+        failed_requests: failed_requests::read(file),
         acme: acme::read(file),
         trust: tls
             .as_ref()

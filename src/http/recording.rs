@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, Request, Response};
 
 use super::ThreadEdge;
+use crate::handler::upgrade::Tunnel;
 use crate::model::journal::{Journal, RequestHead, ResponseHead, Step};
 use crate::model::{Body, BodyError, Connection, Protocol, Provenance, Reason, Refusal, RoutePath};
 use crate::report::{Asking, Ended};
@@ -53,6 +54,8 @@ impl Recording {
             path,
             site: None,
             status: None,
+            answered: None,
+            left_http: false,
             reason: None,
         };
         Some(Box::new(Self {
@@ -109,11 +112,13 @@ impl Recording {
     /// Its response goes out.
     pub(super) fn responds(&mut self, response: &Response<Body>) {
         if let Some(ended) = &mut self.ended {
-            let status = response.status();
+            let (now, status) = (Instant::now(), response.status());
             ended.status = Some(status);
+            ended.answered = Some(now);
+            ended.left_http = response.extensions().get::<Tunnel>().is_some();
             let fields = response.headers().clone();
             let head = Box::new(ResponseHead { status, fields });
-            ended.journal.note(Instant::now(), Step::ResponseHead(head));
+            ended.journal.note(now, Step::ResponseHead(head));
         }
     }
 

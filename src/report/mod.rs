@@ -12,6 +12,7 @@ mod audit;
 mod capture;
 mod counts;
 mod entry;
+pub mod failed;
 mod format;
 pub mod metrics;
 mod own;
@@ -64,6 +65,7 @@ struct Shared {
     threads: usize,
     wake: Wake,
     own: Own,
+    failed: Arc<failed::Queue>,
 }
 
 impl Report {
@@ -107,6 +109,7 @@ impl Report {
                 threads,
                 wake: Wake::default(),
                 own: Own::default(),
+                failed: Arc::default(),
             }),
         }
     }
@@ -143,6 +146,24 @@ impl Report {
         let _counted = self.shared.append(&self.shared.access, |sink| {
             format::accessed(sink.format, entry, |line| sink.push(line))
         });
+    }
+
+    /// Who asks for the steps of requests by the rules of a configuration. Where there are rules for the first time, this starts
+    /// the thread that writes.
+    pub fn witnesses(&self, config: &config::Config) -> Vec<Arc<dyn Witness>> {
+        let Some(watch) = failed::Watch::new(config, &self.shared) else {
+            return Vec::new();
+        };
+        if let Err(error) = self.shared.failed.start() {
+            tracing::error!(%error, "the thread that writes failed requests cannot be started, and none is written; the next reload tries again");
+            return Vec::new();
+        }
+        vec![Arc::new(watch)]
+    }
+
+    /// What became of the requests that fired a rule of `[failed_requests]`.
+    pub fn failed_requests(&self) -> failed::Written {
+        self.shared.failed.count()
     }
 
     /// Opens the logs anew: the same files after they were renamed, or other targets. Lines written before go where they
@@ -185,6 +206,7 @@ impl Report {
     /// lost.
     pub fn close(&self) {
         self.shared.wake.close();
+        self.shared.failed.close();
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Asking<'a> {
 }
 
 /// A request at its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ended {
     /// Its steps.
     pub journal: Arc<Journal>,
@@ -51,6 +51,10 @@ pub struct Ended {
     pub site: Option<usize>,
     /// The status of its response; none where there was no response.
     pub status: Option<StatusCode>,
+    /// When the head of that was there; none where there was no response.
+    pub answered: Option<Instant>,
+    /// Whether its connection has left HTTP behind that: for a WebSocket, say.
+    pub left_http: bool,
     /// Why it was refused, or its response was cut; none where all went well.
     pub reason: Option<Reason>,
 }

@@ -159,7 +159,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         traces: config.server.traceparent,
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
-        witnesses: Vec::new(),
+        witnesses: context.report.witnesses(config),
     };
     let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|kept| Arc::ptr_eq(&kept.pool, pool));
     let new = edge.pools.iter().filter(is_new).cloned().collect();

@@ -102,11 +102,9 @@ pub(super) fn totals(pair: &Pair<'_>) -> String {
         (!rates.is_empty()).then(|| rates.iter().sum::<f64>())
     };
     let refusals = pair.refusals();
-    let refused = match service.rate("uptime_seconds") {
-        // No second answer yet.
-        None => None,
-        Some(_) => Some(refusals.iter().filter_map(|(_, it)| it.rate("")).sum()),
-    };
+    // None before a second answer.
+    let refused = (service.rate("uptime_seconds"))
+        .map(|_| refusals.iter().filter_map(|(_, it)| it.rate("")).sum());
     let say = |number: Option<f64>, write: fn(f64) -> String| {
         number.map_or("-".to_owned(), |number| format!("{}/s", write(number)))
     };

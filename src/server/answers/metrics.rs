@@ -337,6 +337,11 @@ fn connections(all: &mut Exposition, serving: &Serving) {
 
 fn server(all: &mut Exposition, serving: &Serving) {
     all.single(&list::LINES_DROPPED, serving.report.lost());
+    let failed = serving.report.failed_requests();
+    let mut series = all.metric(&list::FAILED_REQUESTS);
+    series.value(&["written"], failed.written);
+    series.value(&["dropped"], failed.dropped);
+    series.value(&["failed"], failed.failed);
     let reloads = serving.report.metrics().reloads();
     let mut series = all.metric(&list::RELOADS);
     series.value(&["taken"], reloads.taken);
