@@ -162,10 +162,16 @@ impl Errand {
             match order.poll_ready(&VALIDATION).await {
                 Ok(OrderStatus::Ready) => {}
                 Ok(_) => return Err(self.refused(order, None, retry_after).await),
-                Err(error @ Error::Api(_)) => {
-                    return Err(self.refused(order, Some(error), retry_after).await);
+                Err(error) => {
+                    // A nonce that was refused, or a CA that is away, says nothing of the order.
+                    let told = retry_after.fault(&error);
+                    return Err(match (told.blame, &error) {
+                        (Blame::Refused, Error::Api(_)) => {
+                            self.refused(order, Some(error), retry_after).await
+                        }
+                        _ => told,
+                    });
                 }
-                Err(error) => return Err(fault(error)),
             }
         }
         let key = self.key().await?;

@@ -118,8 +118,11 @@ fn a_header_block_that_never_ends_is_waited_for_no_longer_than_a_head() {
         ..Site::default()
     }
     .start();
-    let mut client = Http2::connect(server.http);
-    client.frame(HEADERS, END_STREAM, 1, &request("GET", "/"));
+    let mut client = server.at_once(|| {
+        let mut client = Http2::connect(server.http);
+        client.frame(HEADERS, END_STREAM, 1, &request("GET", "/"));
+        client
+    });
     assert!(client.next(GOAWAY).is_some());
     server.wait_error("Timer_HeaderWait");
 }

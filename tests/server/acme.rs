@@ -9,7 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::pebble::{Pebble, Settings, free_ports};
+use crate::support::free_ports;
+use crate::support::pebble::{Pebble, Settings};
 use crate::support::{Server, folder, wait_for};
 
 /// A server with an http binding for another name, and https bindings whose certificates are ordered; what it must not forget

@@ -328,7 +328,8 @@ fn what_an_answer_of_503_is_for_is_sent_elsewhere_with_its_content() {
 #[test]
 fn a_try_that_takes_too_long_is_given_up_for_another_upstream() {
     let (slow, good) = (mute(), named("A"));
-    let keys = "retry = { on = [\"timeout\"], per_try_timeout = \"100ms\" }";
+    // The good one has as long for its answer.
+    let keys = "retry = { on = [\"timeout\"], per_try_timeout = \"3s\" }";
     let server = proxy(&[slow.port, good.port], keys);
     assert_eq!(names(&server, 4), "AAAA");
 }
@@ -448,6 +449,11 @@ fn an_upstream_that_may_do_no_more_has_requests_wait_within_bounds() {
         assert_eq!(line["status"], 503);
     }
     // Whoever waits gets the place of the one that goes.
+    let server = proxy_to(&upstreams, "queue = { length = 1, timeout = \"10m\" }");
+    drop(first);
+    let mut first = raw::connect(server.http);
+    raw::ask(&mut first, "/1");
+    slow.head();
     let mut third = raw::connect(server.http);
     raw::ask(&mut third, "/3");
     drop(first);

@@ -235,7 +235,7 @@ fn visit(config: &Arc<rustls::ClientConfig>, server: &Server, name: &str) -> Res
 fn curl(server: &Server, host: &str, client: Option<&str>) -> Tool {
     let port = server.https;
     let mut curl = Tool::new("curl")
-        .args(["-sS", "--max-time", "30", "--noproxy", "*", "--cacert"])
+        .args(["-sS", "--max-time", "100", "--noproxy", "*", "--cacert"])
         .arg(server.path().join("ca.pem"))
         .arg("--resolve")
         .arg(format!("{host}:{port}:127.0.0.1"));

@@ -17,9 +17,16 @@ const VERSIONS: [&str; 3] = ["h1", "h2", "h3"];
 /// A server that leads `/name` to each upstream of that name.
 fn server(upstreams: &[(&str, u16)]) -> Server {
     let tail = upstreams.iter().map(|(name, port)| {
+        // Only what is to run out is short: the others have as long as this machine takes.
+        let short = match *name {
+            "slow-head" => "response_timeout = \"400ms\"",
+            "slow-body" => "body_timeout = \"400ms\"",
+            "takes-no-connection" => "connect_timeout = \"400ms\"",
+            _ => "",
+        };
         format!(
             "[[site.route]]\npath = \"/{name}\"\npool = \"{name}\"\n[[pool]]\nname = \"{name}\"\n[pool.handler]\ntype = \"proxy\"\n\
-             upstreams = [\"http://127.0.0.1:{port}\"]\nconnect_timeout = \"400ms\"\nresponse_timeout = \"400ms\"\nbody_timeout = \"400ms\"\n"
+             upstreams = [\"http://127.0.0.1:{port}\"]\n{short}\n"
         )
     });
     let mut server = Site {
@@ -260,6 +267,9 @@ fn every_failure_of_an_upstream_has_its_status_and_its_reason_and_a_cut_is_a_cut
     }
 }
 
+/// A moment on a machine with little time for us; every timer that would end it otherwise runs for longer.
+const SOON: Duration = Duration::from_secs(20);
+
 /// How long it takes until the upstream of a client that goes sees that.
 fn seen_within(upstream: &Upstream, what: &str, go: impl FnOnce()) {
     let gone = Instant::now();
@@ -267,7 +277,7 @@ fn seen_within(upstream: &Upstream, what: &str, go: impl FnOnce()) {
     assert_eq!(upstream.head(), "it went");
     let within = gone.elapsed();
     println!("{what}: {} µs", within.as_micros());
-    assert!(within < Duration::from_secs(1), "{what}: {within:?}");
+    assert!(within < SOON, "{what}: {within:?}");
 }
 
 #[test]
@@ -377,7 +387,7 @@ async fn see(upstream: &Upstream, what: &str, gone: Instant) {
     assert_eq!(next(upstream).await, "it went");
     let within = gone.elapsed();
     println!("{what}: {} µs", within.as_micros());
-    assert!(within < Duration::from_secs(1), "{what}: {within:?}");
+    assert!(within < SOON, "{what}: {within:?}");
 }
 
 const HUNDRED_MB: usize = 100_000_000;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
+use std::time::Duration;
 
-use crate::support::{PATIENCE, Server, Site, Upstream, raw};
+use crate::support::{PATIENCE, Server, Site, Upstream, raw, wait_for};
 
 fn hedging(upstreams: &[&Upstream], keys: &str) -> Server {
     let urls: Vec<_> = upstreams
@@ -40,6 +41,16 @@ fn silent() -> (Upstream, mpsc::Receiver<()>) {
     (upstream, is_closed)
 }
 
+/// Takes as long for an answer as this does with the request's head.
+fn slow(takes_long: impl Fn(&str) + Send + Sync + 'static) -> Upstream {
+    Upstream::start(move |talk| {
+        while let Some(head) = talk.read_head() {
+            takes_long(&head);
+            talk.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
+        }
+    })
+}
+
 fn quick() -> Upstream {
     Upstream::start(|talk| talk.answer_all("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nquick"))
 }
@@ -66,51 +77,52 @@ fn a_slow_upstream_is_overtaken_by_another_and_sees_that_nobody_waits() {
 
 #[test]
 fn what_is_not_safe_is_asked_for_once() {
-    let (slow, _closed) = silent();
-    let quick = quick();
-    let keys = "response_timeout = \"300ms\"\nretry = { attempts = 1 }\nhedge = { after = \"10ms\", max_share = \"100%\" }";
-    let server = hedging(&[&slow, &quick], keys);
-    let mut statuses: Vec<_> = (0..2).map(|_| raw::status(&ask(&server, "POST"))).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 504]);
-    assert_eq!((slow.heads_so_far(), quick.heads_so_far()), (1, 1));
+    // Each is slower than `after`.
+    let slow = || slow(|_| std::thread::sleep(Duration::from_millis(100)));
+    let (one, other) = (slow(), slow());
+    let keys = "hedge = { after = \"5ms\", max_share = \"100%\" }";
+    let server = hedging(&[&one, &other], keys);
+    for turn in 1..=4 {
+        assert_eq!(raw::status(&ask(&server, "POST")), 200);
+        assert_eq!(one.heads_so_far() + other.heads_so_far(), 1, "{turn}");
+    }
 }
 
 #[test]
 fn no_more_than_a_share_is_asked_for_twice() {
-    // Each is slower than `after`, so that every request would be asked for twice.
+    // Each waits for the other where both are to be asked, and is slower than `after` where they are not.
     let asked = Arc::new(AtomicUsize::new(0));
-    let slow = || {
+    let upstream = || {
         let asked = asked.clone();
-        Upstream::start(move |talk| {
-            while talk.read_head().is_some() {
-                asked.fetch_add(1, Relaxed);
-                std::thread::sleep(std::time::Duration::from_millis(30));
-                talk.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        slow(move |head| {
+            asked.fetch_add(1, Relaxed);
+            if head.starts_with("GET /twice ") {
+                wait_for("the other one to be asked too", || {
+                    (asked.load(Relaxed) == 2).then_some(())
+                });
+            } else {
+                std::thread::sleep(Duration::from_millis(30));
             }
         })
     };
-    let (one, other) = (slow(), slow());
-    let server = hedging(
-        &[&one, &other],
-        "hedge = { after = \"5ms\", max_share = \"10%\" }",
-    );
+    let (one, other) = (upstream(), upstream());
+    let keys = "hedge = { after = \"5ms\", max_share = \"10%\" }";
+    let server = hedging(&[&one, &other], keys);
     let mut stream = raw::connect(server.http);
-    for _ in 0..50 {
-        assert_eq!(raw::get(&mut stream, "/").0, 200);
+    for number in 1..=50 {
+        let (path, times) = match number % 10 {
+            0 => ("/twice", 2),
+            _ => ("/once", 1),
+        };
+        asked.store(0, Relaxed);
+        assert_eq!(raw::get(&mut stream, path).0, 200);
+        assert_eq!(asked.load(Relaxed), times, "{number}");
     }
-    let twice = asked.load(Relaxed) - 50;
-    assert_eq!(twice, 5);
 }
 
 #[test]
 fn a_second_one_that_fails_does_not_fail_the_first() {
-    let slow = Upstream::start(|talk| {
-        while talk.read_head().is_some() {
-            std::thread::sleep(std::time::Duration::from_millis(150));
-            talk.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
-        }
-    });
+    let slow = slow(|_| std::thread::sleep(Duration::from_millis(150)));
     let breaks = Upstream::start(|talk| drop(talk.read_head()));
     let server = hedging(
         &[&slow, &breaks],

@@ -326,7 +326,7 @@ fn a_declined_upgrade_and_a_response_that_took_its_time_stop_no_timer() {
             ..Site::default()
         }
         .start();
-        let response = raw::exchange(server.http, bytes(sent));
+        let response = raw::exchange_at_once(&server, bytes(sent));
         assert_eq!(response.matches("HTTP/1.1 200").count(), 1, "{response}");
         server.wait_error(reason);
     }
@@ -362,8 +362,8 @@ fn a_line_end_too_many_behind_content_begins_no_request() {
         ..Site::default()
     }
     .start();
-    let response = raw::exchange(
-        server.http,
+    let response = raw::exchange_at_once(
+        &server,
         bytes("POST / HTTP/1.1~Host: a~Content-Length: 5~~hello~"),
     );
     assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");

@@ -333,10 +333,13 @@ fn what_an_upstream_might_read_otherwise_is_malformed() {
 fn half_a_frame_of_fields_is_waited_for_no_longer_than_a_head() {
     let slow = "type = \"respond\"\ndelay = \"1h\"";
     let server = with(slow, "[limits]\nheader_wait = \"300ms\"");
-    let mut client = Http2::connect(server.http);
-    client.get(1, "/");
     let get = frame(HEADERS, END_HEADERS | END_STREAM, 3, &request("GET", "/"));
-    client.write(&get[..20]);
+    let mut client = server.at_once(|| {
+        let mut client = Http2::connect(server.http);
+        client.get(1, "/");
+        client.write(&get[..20]);
+        client
+    });
     let goaway = client.next(GOAWAY).map(|goaway| goaway.code());
     assert_eq!(goaway, Some(ENHANCE_YOUR_CALM));
     server.wait_error("Timer_HeaderWait");

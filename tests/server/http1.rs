@@ -404,7 +404,7 @@ fn every_limit_of_a_request_has_its_status_and_its_reason() {
 fn every_timer_of_a_request_has_its_status_and_its_reason() {
     let server =
         limited("header_wait = \"200ms\"\nidle_connection = \"300ms\"\nentity_body = \"200ms\"");
-    let response = raw::exchange(server.http, "GET / HTTP/1.1\r\nHost");
+    let response = raw::exchange_at_once(&server, "GET / HTTP/1.1\r\nHost");
     assert_eq!(raw::status(&response), 408);
     assert_eq!(server.wait_error("Timer_HeaderWait")["status"], 408);
     assert_eq!(
@@ -413,8 +413,8 @@ fn every_timer_of_a_request_has_its_status_and_its_reason() {
         "a client that says nothing is told nothing"
     );
     server.wait_errors("Timer_HeaderWait", 2);
-    let response = raw::exchange(
-        server.http,
+    let response = raw::exchange_at_once(
+        &server,
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf",
     );
     assert_eq!(raw::status(&response), 408, "{response}");

@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes};
 use http::{Request, StatusCode};
 use serde_json::Value;
 
-use crate::support::quic::{Http3, Relay, ask, block_on, handshake_at};
+use crate::support::quic::{Http3, Relay, ask, block_on, handshake_at, until};
 use crate::support::{Server, Site, Upstream, wait_for};
 
 fn site() -> Site {
@@ -401,8 +401,8 @@ fn a_request_that_is_answered_early_is_read_on_and_never_an_error_to_the_client(
 #[test]
 fn a_client_that_gives_up_leaves_the_queue() {
     let server = Site {
-        pool: "concurrency = 1".into(),
-        handler: "type = \"respond\"\ndelay = \"60s\"".into(),
+        pool: "concurrency = 1\nqueue_length = 1".into(),
+        handler: "type = \"respond\"\ndelay = \"10m\"".into(),
         ..Site::default()
     }
     .start();
@@ -417,14 +417,19 @@ fn a_client_that_gives_up_leaves_the_queue() {
             stream.finish().await.expect("finished");
             streams.push(stream);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // One runs and one waits: there is no room for a third.
+        let refused = client.get("https://localhost/").await;
+        assert_eq!(refused.head.status(), 503);
         for stream in &mut streams {
             stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
         }
-        // What is only waited for here is not sent.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        server.wait_error("Client_Reset");
-        server.wait_error("Connection_Dropped");
+        // What is said is sent while this waits.
+        until("both to be told", || {
+            let errors = server.errors();
+            let told = |reason: &str| errors.iter().any(|line| line["reason"] == reason);
+            told("Client_Reset") && told("Connection_Dropped")
+        })
+        .await;
     });
 }
 

@@ -7,47 +7,42 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 
-use crate::support::{PATIENCE, Server, Site, folder, raw, through, wait_for};
+use crate::support::{Gate, PATIENCE, Server, Site, Upstream, folder, raw, through, wait_for};
 
-/// One data thread, and beside the quick pool one at `/slow` that runs a single request and lets none wait.
-fn slow(head: &str, delay: &str) -> Site {
-    Site {
+/// One data thread, and beside the quick pool one at `/slow`, whose upstream answers when the gate is open.
+struct Slow {
+    site: Site,
+    upstream: Upstream,
+    gate: Gate,
+}
+
+fn slow(head: &str) -> Slow {
+    let gate = Gate::default();
+    let upstream = Upstream::held(&gate, "slow");
+    let site = Site {
         head: format!("[server]\nthreads = 1\n{head}"),
         http: "protocols = [\"h2\", \"http/1.1\"]".into(),
         tail: format!(
-            "[[site.route]]\npath = \"/slow\"\npool = \"slow\"\n\
-             [[pool]]\nname = \"slow\"\nconcurrency = 1\nqueue_length = 0\n\
-             [pool.handler]\ntype = \"respond\"\nbody = \"slow\"\ndelay = \"{delay}\"\n"
+            "[[site.route]]\npath = \"/slow\"\npool = \"slow\"\n[[pool]]\nname = \"slow\"\n[pool.handler]\n{}",
+            upstream.handler()
         ),
         ..Site::default()
+    };
+    Slow {
+        site,
+        upstream,
+        gate,
     }
 }
 
-/// A connection whose request is with the slow handler: of two that ask at once, the one that is not told that the pool is full.
-fn in_flight(server: &Server) -> TcpStream {
-    let (mut one, mut other) = (raw::connect(server.http), raw::connect(server.http));
-    loop {
-        raw::ask(&mut one, "/slow");
-        raw::ask(&mut other, "/slow");
-        if !is_first_to_hear(&one, &other) {
-            std::mem::swap(&mut one, &mut other);
-        }
-        if raw::read_response(&mut one).0.starts_with("HTTP/1.1 503 ") {
-            return other;
-        }
-        // We were held up for so long that the request had ended before we looked.
-        raw::read_response(&mut other);
+impl Slow {
+    /// A connection whose request is with the slow handler.
+    fn in_flight(&self, server: &Server) -> TcpStream {
+        let mut stream = raw::connect(server.http);
+        raw::ask(&mut stream, "/slow");
+        self.upstream.head();
+        stream
     }
-}
-
-/// Waits until either is answered; whether it is `one`.
-fn is_first_to_hear(one: &TcpStream, other: &TcpStream) -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let mut both = [one, other].map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN));
-    let patience = PollTimeout::try_from(PATIENCE).expect("a time that poll takes");
-    poll(&mut both, patience).expect("an answer");
-    both[0].any() == Some(true)
 }
 
 fn refuses_connections(port: u16) {
@@ -72,16 +67,18 @@ fn every_socket_is_told_of_and_then_that_the_server_is_ready() {
 #[test]
 fn both_signals_to_stop_let_a_request_in_flight_finish_and_end_with_it() {
     for signal in ["TERM", "INT"] {
-        let mut server = slow("drain_timeout = \"10m\"", "1s").start();
+        let slow = slow("drain_timeout = \"10m\"");
+        let mut server = slow.site.start();
         let mut idle = raw::connect(server.http);
         assert_eq!(raw::get(&mut idle, "/").0, 200);
         let mut silent = raw::connect(server.http);
-        let mut busy = in_flight(&server);
+        let mut busy = slow.in_flight(&server);
         server.signal(signal);
         // Those that have nothing under way are closed while the other still waits for its answer.
         assert_eq!(raw::read_to_end(&mut idle), "");
         assert_eq!(raw::read_to_end(&mut silent), "");
         refuses_connections(server.http);
+        slow.gate.open();
         let response = raw::read_to_end(&mut busy);
         assert_eq!(raw::status(&response), 200, "{response}");
         assert!(
@@ -98,11 +95,12 @@ fn both_signals_to_stop_let_a_request_in_flight_finish_and_end_with_it() {
 
 #[test]
 fn a_request_that_is_being_sent_when_the_drain_begins_is_answered() {
-    let mut server = slow("drain_timeout = \"10m\"", "1s").start();
+    let slow = slow("drain_timeout = \"10m\"");
+    let mut server = slow.site.start();
     let mut half = raw::connect(server.http);
     half.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha")
         .expect("sent");
-    let busy = in_flight(&server);
+    let busy = slow.in_flight(&server);
     server.signal("TERM");
     refuses_connections(server.http);
     half.write_all(b"lf").expect("the connection is still open");
@@ -114,7 +112,7 @@ fn a_request_that_is_being_sent_when_the_drain_begins_is_answered() {
 #[test]
 fn what_was_connected_and_not_yet_accepted_is_served_by_a_drain() {
     for protocols in ["protocols = [\"h2\", \"http/1.1\"]", ""] {
-        let mut site = slow("drain_timeout = \"10m\"", "1s");
+        let mut site = slow("drain_timeout = \"10m\"").site;
         site.http = protocols.into();
         let mut server = site.start();
         // While the process is stopped nobody accepts, and everything that follows comes to it at once.
@@ -135,7 +133,7 @@ fn what_was_connected_and_not_yet_accepted_is_served_by_a_drain() {
 
 #[test]
 fn a_stream_of_new_connections_does_not_keep_a_drain_from_its_end() {
-    let mut server = slow("drain_timeout = \"10m\"", "0s").start();
+    let mut server = slow("drain_timeout = \"10m\"").site.start();
     let port = server.http;
     std::thread::scope(|scope| {
         let crowd: Vec<_> = (0..4)
@@ -154,30 +152,26 @@ fn a_stream_of_new_connections_does_not_keep_a_drain_from_its_end() {
 
 #[test]
 fn an_http2_client_gets_goaway_and_its_answer() {
-    let mut server = slow("drain_timeout = \"10m\"", "1s").start();
+    let slow = slow("drain_timeout = \"10m\"");
+    let mut server = slow.site.start();
     let mut client = h2::connect(server.http);
     h2::get(&mut client, 1, "/");
     assert_eq!(h2::read_until(&mut client, h2::DATA, 1), b"Hello, World!");
-    let mut other = raw::connect(server.http);
-    let mut id = 3;
-    loop {
-        h2::get(&mut client, id, "/slow");
-        if raw::get(&mut other, "/slow").0 == 503 {
-            break;
-        }
-        id += 2;
-    }
+    h2::get(&mut client, 3, "/slow");
+    slow.upstream.head();
     server.signal("TERM");
     let goaway = h2::read_until(&mut client, h2::GOAWAY, 0);
     assert_eq!(&goaway[4..8], &[0; 4], "NO_ERROR");
-    assert_eq!(h2::read_until(&mut client, h2::DATA, id), b"slow");
+    slow.gate.open();
+    assert_eq!(h2::read_until(&mut client, h2::DATA, 3), b"slow");
     assert_eq!(server.wait_exit().code(), Some(0));
 }
 
 #[test]
 fn a_second_signal_stops_at_once() {
-    let mut server = slow("drain_timeout = \"10m\"", "10m").start();
-    let mut busy = in_flight(&server);
+    let slow = slow("drain_timeout = \"10m\"");
+    let mut server = slow.site.start();
+    let mut busy = slow.in_flight(&server);
     server.signal("TERM");
     refuses_connections(server.http);
     server.signal("TERM");
@@ -192,8 +186,9 @@ fn a_second_signal_stops_at_once() {
 
 #[test]
 fn a_drain_ends_when_its_time_is_up_and_says_how_many_were_cut() {
-    let mut server = slow("drain_timeout = \"100ms\"", "10m").start();
-    let mut busy = in_flight(&server);
+    let slow = slow("drain_timeout = \"100ms\"");
+    let mut server = slow.site.start();
+    let mut busy = slow.in_flight(&server);
     server.signal("TERM");
     let line = server.wait_line("connections were cut").expect("a warning");
     assert!(
@@ -206,8 +201,9 @@ fn a_drain_ends_when_its_time_is_up_and_says_how_many_were_cut() {
 
 #[test]
 fn quit_stops_at_once() {
-    let mut server = slow("drain_timeout = \"10m\"", "10m").start();
-    let mut busy = in_flight(&server);
+    let slow = slow("drain_timeout = \"10m\"");
+    let mut server = slow.site.start();
+    let mut busy = slow.in_flight(&server);
     server.signal("QUIT");
     assert_eq!(server.wait_exit().code(), Some(0));
     assert_eq!(raw::read_to_end(&mut busy), "");

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Server, Site, Tool, folder, raw, wait_for};
+use crate::support::{Gate, Server, Site, Tool, Upstream, folder, raw, wait_for};
 
 /// Both logs in files, and one data thread: the lines of several need not come in the order of time.
 fn logged(keys: &str) -> Site {
@@ -216,13 +216,20 @@ fn an_access_as_json_has_every_field_of_its_connection_and_request() {
 
 #[test]
 fn a_wait_in_the_queue_is_told_apart_from_the_work() {
+    let gate = Gate::default();
+    let upstream = Upstream::held(&gate, "slow");
     let mut site = logged("");
-    site.handler = "type = \"respond\"\nbody = \"slow\"\ndelay = \"500ms\"".into();
-    site.pool = "concurrency = 1".into();
+    site.handler = upstream.handler();
+    site.pool = "concurrency = 1\nqueue_length = 1".into();
     let server = site.start();
     let mut clients: Vec<_> = (0..2).map(|_| raw::connect(server.http)).collect();
-    clients.iter_mut().for_each(|client| raw::ask(client, "/"));
-    let waits: Vec<f64> = accesses(&server, 2)
+    raw::ask(&mut clients[0], "/");
+    upstream.head();
+    raw::ask(&mut clients[1], "/");
+    // The second waits: there is no room for a third.
+    assert_eq!(raw::get(&mut raw::connect(server.http), "/").0, 503);
+    gate.open();
+    let waits: Vec<f64> = accesses(&server, 3)[1..]
         .iter()
         .map(|line| json(line)["queue_wait_ms"].as_f64().expect("a number"))
         .collect();

@@ -18,6 +18,7 @@ mod browser;
 mod certificates;
 mod client_certificates;
 mod commands;
+mod dashboard;
 mod error_pages;
 mod failed_requests;
 mod failures;

@@ -52,7 +52,14 @@ fn assert_not_stapled(server: &Server) {
 /// curl, which refuses whatever has no good staple.
 fn curl(server: &Server) -> Tool {
     Tool::new("curl")
-        .args(["-sS", "--max-time", "30", "--noproxy", "*", "--cert-status"])
+        .args([
+            "-sS",
+            "--max-time",
+            "100",
+            "--noproxy",
+            "*",
+            "--cert-status",
+        ])
         .arg("--cacert")
         .arg(server.path().join("ca.pem"))
         .arg(format!("https://localhost:{}/", server.https))

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::{Server, Site, Tool, raw};
+use crate::support::{Gate, Server, Site, Tool, Upstream, raw};
 
 /// A pool with these keys and this handler at `/`, and a quick one at `/quick`.
 fn site(threads: usize, pool: &str, handler: &str) -> Site {
@@ -67,13 +67,11 @@ fn of_a_hundred_at_once_five_run_ten_wait_and_the_rest_is_told_at_once() {
 }
 
 fn a_hundred_at_once(threads: usize, [version, clients, streams]: [&str; 3]) {
-    // The delay is long enough for a hundred requests to arrive while the first five run.
-    let server = site(
-        threads,
-        "queue_length = 10\nconcurrency = 5",
-        &respond("1s"),
-    )
-    .start();
+    // Those that run are held until all others have come.
+    let gate = Gate::default();
+    let upstream = Upstream::held(&gate, "slow");
+    let pool = "queue_length = 10\nconcurrency = 5";
+    let server = site(threads, pool, &upstream.handler()).start();
     let load = Tool::new("h2load")
         .args(["-n", "100", "-c", clients, "-m", streams, version])
         .arg(format!("http://127.0.0.1:{}/", server.http));
@@ -83,6 +81,7 @@ fn a_hundred_at_once(threads: usize, [version, clients, streams]: [&str; 3]) {
         server.wait_errors("QueueFull", 85);
         assert_eq!(raw::get(&mut raw::connect(server.http), "/quick").0, 200);
         assert!(!load.is_finished(), "requests run");
+        gate.open();
         load.join().expect("h2load")
     });
     assert_eq!(
@@ -151,7 +150,7 @@ fn an_overflow_by_reset_refuses_the_stream_of_http2_and_nothing_else() {
             "*",
             "--http2-prior-knowledge",
             "--max-time",
-            "20",
+            "100",
         ])
         .arg(format!("{url}/"))
         .output();
@@ -211,25 +210,22 @@ fn a_client_that_goes_while_its_request_runs_frees_the_slot() {
 
 #[test]
 fn who_came_first_is_served_first() {
-    let server = site(1, "queue_length = 20\nconcurrency = 1", &respond("30ms")).start();
-    let order = std::sync::Mutex::new(Vec::new());
+    let gate = Gate::default();
+    let upstream = Upstream::held(&gate, "slow");
+    let pool = "queue_length = 20\nconcurrency = 1";
+    let server = site(1, pool, &upstream.handler()).start();
     let mut clients: Vec<_> = (0..12).map(|_| known(&server)).collect();
-    for client in &mut clients {
-        raw::ask(client, "/");
+    for (number, client) in clients.iter_mut().enumerate() {
+        raw::ask(client, &format!("/{number}"));
         // Whoever asks next does so on a connection that the thread looks at after this one.
         assert_eq!(raw::get(&mut raw::connect(server.http), "/quick").0, 200);
     }
-    std::thread::scope(|scope| {
-        for (number, client) in clients.iter_mut().enumerate() {
-            let order = &order;
-            scope.spawn(move || {
-                raw::read_response(client);
-                order.lock().expect("whole").push(number);
-            });
-        }
-    });
-    let order = order.into_inner().expect("whole");
-    assert_eq!(order, (0..12).collect::<Vec<_>>());
+    gate.open();
+    for (number, client) in clients.iter_mut().enumerate() {
+        raw::read_response(client);
+        let head = upstream.head();
+        assert!(head.starts_with(&format!("GET /{number} ")), "{head}");
+    }
 }
 
 #[test]

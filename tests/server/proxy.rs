@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 
-use crate::support::{Server, Site, Upstream, raw};
+use crate::support::{Server, Site, Upstream, free_port, raw};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -167,11 +167,7 @@ fn a_kept_connection_that_the_upstream_closed_is_no_failure() {
 
 #[test]
 fn an_upstream_that_cannot_be_connected_to_is_502_and_the_next_one_is_tried() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let gone = free_port();
     let handler = format!("type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{gone}\"]");
     let server = Site {
         handler,

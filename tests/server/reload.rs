@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::{Server, Site, Tool, folder, raw, wait_for};
+use crate::support::{Gate, Server, Site, Tool, Upstream, folder, free_port, raw, wait_for};
 
 fn says(body: &str) -> Site {
     Site {
@@ -22,12 +22,6 @@ fn with_binding(ip: &str, port: u16) -> Site {
         ),
         ..Site::default()
     }
-}
-
-/// A port that nobody has just now.
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
 }
 
 fn body(server: &Server, path: &str) -> String {
@@ -161,13 +155,13 @@ fn a_taken_port_refuses_the_whole_reload() {
 }
 
 /// One data thread, and a pool at `/slow` that runs one request at once.
-fn slow(body: &str, delay: &str, queue_length: usize) -> Site {
+fn slow(handler: &str, queue_length: usize) -> Site {
     Site {
         head: "[server]\nthreads = 1".into(),
         tail: format!(
             "[[site.route]]\npath = \"/slow\"\npool = \"slow\"\n\
              [[pool]]\nname = \"slow\"\nconcurrency = 1\nqueue_length = {queue_length}\n\
-             [pool.handler]\ntype = \"respond\"\nbody = \"{body}\"\ndelay = \"{delay}\"\n"
+             [pool.handler]\n{handler}\n"
         ),
         ..Site::default()
     }
@@ -189,14 +183,17 @@ fn fill(server: &Server, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn a_pool_that_did_not_change_keeps_its_queue_and_what_it_runs() {
-    let mut server = slow("slow", "2s", 1).start();
+    let gate = Gate::default();
+    let handler = Upstream::held(&gate, "slow").handler();
+    let mut server = slow(&handler, 1).start();
     let mut filled = fill(&server, 2);
-    let mut changed = slow("slow", "2s", 1);
+    let mut changed = slow(&handler, 1);
     changed.handler = says("new").handler;
     assert!(server.reload(&changed.text()).contains("reloaded"));
     assert_eq!(body(&server, "/"), "new");
     // One runs and one waits, as before.
     assert_eq!(raw::get(&mut raw::connect(server.http), "/slow").0, 503);
+    gate.open();
     for stream in &mut filled {
         let (head, content) = raw::read_response(stream);
         assert_eq!((raw::status(&head), &*content), (200, &b"slow"[..]));
@@ -205,9 +202,10 @@ fn a_pool_that_did_not_change_keeps_its_queue_and_what_it_runs() {
 
 #[test]
 fn a_pool_with_other_limits_keeps_its_queue_and_lets_more_run() {
-    let mut server = slow("slow", "5m", 1).start();
+    let handler = "type = \"respond\"\ndelay = \"5m\"";
+    let mut server = slow(handler, 1).start();
     let _filled = fill(&server, 2);
-    let text = slow("slow", "5m", 3)
+    let text = slow(handler, 3)
         .text()
         .replace("concurrency = 1", "concurrency = 2");
     assert!(server.reload(&text).contains("reloaded"));
@@ -217,14 +215,16 @@ fn a_pool_with_other_limits_keeps_its_queue_and_lets_more_run() {
 
 #[test]
 fn a_request_under_way_ends_with_the_handler_it_began_with() {
-    let mut server = slow("old", "2s", 0).start();
+    let gate = Gate::default();
+    let mut server = slow(&Upstream::held(&gate, "old").handler(), 0).start();
     let mut filled = fill(&server, 1);
     assert!(
         server
-            .reload(&slow("new", "0s", 0).text())
+            .reload(&slow("type = \"respond\"\nbody = \"new\"", 0).text())
             .contains("reloaded")
     );
     assert_eq!(body(&server, "/slow"), "new");
+    gate.open();
     assert_eq!(raw::read_response(&mut filled[0]).1, b"old");
     // And its connection goes on, with the new one.
     raw::ask(&mut filled[0], "/slow");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Server, Site, Tool, folder, raw, wait_for};
+use crate::support::{Server, Site, Tool, folder, free_port, raw, wait_for};
 
 /// nginx that is started again and again on one port.
 struct Restarted {
@@ -18,10 +18,7 @@ struct Restarted {
 impl Restarted {
     fn start() -> Self {
         let folder = folder();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|it| it.local_addr())
-            .expect("a port")
-            .port();
+        let port = free_port();
         let place = folder.path().display();
         let config = format!(
             "daemon off; worker_processes 2; pid {place}/pid; error_log {place}/error.log;\nevents {{}}\nhttp {{ access_log off;\n\
@@ -85,7 +82,10 @@ impl Drop for Restarted {
 
 fn portunus(port: u16) -> Server {
     Site {
-        handler: format!("type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{port}\"]"),
+        // How long a start takes is the machine's affair.
+        handler: format!(
+            "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{port}\"]\nretry = {{ wait = \"1m\" }}"
+        ),
         ..Site::default()
     }
     .start()
@@ -128,8 +128,8 @@ fn nginx_that_is_restarted_under_load_costs_no_request() {
 #[test]
 fn an_upstream_that_resets_what_is_under_way_and_is_back_costs_no_get() {
     // Every hundredth connection is reset with its request, and then nobody listens for a moment.
-    let first = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = first.local_addr().expect("an address").port();
+    let port = free_port();
+    let first = TcpListener::bind(("127.0.0.1", port)).expect("a port");
     let (resets, ends) = (
         std::sync::Arc::new(AtomicUsize::new(0)),
         std::sync::Arc::new(AtomicBool::new(false)),

@@ -220,7 +220,7 @@ fn events_reach_a_client_when_they_happen() {
             "-sSN",
             "--http2",
             "--max-time",
-            "30",
+            "100",
             "--noproxy",
             "*",
             "--cacert",

@@ -286,7 +286,7 @@ fn an_end_is_an_end_and_a_break_is_a_break_on_both_sides() {
 fn a_reload_lets_websockets_be_and_a_drain_waits_for_them_as_long_as_it_may() {
     let upstream = WebSocketServer::start();
     let mut site = site(to(upstream.port));
-    site.head += "\n[server]\ndrain_timeout = \"2s\"";
+    site.head += "\n[server]\ndrain_timeout = \"10m\"";
     let mut server = site.start();
     let mut clients = VERSIONS.map(|version| WebSocket::opened(&server, version, "/"));
     // Another handler: the proxy that they go through is that of the old configuration.
@@ -308,7 +308,9 @@ fn a_reload_lets_websockets_be_and_a_drain_waits_for_them_as_long_as_it_may() {
         let closed = json!({ "code": 1000, "how": "end" });
         assert_eq!(client.does(json!(["close"])), closed);
     }
-    // This one is cut off.
+    // It waits for this one, until it is told again.
+    assert_eq!(first.does(json!(["text", "still?"])), "still?");
+    server.signal("TERM");
     assert_ne!(first.does(json!(["ended"])), Value::Null);
     assert!(server.wait_exit().success());
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::process::Command;
 
 use super::{ISSUED, REFUSED, SHOWN, Shop, body, wait_issued, wait_said};
-use crate::support::pebble::{Pebble, free_ports};
+use crate::support::free_ports;
+use crate::support::pebble::Pebble;
 use crate::support::{Authority, Server, Tool};
 
 #[test]
@@ -165,4 +166,18 @@ fn a_binding_that_is_turned_to_acme_shows_what_it_had_until_a_certificate_is_the
             .stdout();
         assert_eq!(page, "hello");
     }
+}
+
+#[test]
+fn nonces_that_are_refused_while_an_order_is_waited_for_are_no_refusal_of_it() {
+    let shop = Shop::new();
+    let mut pebble = shop.pebble();
+    // As often as the client asks by itself.
+    pebble.refuse_polls(3);
+    let mut server = shop.start(&pebble.acme("challenge = \"http-01\""), &["www.a.test"]);
+    let root = wait_issued(&mut server, &pebble);
+    assert_eq!(body(&shop.ask("www.a.test", &root)), "hello");
+    assert_eq!(pebble.orders(), 1);
+    let log = server.log();
+    assert!(!log.contains(REFUSED), "{log}");
 }

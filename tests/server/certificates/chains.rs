@@ -72,7 +72,7 @@ fn s_client(server: &Server) -> (bool, String) {
 
 fn curl(server: &Server) -> bool {
     let output = Tool::new("curl")
-        .args(["-sS", "--max-time", "30", "--noproxy", "*", "--cacert"])
+        .args(["-sS", "--max-time", "100", "--noproxy", "*", "--cacert"])
         .arg(server.path().join("ca.pem"))
         .arg("--resolve")
         .arg(format!("a.test:{}:127.0.0.1", server.https))

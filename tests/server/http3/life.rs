@@ -9,25 +9,27 @@ use crate::support::quic::{handshake, until};
 
 #[test]
 fn a_stop_lets_what_is_under_way_finish_and_says_goodbye() {
+    let held = Held::start();
     let mut server = Site {
-        handler: "type = \"respond\"\nbody = \"late\"\ndelay = \"700ms\"".into(),
+        handler: held.upstream.handler(),
         ..site()
     }
     .start();
+    let closed = held.gate.write();
     block_on(async {
         let mut client = Http3::connect(&server, "localhost").await;
         let mut idle = Http3::connect(&server, "localhost").await;
-        let request = Request::get("https://localhost/")
-            .body(())
-            .expect("a request");
-        let mut stream = client.requests.send_request(request).await.expect("sent");
-        stream.finish().await.expect("finished");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let mut stream = held.ask(&mut client).await;
         server.signal("TERM");
+        until("the drain", || {
+            server.log().contains("in flight may finish")
+        })
+        .await;
+        drop(closed);
         let head = stream.recv_response().await.expect("a response");
         assert_eq!(head.status(), 200);
         let content = stream.recv_data().await.expect("content").expect("some");
-        assert_eq!(content.chunk(), b"late");
+        assert_eq!(content.chunk(), b"ok");
         for client in [&mut client, &mut idle] {
             let ended = (&mut client.driver).await.expect("the driver ends");
             assert!(ended.is_h3_no_error(), "{ended}");
@@ -40,19 +42,16 @@ fn a_stop_lets_what_is_under_way_finish_and_says_goodbye() {
 
 #[test]
 fn a_client_that_is_cut_off_is_told_so() {
+    let held = Held::start();
     let mut server = Site {
-        handler: "type = \"respond\"\ndelay = \"60s\"".into(),
+        handler: held.upstream.handler(),
         ..site()
     }
     .start();
+    let _closed = held.gate.write();
     block_on(async {
         let mut client = Http3::connect(&server, "localhost").await;
-        let request = Request::get("https://localhost/")
-            .body(())
-            .expect("a request");
-        let mut stream = client.requests.send_request(request).await.expect("sent");
-        stream.finish().await.expect("finished");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let _stream = held.ask(&mut client).await;
         server.signal("QUIT");
         let closed = client.quic.closed().await;
         assert!(

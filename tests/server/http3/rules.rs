@@ -57,7 +57,12 @@ async fn ends(server: &Server, bytes: &[u8]) -> Ends {
     let _ = send.write_all(bytes).await;
     let _ = send.finish();
     let read = receive.read_to_end(1 << 20).await;
-    // A connection that ends may have answered before.
+    // A connection that ends may have answered before: one that goes on answers once more.
+    if let Ok((mut send, mut receive)) = quic.open_bi().await {
+        let _ = send.write_all(&frame(HEADERS, GET)).await;
+        let _ = send.finish();
+        let _ = receive.read_to_end(1 << 20).await;
+    }
     let closed = tokio::time::timeout(Duration::from_millis(100), quic.closed()).await;
     if let Ok(ConnectionError::ApplicationClosed(close)) = closed {
         return Ends::Connection(close.error_code.into_inner().into());

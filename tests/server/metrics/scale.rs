@@ -60,7 +60,7 @@ fn whatever_names_clients_make_up_no_series_is_added() {
             format!("X-Forwarded-For: 192.0.2.{number}\r\nX-Request-Id: id-{number}\r\n");
         let odd = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{forwarded}{any}");
         send(server.http, &odd);
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             shake(&server, &format!("sni{number}.test"));
         }
     };

@@ -1,9 +1,9 @@
 """Stands in front of Pebble and adds what its release lacks: renewal information (RFC 9773).
 
 The first certificate that is asked about is to be renewed at once, every other one in a month. What orders say that they replace
-is repeated to them, as the RFC has it, and noted in a file.
+is repeated to them, as the RFC has it, and noted in a file. The first REFUSED questions after an order are refused for their nonces.
 
-ari_front.py PORT PEBBLE_PORT CERTIFICATE KEY NOTES
+ari_front.py PORT PEBBLE_PORT CERTIFICATE KEY NOTES REFUSED
 """
 
 import base64
@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 port, pebble, certificate, key, notes = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]
 first = []
+refused = [None] * int(sys.argv[6])
 
 
 def note(text):
@@ -45,7 +46,12 @@ class Front(BaseHTTPRequestHandler):
         self.answer(200, {"Retry-After": "3600"}, json.dumps({"suggestedWindow": window}).encode())
 
     def do_POST(self):
-        self.forward()
+        if not refused or not self.path.startswith("/my-order/"):
+            return self.forward()
+        refused.pop()
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        problem = {"type": "urn:ietf:params:acme:error:badNonce", "status": 400, "detail": "another one"}
+        self.answer(400, {"Content-Type": "application/problem+json"}, json.dumps(problem).encode())
 
     def forward(self):
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -26,6 +26,20 @@ pub mod raw {
         read_to_end(&mut stream)
     }
 
+    /// The same where what is sent is to be there before any of it is looked at.
+    pub fn exchange_at_once(server: &Server, bytes: impl AsRef<[u8]>) -> String {
+        read_to_end(&mut send_at_once(server, server.http, bytes))
+    }
+
+    /// Connects and sends bytes while the server looks at neither.
+    pub fn send_at_once(server: &Server, port: u16, bytes: impl AsRef<[u8]>) -> TcpStream {
+        server.at_once(|| {
+            let mut stream = connect(port);
+            stream.write_all(bytes.as_ref()).expect("sent");
+            stream
+        })
+    }
+
     /// Reads until the server closes or resets the connection.
     pub fn read_to_end(stream: &mut TcpStream) -> String {
         let mut all = Vec::new();
@@ -146,7 +160,7 @@ impl Tool {
     /// curl, trusting the server's development CA, silent.
     pub fn curl(server: &Server) -> Self {
         Self::new("curl")
-            .args(["-sS", "--max-time", "30", "--noproxy", "*"])
+            .args(["-sS", "--max-time", "100", "--noproxy", "*"])
             .arg("--cacert")
             .arg(server.ca())
     }

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Authority, wait_for};
+use super::{Authority, free_ports, wait_for};
 
 /// A Pebble and its DNS, stopped when dropped. Every name leads to 127.0.0.1.
 pub struct Pebble {
@@ -131,6 +130,15 @@ impl Pebble {
 
     /// Puts in front of it whoever tells when certificates are to be renewed (`ari_front.py`).
     pub fn tell_renewals(&mut self) {
+        self.stand_before(0);
+    }
+
+    /// The same who refuses so many questions after an order for their nonces.
+    pub fn refuse_polls(&mut self, count: usize) {
+        self.stand_before(count);
+    }
+
+    fn stand_before(&mut self, refused: usize) {
         let [port] = free_ports();
         let script = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -139,6 +147,7 @@ impl Pebble {
         let child = Command::new("python3")
             .args([script, &port.to_string(), &self.port.to_string()])
             .args(["own.pem", "own.key", "renewals"])
+            .arg(refused.to_string())
             .current_dir(self.folder.path())
             .stderr(Stdio::null())
             .spawn()
@@ -227,21 +236,6 @@ impl Drop for Pebble {
             eprintln!("--- pebble\n{}", self.log());
         }
     }
-}
-
-/// Ports that nobody has at the moment, of those that the system gives to nobody by itself: else a client of another test may
-/// have one in the moment before it is bound.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 12_000 + (std::process::id() % 18_000) as u16;
-    std::array::from_fn(|_| {
-        loop {
-            let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                return port;
-            }
-        }
-    })
 }
 
 fn wait_connect(port: u16) {

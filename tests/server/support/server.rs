@@ -77,12 +77,6 @@ impl Site {
     }
 }
 
-/// A port that nobody has now, for what cannot say which one the system chose.
-pub fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    socket.local_addr().expect("its address").port()
-}
-
 /// A folder with the layout that servers of these tests have: `config/`, `certs/`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -300,6 +294,26 @@ impl Server {
             }
         }
         panic!("the reload did not end:\n{}", self.seen.join("\n"));
+    }
+
+    /// Does something while the process stands still: all that comes of it comes to the server at once, before any timer that
+    /// begins with a part of it can have run out.
+    pub fn at_once<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.signal("STOP");
+        wait_for("every thread to stand still", || self.stands_still());
+        let made = act();
+        self.signal("CONT");
+        made
+    }
+
+    fn stands_still(&self) -> Option<()> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let mut states = threads.filter_map(|thread| {
+            // What is behind the name, which may hold anything.
+            let stat = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+            stat.rsplit(") ").next()?.chars().next()
+        });
+        states.all(|state| state == 'T').then_some(())
     }
 
     /// Waits until the process has ended by itself.

@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::ports::free_port;
 use super::server::{PATIENCE, wait_for};
 
 /// An upstream that a test scripts, connection by connection.
@@ -15,6 +16,24 @@ pub struct Upstream {
     /// Where it listens.
     pub port: u16,
     heads: mpsc::Receiver<String>,
+}
+
+/// What answers wait behind until a test lets them go: for as long as it takes, a request is under way.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// Lets everybody through from now on.
+    pub fn open(&self) {
+        *self.0.0.lock().expect("whole") = true;
+        self.0.1.notify_all();
+    }
+
+    /// Waits until it is open.
+    pub fn pass(&self) {
+        let closed = self.0.0.lock().expect("whole");
+        drop(self.0.1.wait_while(closed, |open| !*open));
+    }
 }
 
 /// One connection to a scripted upstream.
@@ -31,7 +50,7 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (sender, heads) = mpsc::channel();
-        let script = std::sync::Arc::new(script);
+        let script = Arc::new(script);
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 let (script, heads) = (script.clone(), sender.clone());
@@ -46,6 +65,19 @@ impl Upstream {
             }
         });
         Self { port, heads }
+    }
+
+    /// Answers with this content once the gate is open.
+    pub fn held(gate: &Gate, content: &str) -> Self {
+        let length = content.len();
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{content}");
+        let gate = gate.clone();
+        Self::start(move |talk| {
+            while talk.read_head().is_some() {
+                gate.pass();
+                talk.send(&response);
+            }
+        })
     }
 
     /// The head of the next request that came, on whatever connection.
@@ -169,10 +201,7 @@ impl Nginx {
     /// Starts nginx with these directives in its one `server`.
     pub fn start(directives: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let place = folder.path().display();
         let config = format!(
             "daemon off; worker_processes 1; pid {place}/pid; error_log {place}/error.log;\nevents {{}}\nhttp {{ access_log off;\n\

@@ -207,8 +207,7 @@ fn a_client_that_goes_away_in_the_middle() {
 fn a_client_that_falls_silent_is_let_go_after_the_time_of_a_handshake() {
     let server = with("").head("[limits]\ntls_handshake = \"400ms\"").start();
     let hello = client_hello(&server, "a.test", &["h2", "http/1.1"]);
-    let mut half = raw::connect(server.https);
-    half.write_all(&hello[..100]).expect("half a hello");
+    let mut half = raw::send_at_once(&server, server.https, &hello[..100]);
     assert_eq!(raw::read_to_end(&mut half), "");
     let line = server.wait_error("Tls_Timeout");
     assert!(
@@ -229,8 +228,7 @@ fn a_client_that_falls_silent_is_let_go_after_the_time_of_a_handshake() {
         lines[1]
     );
 
-    let mut whole = raw::connect(server.https);
-    whole.write_all(&hello).expect("a hello");
+    let mut whole = raw::send_at_once(&server, server.https, &hello);
     raw::read_to_end(&mut whole);
     let lines = server.wait_errors("Tls_Timeout", 3);
     assert_told_whole(&lines[2], "TLSv1.2 TLSv1.3");
@@ -243,19 +241,15 @@ fn a_refused_client_that_does_not_hang_up_is_told_of_with_its_own_reason_all_the
     let server = with("").head("[limits]\ntls_handshake = \"400ms\"").start();
     // Each of them is answered, and then holds the connection until the server has had enough.
     let hello = client_hello(&server, "b.test", &[]);
-    let mut unknown = raw::connect(server.https);
-    unknown.write_all(&hello).expect("a hello");
-    let mut plain = raw::connect(server.https);
-    plain
-        .write_all(b"GET / HTTP/1.1\r\n\r\n")
-        .expect("a request");
+    let mut unknown = raw::send_at_once(&server, server.https, &hello);
+    let mut plain = raw::send_at_once(&server, server.https, "GET / HTTP/1.1\r\n\r\n");
     raw::read_to_end(&mut unknown);
     raw::read_to_end(&mut plain);
     server.wait_error("Tls_NoCertificate");
     server.wait_error("Tls_NotTls");
     drop((unknown, plain));
     // Whatever else would be told is told before the next failure.
-    raw::exchange(server.https, b"\xff");
+    raw::read_to_end(&mut raw::send_at_once(&server, server.https, b"\xff"));
     server.wait_errors("Tls_NotTls", 2);
     assert_eq!(server.errors().len(), 3);
 }

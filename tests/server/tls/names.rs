@@ -159,7 +159,7 @@ fn http2_connections_are_shared_between_hosts_only_as_far_as_the_certificate_goe
                 "-sS",
                 "--http2",
                 "--max-time",
-                "30",
+                "100",
                 "--noproxy",
                 "*",
                 "-o",

@@ -1,7 +1,6 @@
 //! Workers that fail: told apart, told of, replaced, and in the end no longer started.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -77,22 +76,15 @@ fn a_worker_that_closes_a_connection_and_lives_is_sent_the_request_once() {
 fn a_worker_that_hangs_is_found_by_its_ping_and_replaced() {
     let mut app = App::start(
         "",
-        "ping_interval = \"100ms\"\nping_timeout = \"700ms\"\nping_path = \"/health\"",
+        // Longer than a worker that is well waits for the processor.
+        "ping_interval = \"100ms\"\nping_timeout = \"3s\"\nping_path = \"/health\"",
     );
     let hung = app.pid();
     signal("STOP", hung);
-    let began = Instant::now();
     // It waits in a worker that does not move, until that is killed; then another has it.
     assert_ne!(app.pid(), hung);
-    assert!(
-        began.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        began.elapsed()
-    );
     assert!(is_gone(hung));
-    let told = app
-        .server
-        .wait_lines("did not answer a ping within 700ms", 1);
+    let told = app.server.wait_lines("did not answer a ping within 3s", 1);
     assert!(told[0].contains(&format!("(pid {hung})")), "{told:?}");
 }
 
