@@ -226,6 +226,36 @@ fn an_upstream_s_own_error_is_told_with_its_connection_new_or_kept() {
 }
 
 #[test]
+fn of_two_upstreams_that_are_asked_at_once_the_slower_is_told_as_let_go() {
+    let slow = Upstream::start(|talk| {
+        talk.read_head();
+        talk.read_to_end();
+    });
+    let quick =
+        Upstream::start(|talk| talk.answer_all("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let handler = format!(
+        "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\", \"http://127.0.0.1:{}\"]\n\
+         hedge = {{ after = \"50ms\", max_share = \"100%\" }}",
+        slow.port, quick.port
+    );
+    let server = watching(&rule("path = \"/\""), &handler).start();
+    // One of the two begins with the slow one.
+    for _ in 0..2 {
+        assert!(get(&server, "/", "").ends_with("ok"));
+    }
+    let records = records(&server, 2);
+    let name = format!("http://127.0.0.1:{}", slow.port);
+    let began_slow = |it: &&Value| it["attempts"][0]["upstream"] == name.as_str();
+    let hedged = records.iter().find(began_slow).expect("the slow one first");
+    let attempts = &hedged["attempts"];
+    assert_eq!(
+        (&attempts[0]["ended_ms"], &attempts[1]["cause"]),
+        (&Value::Null, &"hedge".into())
+    );
+    assert_eq!(attempts[1]["status"], 200);
+}
+
+#[test]
 fn a_queue_s_passport_tells_the_place_the_wait_and_who_had_no_place() {
     let barrier = Arc::new(Barrier::new(2));
     let let_go = Arc::clone(&barrier);
