@@ -184,7 +184,7 @@ fn an_upstream_that_is_down_is_told_with_every_attempt_and_without_secrets() {
         page.contains("&lt;b&gt;plain&lt;/b&gt;") && !page.contains("<b>"),
         "{page}"
     );
-    let (ok, _, why) = portunus(&server, &["trace", "open", "config/bindings.toml"]);
+    let (ok, _, why) = portunus(&server, &["trace", "open", "nowhere.json"]);
     assert!(!ok && why.contains("cannot be read"), "{why}");
     let toml = server.path().join("config/bindings.toml");
     let (ok, _, why) = portunus(&server, &["trace", "open", toml.to_str().unwrap()]);
