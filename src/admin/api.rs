@@ -91,17 +91,17 @@ pub(super) fn all() -> Vec<(String, String)> {
     paths.chain(orders).chain(events).collect()
 }
 
-/// As Kubernetes' own servers take it: `verbose`, and `exclude=NAME` as often as one likes.
+/// As Kubernetes' own servers take it: `verbose`, whatever it is set to, and `exclude=NAME` as often as one likes; what else
+/// there is means nothing, since who watches may put something there for a cache.
 fn probe(query: &str) -> Probe {
     let mut probe = Probe::NEW;
     for part in query.split('&') {
-        match part.split_once('=') {
-            Some(("exclude", name)) => {
-                let name = percent_decode_str(name).decode_utf8_lossy();
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name {
+            "verbose" => probe.verbose = true,
+            "exclude" => {
+                let name = percent_decode_str(value).decode_utf8_lossy();
                 probe.exclude.push(name.into_owned());
-            }
-            None | Some(("verbose", "" | "true" | "1")) if part.starts_with("verbose") => {
-                probe.verbose = true;
             }
             _ => {}
         }

@@ -11,18 +11,26 @@ mod exposition;
 mod handshakes;
 mod histogram;
 pub mod list;
+<<<<<<< HEAD
 mod recent;
+=======
+mod spans;
+>>>>>>> otlp
 mod traffic;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Series};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
+<<<<<<< HEAD
 pub use histogram::{Sum, quantile};
 pub use recent::{HANDSHAKES_MAX, PastRefusal, REFUSALS_MAX};
+=======
+pub use histogram::Sum;
+pub use spans::{SpanCounts, SpanLoss};
+>>>>>>> otlp
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
 };
@@ -43,6 +51,7 @@ pub struct Metrics {
     /// Without close_notify, and with it.
     closed: PerThread<[Count; 2]>,
     reloads: Mutex<Reloads>,
+    spans: Arc<SpanCounts>,
     started: SystemTime,
 }
 
@@ -86,6 +95,7 @@ impl Metrics {
                 last_taken: true,
                 taken_at: started,
             }),
+            spans: Arc::default(),
             started,
         }
     }
@@ -98,6 +108,11 @@ impl Metrics {
         pools: impl Iterator<Item = &'a str>,
     ) -> Tallies {
         self.book.open(self.threads, bindings, pools)
+    }
+
+    /// What became of spans.
+    pub fn spans(&self) -> &Arc<SpanCounts> {
+        &self.spans
     }
 
     /// A connection has a place.

@@ -78,6 +78,7 @@ enum Kind {
     Log,
     Tls,
     Acme,
+    Traces,
 }
 
 /// What becomes of something.
@@ -165,3 +166,6 @@ fn fates(old: &Config, edge: &Edge, new: &Config) -> Vec<Fate> {
     };
     new.pools.iter().map(fate).collect()
 }
+
+#[cfg(test)]
+mod tests;
