@@ -11,11 +11,8 @@ mod exposition;
 mod handshakes;
 mod histogram;
 pub mod list;
-<<<<<<< HEAD
 mod recent;
-=======
 mod spans;
->>>>>>> otlp
 mod traffic;
 
 use std::collections::HashMap;
@@ -24,13 +21,9 @@ use std::time::{Duration, SystemTime};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Series};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
-<<<<<<< HEAD
 pub use histogram::{Sum, quantile};
 pub use recent::{HANDSHAKES_MAX, PastRefusal, REFUSALS_MAX};
-=======
-pub use histogram::Sum;
 pub use spans::{SpanCounts, SpanLoss};
->>>>>>> otlp
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
 };
