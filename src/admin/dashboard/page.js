@@ -180,7 +180,7 @@ const pools = new Table(byId("pool-table"), [
   { head: "Running", number: true, draw: (cell, row) => drawShare(cell, row.running, row.concurrency) },
   { head: "Waiting", number: true, draw: (cell, row) => drawShare(cell, row.waiting, row.queue_length) },
   { head: "Oldest", number: true, text: row => (row.waiting ? words.age(row.oldest_wait_seconds) : words.NONE) },
-  { head: "Queue over the hour", wide: true, draw: (cell, row) => drawSpark(cell, row.queue, `${Math.max(...row.queue)} waited at most`) },
+  { head: "Queue, hour", wide: true, draw: (cell, row) => drawSpark(cell, row.queue, `${Math.max(...row.queue)} waited at most`) },
   { head: "Arrived", number: true, wide: true, text: row => words.short(row.arrived) },
   {
     head: "Refused", number: true, text: row => words.short(row.failed), click: row => open({ pool: row.name }),
