@@ -17,6 +17,7 @@ mod rewrite;
 mod rules;
 pub mod template;
 mod thread;
+mod trace;
 
 pub use addr::{ClientAddr, LocalAddr};
 pub use body::{Body, BodyError, BodyWatch};
@@ -30,7 +31,8 @@ pub use interim::Interim;
 pub use name_map::NameMap;
 pub use path::{PathError, RoutePath};
 pub use provenance::{Ids, Provenance, RequestId, TraceParent};
-pub use refusal::{Reason, Refusal};
+pub use refusal::{Blame, Reason, Refusal};
 pub use rewrite::{Rewrite, RewriteHost, encoded};
 pub use rules::{FieldChanges, FieldText, RouteRules};
 pub use thread::{Count, PerThread, PerThreadLazily, enter_data_thread, thread_index};
+pub use trace::{ChildSpan, Handshake, SpanContext, trace_state};

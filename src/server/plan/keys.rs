@@ -3,7 +3,7 @@
 use crate::config::{
     Acme, Balance, Binding, BindingTls, CertificateSource, Config, FailedRequests, FailedRule,
     FastCgi, FastCgiTerms, Files, Handler, Keeping, Limits, Log, Pool, Process, Proxy, Redirect,
-    Respond, Route, RouteKeys, Server, Site, SiteKeys, Telling,
+    Respond, Route, RouteKeys, Server, Site, SiteKeys, Telling, Traces,
 };
 
 /// Keys, as the file writes them.
@@ -73,6 +73,12 @@ pub(super) fn failed_requests(old: &Config, new: &Config) -> Keys {
         keys.push("rule");
     }
     keys
+}
+
+pub(super) fn traces(old: &Traces, new: &Traces) -> Keys {
+    differing!(old, new, Traces {
+        endpoint, headers, ca, service_name, resource, sample, trust_parent, keep_errors, keep_slower_than,
+    } but {})
 }
 
 /// What `[tls]` says for the whole server; what it says for bindings is theirs.

@@ -79,6 +79,7 @@ enum Kind {
     FailedRequests,
     Tls,
     Acme,
+    Traces,
 }
 
 /// What becomes of something.

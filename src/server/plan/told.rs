@@ -111,6 +111,7 @@ impl Kind {
             Self::FailedRequests => "[failed_requests]",
             Self::Tls => "[tls]",
             Self::Acme => "[acme]",
+            Self::Traces => "[traces]",
         }
     }
 }
