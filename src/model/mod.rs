@@ -3,6 +3,7 @@
 mod addr;
 pub(crate) mod base64;
 mod body;
+mod causes;
 mod client;
 mod facts;
 mod hops;
@@ -21,6 +22,7 @@ mod trace;
 
 pub use addr::{ClientAddr, LocalAddr};
 pub use body::{Body, BodyError, BodyWatch};
+pub use causes::causes;
 pub use client::{
     AlternativeName, ClientCertificate, ClientCertificateParts, ClientIdentity, ClientTerms, Judge,
 };
