@@ -3,6 +3,7 @@
 mod cert;
 mod check;
 mod completions;
+mod dashboard;
 mod explain;
 mod run;
 mod running;
@@ -54,6 +55,10 @@ enum Command {
     /// Show the running server's state
     #[command(subcommand)]
     Show(running::Show),
+    /// Tell where a browser finds the running server's dashboard
+    ///
+    /// At a loopback address: a link that logs in, once and within a minute. At a unix socket: how ssh brings it to a browser.
+    Dashboard(dashboard::Arguments),
     /// Have the running server take its bindings file anew, and tell what came of it
     ///
     /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone. Lines begin with
@@ -108,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::main(&config, &arguments),
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
+        Command::Dashboard(arguments) => dashboard::main(&config, &arguments),
         Command::Show(show) => running::show(&config, &show),
         Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),

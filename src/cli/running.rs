@@ -166,7 +166,7 @@ fn ask(client: &Client, question: Question, form: Form) -> Result<String, String
 impl At {
     /// A bindings file with errors is no reason not to ask a server that runs with what it said before; but where to ask must
     /// then be said.
-    fn client(&self, file: &Path) -> Result<Client, String> {
+    pub(super) fn client(&self, file: &Path) -> Result<Client, String> {
         if let Some(admin) = &self.admin {
             let path = admin.strip_prefix("unix:").ok_or_else(|| {
                 format!("--admin cannot be {admin:?}; write it as unix:/path.sock")

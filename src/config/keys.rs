@@ -406,8 +406,6 @@ pub(super) static ALL: &[&Section] = &[
     &LIMITS,
     &LOG,
     &TRACES,
-    &FAILED_REQUESTS,
-    &FAILED_REQUESTS_RULE,
     &TLS,
     &ACME,
     &EAB,
@@ -444,6 +442,9 @@ pub(super) static ALL: &[&Section] = &[
     &WORKER_LIMITS,
     &FASTCGI,
     &LIBRARY,
+    // Last: a key that is looked for elsewhere is another table's far more often.
+    &FAILED_REQUESTS,
+    &FAILED_REQUESTS_RULE,
 ];
 
 /// The candidate that a misspelt word likely means; none where nothing is near.

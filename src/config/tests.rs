@@ -4,6 +4,7 @@ mod balance;
 mod clients;
 mod documented;
 mod examples;
+mod failed_requests;
 mod fastcgi;
 mod policies;
 mod process;

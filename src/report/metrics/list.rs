@@ -29,6 +29,9 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// How many bounds a histogram of durations has.
+pub const DURATION_BOUNDS: usize = SECONDS.len();
+
 macro_rules! metrics {
     ($($item:ident $kind:expr, $name:literal [$($label:literal)*] $help:literal;)*) => {
         $(#[doc = $help] pub static $item: Metric = Metric {

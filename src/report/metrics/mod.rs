@@ -8,10 +8,10 @@
 //! ```
 
 mod exposition;
-mod failures;
 mod handshakes;
 mod histogram;
 pub mod list;
+mod recent;
 mod spans;
 mod traffic;
 
@@ -20,18 +20,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Series};
-pub use failures::{FAILURES_MAX, HandshakeFailure};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
-pub use histogram::Sum;
+pub use histogram::{Sum, quantile};
+pub use recent::{HANDSHAKES_MAX, PastRefusal, REFUSALS_MAX};
 pub use spans::{SpanCounts, SpanLoss};
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
 };
 
 use super::Refused;
-use crate::model::{BindingKey, Count, PerThread, Protocol, TlsFacts};
-use failures::Failures;
+use crate::model::{BindingKey, Count, PerThread, TlsFacts};
 use handshakes::Handshakes;
+use recent::Recent;
 use traffic::Book;
 
 /// What is counted beside the refusals.
@@ -39,7 +39,7 @@ pub struct Metrics {
     threads: usize,
     book: Book,
     handshakes: Handshakes,
-    failures: Failures,
+    recent: Recent,
     accepted: PerThread<[Count; 3]>,
     /// Without close_notify, and with it.
     closed: PerThread<[Count; 2]>,
@@ -79,7 +79,7 @@ impl Metrics {
             threads,
             book: Book::default(),
             handshakes: Handshakes::new(threads),
-            failures: Failures::new(threads),
+            recent: Recent::new(threads),
             accepted: PerThread::new(threads, |_| Default::default()),
             closed: PerThread::new(threads, |_| Default::default()),
             reloads: Mutex::new(Reloads {
@@ -125,9 +125,7 @@ impl Metrics {
 
     /// Something was refused.
     pub(super) fn refused(&self, refused: &Refused<'_>) {
-        if matches!(refused.protocol, Protocol::Tls | Protocol::Quic) {
-            self.failures.add(refused);
-        }
+        self.recent.add(refused);
     }
 
     /// A configuration was taken, or refused. `is_bound`: the bindings that there are now.
@@ -169,8 +167,13 @@ impl Metrics {
     }
 
     /// The last handshakes that failed, the latest first.
-    pub fn handshake_failures(&self) -> Vec<HandshakeFailure> {
-        self.failures.latest()
+    pub fn handshake_failures(&self) -> Vec<PastRefusal> {
+        self.recent.handshakes()
+    }
+
+    /// What was refused last and is asked for, handshakes that failed among it, the latest first.
+    pub fn refusals(&self, wanted: impl Fn(&PastRefusal) -> bool) -> Vec<PastRefusal> {
+        self.recent.refusals(wanted)
     }
 
     /// How many connections were given a place.

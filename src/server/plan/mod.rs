@@ -166,3 +166,6 @@ fn fates(old: &Config, edge: &Edge, new: &Config) -> Vec<Fate> {
     };
     new.pools.iter().map(fate).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,9 +7,8 @@ use http::uri::PathAndQuery;
 
 use super::around;
 use super::words::{handler, name, out_of_play};
-use super::{Arguments, Explanation, Lost, Refused, Step};
+use super::{Asking, Explanation, Handshakes, Lost, Refused, Step};
 use crate::binding::{Endpoint, Table, Verdict};
-use crate::certificate::Certificates;
 use crate::config::{AlpnProtocol, Binding, Config};
 use crate::http::{BoundTo, method_is_taken};
 use crate::model::{
@@ -20,10 +19,10 @@ use crate::site::{RouteVerdict, Site, https_redirect_target};
 use crate::tls::{Policy, TlsTable};
 
 /// Follows a request through a configuration. An error is a URL that no client could send.
-pub(super) fn explain(
+pub fn explain(
     config: &Config,
-    certificates: &Certificates,
-    arguments: &Arguments,
+    handshakes: &Handshakes<'_>,
+    arguments: &Asking,
 ) -> Result<Explanation, String> {
     let mut way = Way {
         config,
@@ -32,7 +31,7 @@ pub(super) fn explain(
         bound: BoundTo::all(&config.bindings),
     };
     let asked = Asked::read(arguments)?;
-    let refusal = way.follow(certificates, &asked).err();
+    let refusal = way.follow(handshakes, &asked).err();
     Ok(Explanation {
         url: arguments.url.to_string(),
         method: arguments.method.to_string(),
@@ -48,7 +47,7 @@ pub(super) fn explain(
 
 /// What a client asks for.
 struct Asked<'a> {
-    arguments: &'a Arguments,
+    arguments: &'a Asking,
     scheme: Scheme,
     host: HostName,
     port: u16,
@@ -56,7 +55,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn read(arguments: &'a Arguments) -> Result<Self, String> {
+    fn read(arguments: &'a Asking) -> Result<Self, String> {
         let scheme = match arguments.url.scheme_str() {
             Some("http") => Scheme::Http,
             Some("https") => Scheme::Https,
@@ -116,11 +115,11 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    fn follow(&mut self, certificates: &Certificates, asked: &Asked<'_>) -> Result<(), Refusal> {
+    fn follow(&mut self, handshakes: &Handshakes<'_>, asked: &Asked<'_>) -> Result<(), Refusal> {
         let local = asked.local(self.config);
         self.socket(asked, local)?;
         let tls = match asked.scheme {
-            Scheme::Https => Some(self.handshake(certificates, asked, local)?),
+            Scheme::Https => Some(self.handshake(handshakes, asked, local)?),
             Scheme::Http => None,
         };
         let binding = self.binding(asked, local, tls)?;
@@ -235,17 +234,22 @@ impl Way<'_> {
     /// What the handshake settles: the binding that the connection is made for, and the names that its certificate covers.
     fn handshake(
         &mut self,
-        certificates: &Certificates,
+        handshakes: &Handshakes<'_>,
         asked: &Asked<'_>,
         local: LocalAddr,
     ) -> Result<Agreed, Refusal> {
-        let keys: Vec<_> = self
-            .bound
-            .iter()
-            .map(|bound| Arc::clone(&bound.key))
-            .collect();
-        let table = TlsTable::build(self.config, &keys, certificates, None)
-            .map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+        let built;
+        let table = match handshakes {
+            Handshakes::Running(table) => table,
+            Handshakes::With(certificates) => {
+                let keys: Vec<_> = (self.bound.iter())
+                    .map(|bound| Arc::clone(&bound.key))
+                    .collect();
+                built = TlsTable::build(self.config, &keys, certificates, None)
+                    .map_err(|error| Refusal::new(Reason::Internal, error.to_string()))?;
+                &built
+            }
+        };
         let own = asked.host.ip().is_none().then(|| asked.host.as_str());
         let sni = asked
             .arguments

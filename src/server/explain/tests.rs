@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::certificate::dev;
+use crate::server::{self, LibraryHandlers};
 
 const FILE: &str = r#"[tls]
 certificates = "certs"
@@ -66,11 +67,11 @@ type = "redirect"
 to = "https://api.test{uri}"
 "#;
 
-struct Asking {
+struct Folder {
     folder: tempfile::TempDir,
 }
 
-impl Asking {
+impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("bindings.toml"), FILE).expect("the bindings file");
@@ -82,21 +83,21 @@ impl Asking {
     }
 
     /// The explanation, and as it is shown; paths as seen from the folder.
-    fn of(&self, url: &str, change: impl FnOnce(&mut Arguments)) -> (Explanation, String) {
+    fn of(&self, url: &str, change: impl FnOnce(&mut Asking)) -> (Explanation, String) {
         let file = self.folder.path().join("bindings.toml");
         let mut prepared = server::check(&file, &LibraryHandlers::new());
         let (config, certificates) = prepared
             .take()
             .unwrap_or_else(|| panic!("{}", prepared.loaded.render(false)));
-        let mut arguments = Arguments {
+        let mut arguments = Asking {
             url: url.parse().expect("a URL"),
             ip: None,
             sni: None,
             method: Method::GET,
-            json: false,
         };
         change(&mut arguments);
-        let explanation = steps::explain(&config, &certificates, &arguments).expect("a URL");
+        let explanation =
+            explain(&config, &Handshakes::With(&certificates), &arguments).expect("a URL");
         let text = render(&explanation);
         (explanation, without(self.folder.path(), &text))
     }
@@ -105,11 +106,7 @@ impl Asking {
         self.of(url, |_| {}).1
     }
 
-    fn refused(
-        &self,
-        url: &str,
-        change: impl FnOnce(&mut Arguments),
-    ) -> (&'static str, Option<u16>) {
+    fn refused(&self, url: &str, change: impl FnOnce(&mut Asking)) -> (&'static str, Option<u16>) {
         let (explanation, text) = self.of(url, change);
         let refused = explanation.refused.unwrap_or_else(|| panic!("{text}"));
         assert!(!explanation.served);
@@ -123,23 +120,23 @@ fn without(folder: &Path, text: &str) -> String {
 
 #[test]
 fn a_request_that_is_served() {
-    insta::assert_snapshot!(Asking::new().text("https://www.shop.test/api/orders?page=2"));
+    insta::assert_snapshot!(Folder::new().text("https://www.shop.test/api/orders?page=2"));
 }
 
 #[test]
 fn a_request_that_is_sent_on_to_https() {
-    insta::assert_snapshot!(Asking::new().text("http://www.shop.test/api/orders?page=2"));
+    insta::assert_snapshot!(Folder::new().text("http://www.shop.test/api/orders?page=2"));
 }
 
 #[test]
 fn a_request_under_a_wildcard() {
-    insta::assert_snapshot!(Asking::new().text("https://Blog.Shop.Test/"));
+    insta::assert_snapshot!(Folder::new().text("https://Blog.Shop.Test/"));
 }
 
 #[test]
 fn a_request_that_no_route_takes() {
-    let asking = Asking::new();
-    let sni = |arguments: &mut Arguments| arguments.sni = Some("www.shop.test".into());
+    let asking = Folder::new();
+    let sni = |arguments: &mut Asking| arguments.sni = Some("www.shop.test".into());
     insta::assert_snapshot!(asking.of("https://elsewhere.test/", sni).1);
     insta::assert_snapshot!(
         asking
@@ -151,17 +148,17 @@ fn a_request_that_no_route_takes() {
 
 #[test]
 fn a_request_that_finds_no_certificate() {
-    insta::assert_snapshot!(Asking::new().text("https://elsewhere.test/"));
+    insta::assert_snapshot!(Folder::new().text("https://elsewhere.test/"));
 }
 
 #[test]
 fn a_request_that_finds_nobody_listening() {
-    insta::assert_snapshot!(Asking::new().text("https://www.shop.test:8443/"));
+    insta::assert_snapshot!(Folder::new().text("https://www.shop.test:8443/"));
 }
 
 #[test]
 fn what_is_refused_is_refused_with_the_reason_and_status_of_the_server_itself() {
-    let asking = Asking::new();
+    let asking = Folder::new();
     let refused = |url: &str| asking.refused(url, |_| {});
     assert_eq!(refused("http://other.test/"), ("Hostname", Some(400)));
     assert_eq!(refused("https://elsewhere.test/").0, "Tls_NoCertificate");
@@ -188,7 +185,7 @@ fn what_is_refused_is_refused_with_the_reason_and_status_of_the_server_itself() 
     assert_eq!(with(Method::CONNECT), ("N/I", Some(501)));
 
     let sni =
-        |name: &'static str| move |arguments: &mut Arguments| arguments.sni = Some(name.to_owned());
+        |name: &'static str| move |arguments: &mut Asking| arguments.sni = Some(name.to_owned());
     // The certificate of www covers www alone; the wildcard's covers both.
     assert_eq!(
         asking.refused("https://blog.shop.test/", sni("www.shop.test")),
@@ -204,7 +201,7 @@ fn what_is_refused_is_refused_with_the_reason_and_status_of_the_server_itself() 
 
 #[test]
 fn an_address_of_ours_picks_the_socket() {
-    let asking = Asking::new();
+    let asking = Folder::new();
     let (explanation, text) = asking.of("https://www.shop.test/", |arguments| {
         arguments.ip = Some("192.0.2.7".parse().expect("an address"));
     });
@@ -214,7 +211,7 @@ fn an_address_of_ours_picks_the_socket() {
 
 #[test]
 fn a_url_that_no_client_could_send_is_no_question() {
-    let asking = Asking::new();
+    let asking = Folder::new();
     let file = asking.folder.path().join("bindings.toml");
     let mut prepared = server::check(&file, &LibraryHandlers::new());
     let (config, certificates) = prepared
@@ -226,15 +223,14 @@ fn a_url_that_no_client_could_send_is_no_question() {
         "www.shop.test",
         "https://user@www.shop.test/",
     ] {
-        let arguments = Arguments {
+        let arguments = Asking {
             url: url.parse().expect("a URI"),
             ip: None,
             sni: None,
             method: Method::GET,
-            json: false,
         };
         assert!(
-            steps::explain(&config, &certificates, &arguments).is_err(),
+            explain(&config, &Handshakes::With(&certificates), &arguments).is_err(),
             "{url}"
         );
     }

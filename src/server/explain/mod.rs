@@ -1,47 +1,50 @@
-//! `portunus explain`: what would happen to a request, step by step, each with why; and every candidate that lost, with why
-//! not. It asks the very table, sites and policies that serve.
+//! What would happen to a request, step by step, each with why; and every candidate that lost, with why not. It asks the very
+//! table, sites and policies that serve: those of a file for `portunus explain`, those that run for whoever asks the server.
 
 mod around;
 mod policy;
 mod steps;
 mod words;
 
-use std::io::{self, IsTerminal};
 use std::net::IpAddr;
-use std::path::Path;
-use std::process::ExitCode;
 
 use http::{Method, Uri};
 use serde::Serialize;
 
-use super::{BAD_CONFIGURATION, fail};
-use crate::server::{self, LibraryHandlers};
+use crate::certificate::Certificates;
+use crate::tls::TlsTable;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    /// As a client would write it: `https://www.example.com/path`
-    url: Uri,
-    /// The local address that the client connects to
-    #[arg(long, value_name = "LOCAL_IP")]
-    ip: Option<IpAddr>,
-    /// The server name in the TLS handshake, if it is not the URL's host; "" for none
-    #[arg(long, value_name = "NAME")]
-    sni: Option<String>,
-    /// The method
-    #[arg(long, default_value = "GET")]
-    method: Method,
-    /// Write the explanation as JSON
-    #[arg(long)]
-    json: bool,
+pub use steps::explain;
+
+/// A request that is asked about.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// As a client would write it: `https://www.example.com/path`.
+    pub url: Uri,
+    /// The local address that the client connects to; none: one that is bound.
+    pub ip: Option<IpAddr>,
+    /// The server name in the TLS handshake, if it is not the URL's host; empty: none is sent.
+    pub sni: Option<String>,
+    /// The method.
+    pub method: Method,
+}
+
+/// What answers handshakes.
+pub enum Handshakes<'a> {
+    /// What runs.
+    Running(&'a TlsTable),
+    /// What would, with these certificates.
+    With(&'a Certificates),
 }
 
 /// The way of a request, as far as it comes.
 #[derive(Debug, Serialize)]
-struct Explanation {
+pub struct Explanation {
     url: String,
     method: String,
     steps: Vec<Step>,
-    served: bool,
+    /// Whether it would be served.
+    pub served: bool,
     /// What it would be refused with.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Refused>,
@@ -79,34 +82,8 @@ struct Refused {
     detail: String,
 }
 
-pub(super) fn main(config: &Path, arguments: &Arguments) -> ExitCode {
-    let mut prepared = server::check(config, &LibraryHandlers::new());
-    let Some((config, certificates)) = prepared.take() else {
-        eprint!("{}", prepared.loaded.render(io::stderr().is_terminal()));
-        return ExitCode::from(BAD_CONFIGURATION);
-    };
-    let explanation = match steps::explain(&config, &certificates, arguments) {
-        Ok(explanation) => explanation,
-        Err(message) => return fail(&message),
-    };
-    if arguments.json {
-        match serde_json::to_string_pretty(&explanation) {
-            Ok(text) => println!("{text}"),
-            Err(error) => return fail(&error.to_string()),
-        }
-    } else {
-        print!("{}", render(&explanation));
-    }
-    if explanation.served {
-        ExitCode::SUCCESS
-    } else {
-        // What is found of the configuration may well be why, as a certificate that the first start will make.
-        eprint!("{}", prepared.loaded.render(io::stderr().is_terminal()));
-        ExitCode::FAILURE
-    }
-}
-
-fn render(explanation: &Explanation) -> String {
+/// For a person.
+pub fn render(explanation: &Explanation) -> String {
     use std::fmt::Write;
     let mut text = format!("{} {}\n", explanation.method, explanation.url);
     // Writing to a String cannot fail.
