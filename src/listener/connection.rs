@@ -125,7 +125,7 @@ impl Connected {
         }
     }
 
-    /// Counts a handshake that is done, and how its connection ends, unless it was with ourselves.
+    /// Counts a handshake that is done, and how its connection ends, unless it was with ourselves; and keeps when it was, for spans.
     fn count(&self, stream: &mut TlsStream, facts: &mut TlsFacts, accepted: Instant) {
         let edge = self.worker.thread.edge();
         let report = &edge.report;

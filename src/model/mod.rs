@@ -4,6 +4,7 @@ mod activity;
 mod addr;
 pub(crate) mod base64;
 mod body;
+mod causes;
 mod client;
 mod facts;
 mod hops;
@@ -24,6 +25,7 @@ mod trace;
 pub use activity::{Activity, Doing, InFlight, Noted, PoolMark, Stand};
 pub use addr::{ClientAddr, LocalAddr};
 pub use body::{Body, BodyError, BodyWatch};
+pub use causes::causes;
 pub use client::{
     AlternativeName, ClientCertificate, ClientCertificateParts, ClientIdentity, ClientTerms, Judge,
 };
