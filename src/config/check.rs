@@ -86,6 +86,7 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         server: raw.server,
         limits: raw.limits,
         log: raw.log,
+        traces: raw.traces,
         failed_requests: raw.failed_requests.settle(named),
     }
 }

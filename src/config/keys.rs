@@ -21,6 +21,7 @@ pub(super) static FILE: Section = section(
         "limits",
         "log",
         "failed_requests",
+        "traces",
         "tls",
         "acme",
         "certificate",
@@ -74,6 +75,21 @@ pub(super) static LOG: Section = section(
         "access_format",
         "errors",
         "audit",
+    ],
+);
+
+pub(super) static TRACES: Section = section(
+    "[traces]",
+    &[
+        "endpoint",
+        "headers",
+        "ca",
+        "service_name",
+        "resource",
+        "sample",
+        "trust_parent",
+        "keep_errors",
+        "keep_slower_than",
     ],
 );
 
@@ -389,6 +405,7 @@ pub(super) static ALL: &[&Section] = &[
     &SERVER,
     &LIMITS,
     &LOG,
+    &TRACES,
     &TLS,
     &ACME,
     &EAB,

@@ -11,6 +11,7 @@ mod process;
 mod properties;
 mod routes;
 mod telling;
+mod traces;
 
 use std::path::Path;
 

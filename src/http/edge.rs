@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -11,11 +12,12 @@ use super::{AltSvc, Drain};
 use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
-use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
+use crate::model::{BindingKey, ClientTerms, Handshake, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
 use crate::report::metrics::{RouteCounts, Tallies};
 use crate::report::{Report, Witness};
 use crate::site::Site;
+use crate::traces::Tracer;
 
 /// Everything that serves a request, built from one configuration and never changed after.
 pub struct Edge {
@@ -46,7 +48,9 @@ pub struct Edge {
     /// What is done with `X-Request-Id`.
     pub request_ids: RequestIds,
     /// Whether each request has a `traceparent`.
-    pub traces: bool,
+    pub traceparent: bool,
+    /// What requests are traced by; none where they are not.
+    pub tracer: Option<Arc<Tracer>>,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
     /// Who asks for the steps of requests; nobody, in most configurations.
@@ -147,6 +151,15 @@ impl Thread {
             *seen = (generation, Arc::new(self.published.edge()));
         }
         Arc::clone(&seen.1)
+    }
+}
+
+impl Edge {
+    /// The handshake of a connection that was accepted then, where anybody asks for it.
+    pub fn handshake(&self, accepted: Instant) -> Option<Arc<Handshake>> {
+        self.tracer
+            .as_ref()
+            .map(|_| Arc::new(Handshake::done(accepted)))
     }
 }
 

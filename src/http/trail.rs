@@ -326,6 +326,7 @@ impl Trail {
             peer: self.peer(),
             request_id: self.provenance().request_id(),
             trace_id: self.provenance().trace_id(),
+            span_id: self.provenance().span_id(),
             ..Refused::on(&self.connection, refusal.reason, self.protocol)
         });
     }

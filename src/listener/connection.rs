@@ -105,10 +105,10 @@ impl Connected {
 
     async fn run_tls(self, stream: TcpStream, open: OpenPlace) {
         let accepted = Instant::now();
-        let Some((mut stream, facts)) = Box::pin(self.handshake(stream)).await else {
+        let Some((mut stream, mut facts)) = Box::pin(self.handshake(stream)).await else {
             return;
         };
-        self.count(&mut stream, &facts, accepted);
+        self.count(&mut stream, &mut facts, accepted);
         let http2 = facts.alpn == Some("h2");
         let connection = Arc::new(Connection {
             client: self.client,
@@ -126,12 +126,14 @@ impl Connected {
     }
 
     /// Counts a handshake that is done, and how its connection ends, unless it was with ourselves.
-    fn count(&self, stream: &mut TlsStream, facts: &TlsFacts, accepted: Instant) {
-        let report = &self.worker.thread.edge().report;
+    fn count(&self, stream: &mut TlsStream, facts: &mut TlsFacts, accepted: Instant) {
+        let edge = self.worker.thread.edge();
+        let report = &edge.report;
         if !report.is_own(self.client) {
             stream.count_end(report);
             (report.metrics()).shook_hands(false, facts, accepted.elapsed());
         }
+        facts.handshake = edge.handshake(accepted);
     }
 
     /// The handshake, within its time, its bound on how many run at once, and the server's own life.

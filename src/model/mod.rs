@@ -19,6 +19,7 @@ mod rewrite;
 mod rules;
 pub mod template;
 mod thread;
+mod trace;
 
 pub use activity::{Activity, Doing, InFlight, Noted, PoolMark, Stand};
 pub use addr::{ClientAddr, LocalAddr};
@@ -34,7 +35,8 @@ pub use name_map::NameMap;
 pub use path::{PathError, RoutePath};
 pub use plain::{plain, plain_json, plain_lines};
 pub use provenance::{Ids, Provenance, RequestId, TraceParent};
-pub use refusal::{Reason, Refusal};
+pub use refusal::{Blame, Reason, Refusal};
 pub use rewrite::{Rewrite, RewriteHost, encoded};
 pub use rules::{FieldChanges, FieldText, RouteRules};
 pub use thread::{Count, PerThread, PerThreadLazily, enter_data_thread, thread_index};
+pub use trace::{ChildSpan, Handshake, SpanContext, trace_state};

@@ -445,6 +445,7 @@ impl Server {
         let desks = pools.filter_map(|pool| pool.handler().desk());
         let ends = desks.map(|desk| Box::pin(desk.end()) as Upkeep).collect();
         self.upkeep.finish(ends, WORKERS_END_WAIT_MAX);
+        self.edge.tracer.as_ref().inspect(|tracer| tracer.finish());
         self.report.close();
     }
 

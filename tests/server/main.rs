@@ -51,6 +51,7 @@ mod steps;
 mod support;
 mod tls;
 mod top;
+mod traces;
 mod upstreams;
 mod websockets;
 mod worker_applications;

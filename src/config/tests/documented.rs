@@ -75,7 +75,7 @@ fn every_default_is_a_value_or_says_why_there_is_none() {
 
 #[test]
 fn writing_every_default_out_changes_nothing() {
-    let tables: String = ["server", "limits", "log", "tls"]
+    let tables: String = ["server", "limits", "log", "traces", "tls"]
         .iter()
         .map(|name| format!("[{name}]\n{}", defaults(&format!("[{name}]"))))
         .collect();

@@ -136,6 +136,7 @@ async fn an_application_is_told_by_which_names_a_request_is_known() {
     facts.provenance.ids = Some(Box::new(Ids {
         request: Some(RequestId::new(7)),
         trace: Some(TraceParent::new(8, 9)),
+        span: None,
     }));
     let peer = async {
         let mut peer = listener.accept().await;

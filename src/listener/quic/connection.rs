@@ -74,7 +74,8 @@ impl Arriving {
                     facts.is_some(),
                     "a handshake that is done has settled something"
                 );
-                let facts = facts?;
+                let mut facts = facts?;
+                facts.handshake = edge.handshake(accepted);
                 if !edge.report.is_own(self.client) {
                     (edge.report.metrics()).shook_hands(true, &facts, accepted.elapsed());
                 }

@@ -13,6 +13,7 @@ mod histogram;
 pub mod list;
 mod recent;
 mod routes;
+mod spans;
 mod traffic;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
 pub use histogram::{Sum, quantile};
 pub use recent::{HANDSHAKES_MAX, PastRefusal, REFUSALS_MAX};
 pub use routes::RouteCounts;
+pub use spans::{SpanCounts, SpanLoss};
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
 };
@@ -46,6 +48,7 @@ pub struct Metrics {
     /// Without close_notify, and with it.
     closed: PerThread<[Count; 2]>,
     reloads: Mutex<Reloads>,
+    spans: Arc<SpanCounts>,
     started: SystemTime,
 }
 
@@ -90,6 +93,7 @@ impl Metrics {
                 last_taken: true,
                 taken_at: started,
             }),
+            spans: Arc::default(),
             started,
         }
     }
@@ -110,6 +114,11 @@ impl Metrics {
         sites: impl Iterator<Item = (String, Vec<String>)>,
     ) -> Box<[Arc<RouteCounts>]> {
         self.routed.open(self.threads, sites)
+    }
+
+    /// What became of spans.
+    pub fn spans(&self) -> &Arc<SpanCounts> {
+        &self.spans
     }
 
     /// A connection has a place.

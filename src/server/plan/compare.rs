@@ -43,18 +43,6 @@ pub(super) fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
 
 /// The tables that there are once.
 fn tables(old: &Config, new: &Config) -> Vec<Change> {
-    let acme = match (&old.acme, &new.acme) {
-        (Some(of), Some(to)) => {
-            Change::unless_same(Kind::Acme, String::new(), How::Changed, keys::acme(of, to))
-        }
-        (None, None) => None,
-        (of, to) => Change::unless_same(
-            Kind::Acme,
-            String::new(),
-            how(of.is_some(), to.is_some()),
-            Keys::new(),
-        ),
-    };
     let once = [
         (Kind::Server, keys::server(&old.server, &new.server)),
         (Kind::Limits, keys::limits(&old.limits, &new.limits)),
@@ -64,7 +52,24 @@ fn tables(old: &Config, new: &Config) -> Vec<Change> {
     let once = once
         .into_iter()
         .filter_map(|(kind, keys)| Change::unless_same(kind, String::new(), How::Changed, keys));
-    once.chain(acme).collect()
+    let acme = optional(Kind::Acme, &old.acme, &new.acme, keys::acme);
+    let traces = optional(Kind::Traces, &old.traces, &new.traces, keys::traces);
+    once.chain(acme).chain(traces).collect()
+}
+
+/// A table that may be missing.
+fn optional<T>(
+    kind: Kind,
+    old: &Option<T>,
+    new: &Option<T>,
+    keys: impl FnOnce(&T, &T) -> Keys,
+) -> Option<Change> {
+    let (how, keys) = match (old, new) {
+        (Some(of), Some(to)) => (How::Changed, keys(of, to)),
+        (None, None) => return None,
+        (of, to) => (how(of.is_some(), to.is_some()), Keys::new()),
+    };
+    Change::unless_same(kind, String::new(), how, keys)
 }
 
 fn bindings(old: &Config, new: &Config) -> Vec<Change> {

@@ -3,7 +3,7 @@
 use crate::config::{
     Acme, Balance, Binding, BindingTls, CertificateSource, Config, FastCgi, FastCgiTerms, Files,
     Handler, Keeping, Limits, Log, Pool, Process, Proxy, Redirect, Respond, Route, RouteKeys,
-    Server, Site, SiteKeys, Telling,
+    Server, Site, SiteKeys, Telling, Traces,
 };
 
 /// Keys, as the file writes them.
@@ -47,6 +47,12 @@ pub(super) fn acme(old: &Acme, new: &Acme) -> Keys {
     differing!(old, new, Acme {
         directory, staging, contact, eab, profile, key_type, challenge, dns_hook, dns_wait, ca,
     } but { folder })
+}
+
+pub(super) fn traces(old: &Traces, new: &Traces) -> Keys {
+    differing!(old, new, Traces {
+        endpoint, headers, ca, service_name, resource, sample, trust_parent, keep_errors, keep_slower_than,
+    } but {})
 }
 
 /// What `[tls]` says for the whole server; what it says for bindings is theirs.

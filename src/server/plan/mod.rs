@@ -78,6 +78,7 @@ enum Kind {
     Log,
     Tls,
     Acme,
+    Traces,
 }
 
 /// What becomes of something.

@@ -110,6 +110,7 @@ impl Kind {
             Self::Log => "[log]",
             Self::Tls => "[tls]",
             Self::Acme => "[acme]",
+            Self::Traces => "[traces]",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod aioquic;
 mod authority;
 mod client;
+pub mod collector;
 pub mod frames;
 mod grpc;
 mod page;
