@@ -156,6 +156,17 @@ fn a_signal_ends_it_with_the_terminal_as_it_was_and_without_colours_none_are_wri
 }
 
 #[test]
+fn a_terminal_that_is_taken_away_ends_it_without_a_fuss() {
+    let arguments = ["--admin", "unix:/nonexistent/portunus.sock"];
+    let mut top = Terminal::run(&arguments, json!({ "TERM": "xterm" }), [80, 24]);
+    top.see("not reachable since ");
+    let answer = top.order(&json!({ "hang_up": true }));
+    // SIGHUP comes, or that nothing can be read any more, whichever is first.
+    let code = answer["code"].as_i64();
+    assert!(matches!(code, Some(129 | 1)), "{answer}");
+}
+
+#[test]
 fn without_a_terminal_one_frame_is_written_as_text() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("admin.sock");

@@ -1,6 +1,7 @@
 //! The terminal: taking it, and giving it back as it was, however it ends.
 
-use std::io;
+use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -37,12 +38,19 @@ pub(super) fn run(client: Client, interval: Duration) -> ExitCode {
     // Takes the terminal, and has a panic of any thread give it back before it tells of itself.
     let terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
-        Err(error) => return fail(&format!("top: the terminal cannot be used: {error}")),
+        Err(error) => {
+            let _ = ratatui::try_restore();
+            return fail(&format!("top: the terminal cannot be used: {error}"));
+        }
     };
+    show_cursor_on_panic();
     listen(client, interval, began, &sender);
     drop(sender);
-    let ended = show(terminal, &events, began);
-    ratatui::restore();
+    // Dropped by itself it would complain on stderr, and panic where that is gone with the terminal.
+    let mut terminal = ManuallyDrop::new(terminal);
+    let ended = show(&mut terminal, &events, began);
+    let _ = terminal.show_cursor();
+    let _ = ratatui::try_restore();
     match ended {
         Ok(None) => ExitCode::SUCCESS,
         // As shells tell of who was ended by a signal.
@@ -50,8 +58,20 @@ pub(super) fn run(client: Client, interval: Duration) -> ExitCode {
             let number = u8::try_from(signal.as_raw_value()).unwrap_or(0);
             ExitCode::from(128 + number)
         }
-        Err(error) => fail(&format!("top: the terminal cannot be used: {error}")),
+        Err(error) => {
+            let said = format!("portunus: top: the terminal cannot be used: {error}");
+            let _ = writeln!(io::stderr(), "{said}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn show_cursor_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = crossterm::execute!(io::stdout(), crossterm::cursor::Show);
+        before(panic);
+    }));
 }
 
 /// Starts who tells of what happens. They end with the process.
@@ -114,7 +134,7 @@ fn wait_for_signals(to: &SyncSender<Event>) {
 
 /// Until the end; the signal that it came by, if it was one.
 fn show(
-    mut terminal: DefaultTerminal,
+    terminal: &mut DefaultTerminal,
     events: &Receiver<Event>,
     began: Instant,
 ) -> io::Result<Option<SignalKind>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Serving, bindings, health, queues};
+use super::{Serving, Shown, bindings, health, queues};
 use crate::admin::Told;
 use crate::model::{Protocol, Reason};
 use crate::report::metrics::Accepted;
@@ -44,19 +44,7 @@ pub(super) fn told(serving: &Serving) -> Told {
         now.config.file.display(),
         serving.report.lost(),
     );
-    for address in &now.addresses {
-        // Writing to memory does not fail.
-        let _ = writeln!(text, "        {address}");
-    }
-    let mut head = "    Refused by reason:\n";
-    for (reason, count) in refused(serving) {
-        let _ = writeln!(text, "{head}        {reason}: {count}");
-        head = "";
-    }
-    text.push('\n');
-    queues::write(&mut text, serving, &now);
-    text.push('\n');
-    bindings::write(&mut text, serving, &now);
+    write_lists(&mut text, serving, &now);
     let json = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "process_id": std::process::id(),
@@ -88,6 +76,23 @@ pub(super) fn told(serving: &Serving) -> Told {
         "bindings": bindings::json(serving, &now),
     });
     Told { json, text }
+}
+
+/// What there is any number of.
+fn write_lists(text: &mut String, serving: &Serving, now: &Shown) {
+    for address in &now.addresses {
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "        {address}");
+    }
+    let mut head = "    Refused by reason:\n";
+    for (reason, count) in refused(serving) {
+        let _ = writeln!(text, "{head}        {reason}: {count}");
+        head = "";
+    }
+    text.push('\n');
+    queues::write(text, serving, now);
+    text.push('\n');
+    bindings::write(text, serving, now);
 }
 
 /// Why something was refused, and how often, of what ever was.

@@ -5,6 +5,7 @@
   {"size": [columns, rows]}                                gives the terminal another size
   {"signal": 15}                                           sends the program a signal
   {"see": "text", "not": "text"}                           waits until the terminal shows one and not the other
+  {"hang_up": true}                                        takes the terminal away, and tells how the program ended
   {"end": true}                                            waits for the end, and tells how the terminal was left
 """
 
@@ -127,6 +128,10 @@ def main():
             child.send_signal(signal.SIGWINCH)
         elif "signal" in order:
             child.send_signal(order["signal"])
+        elif "hang_up" in order:
+            os.close(terminal.ours)
+            answer["code"] = child.wait(PATIENCE)
+            terminal = None
         elif "see" in order:
             def is_so():
                 text = terminal.text()
