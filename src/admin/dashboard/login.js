@@ -1,8 +1,9 @@
 // A link that `portunus dashboard` printed has a code behind its #, which works once. It leaves the address at once, so that
 // neither the history of the browser nor a copied address keeps it.
 
-const code = location.hash.slice(1);
-if (code) {
+function byCode() {
+  const code = location.hash.slice(1);
+  if (!code) return;
   history.replaceState(null, "", location.pathname);
   const form = document.getElementById("by-code");
   form.elements.code.value = code;
@@ -10,9 +11,12 @@ if (code) {
   form.submit();
 }
 
-// Where nobody logs in, nobody logs out either.
-document.getElementById("by-token").addEventListener("submit", remember);
-
+/** Where nobody logs in, nobody logs out either. */
 function remember() {
   localStorage.setItem("portunus-logs-out", "yes");
 }
+
+document.getElementById("by-token").addEventListener("submit", remember);
+// Who opens the link in a page that is here already only changes what stands behind the #.
+addEventListener("hashchange", byCode);
+byCode();

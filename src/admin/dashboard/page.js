@@ -81,13 +81,13 @@ function showFigures({ history, overview }) {
   say("rate", words.rate(all.reduce((total, column) => total + at(column), 0) / seconds));
   say("rate-beside", `${words.short(sum(all, 3600))} in the hour`);
   say("p50", words.latency(history.p50[last]));
-  say("p50-beside", `in the hour ${words.latency(history.hour.p50)}`);
+  say("p50-beside", `hour: ${words.latency(history.hour.p50)}`);
   say("p99", words.latency(history.p99[last]));
-  say("p99-beside", `in the hour ${words.latency(history.hour.p99)}`);
+  say("p99-beside", `hour: ${words.latency(history.hour.p99)}`);
   const failed = sum([history.responses["5xx"]], 300);
   const answered = sum(all, 300);
   say("errors", answered ? words.percent(failed / answered) : words.NONE);
-  say("errors-beside", `${words.short(failed)} of ${words.short(answered)} in 5 min`);
+  say("errors-beside", `${words.short(failed)} in 5 min`);
   tint("errors", failed && failed / answered >= 0.05 ? "bad" : failed ? "warn" : "");
   const refused = Object.values(history.refused);
   say("refused", words.rate(refused.reduce((total, column) => total + at(column), 0) / seconds));
@@ -180,7 +180,7 @@ const pools = new Table(byId("pool-table"), [
   { head: "Running", number: true, draw: (cell, row) => drawShare(cell, row.running, row.concurrency) },
   { head: "Waiting", number: true, draw: (cell, row) => drawShare(cell, row.waiting, row.queue_length) },
   { head: "Oldest", number: true, text: row => (row.waiting ? words.age(row.oldest_wait_seconds) : words.NONE) },
-  { head: "Queue over the hour", wide: true, draw: (cell, row) => drawSpark(cell, row.queue, `${Math.max(...row.queue)} waited at most`) },
+  { head: "Queue, hour", wide: true, draw: (cell, row) => drawSpark(cell, row.queue, `${Math.max(...row.queue)} waited at most`) },
   { head: "Arrived", number: true, wide: true, text: row => words.short(row.arrived) },
   {
     head: "Refused", number: true, text: row => words.short(row.failed), click: row => open({ pool: row.name }),
