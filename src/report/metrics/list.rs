@@ -136,7 +136,7 @@ metrics! {
     FAILED_REQUESTS Counter, "portunus_failed_requests_total" ["result"]
         "Requests that fired a rule of [failed_requests]: written to a file, dropped as too many came at once, failed to be written.";
     SPANS_EXPORTED Counter, "portunus_trace_spans_exported_total" []
-        "Spans that the collector of [traces] took.";
+        "Spans that a collector took.";
     SPANS_DROPPED Counter, "portunus_trace_spans_dropped_total" ["reason"]
         "Spans that no collector got: queue_full, refused, unreachable, stopped.";
     RELOADS Counter, "portunus_config_reloads_total" ["result"]
