@@ -8,10 +8,16 @@ use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Declined, PoolOrder, Probe, Question, Told, Wanted, dashboard, query};
+use super::{Declined, Filter, PoolOrder, Probe, Question, Told, Wanted, dashboard, query};
+use crate::model::{plain_json, plain_lines};
 use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
 const POOLS: &str = "/v1/pools";
+const CONNECTIONS: &str = "/v1/connections";
+const ALL: Filter = Filter {
+    limit: None,
+    client: None,
+};
 
 /// Where what happens is told as it happens: an answer that goes on, and so no question.
 pub(super) const EVENTS: &str = "/v1/events";
@@ -22,7 +28,7 @@ static PATHS: [(&str, Method, Question); 19] = [
     (POOLS, Method::GET, Question::Pools),
     ("/v1/service", Method::GET, Question::Service),
     ("/v1/bindings", Method::GET, Question::Bindings),
-    ("/v1/connections", Method::GET, Question::Connections),
+    (CONNECTIONS, Method::GET, Question::Connections(ALL)),
     ("/v1/tls-failures", Method::GET, Question::TlsFailures),
     ("/v1/overview", Method::GET, Question::Overview),
     ("/v1/history", Method::GET, Question::History),
@@ -123,6 +129,12 @@ pub(super) fn path(question: &Question) -> (Method, String) {
         let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
         return (Method::POST, format!("{POOLS}/{name}/{}", order.as_str()));
     }
+    if let Question::Connections(filter) = question {
+        return (
+            Method::GET,
+            format!("{CONNECTIONS}{}", query::filtered(*filter)),
+        );
+    }
     let (path, method, _) = PATHS
         .iter()
         .find(|(_, _, asked)| asked == question)
@@ -154,7 +166,7 @@ pub(super) fn answer(
             with_content(StatusCode::OK, "application/json", told.text)
         }
         Ok(told) if accept.is_some_and(|accept| accept.as_bytes() == TEXT) => {
-            with_content(StatusCode::OK, PLAIN, told.text)
+            with_content(StatusCode::OK, PLAIN, plain_lines(&told.text).into_owned())
         }
         Ok(told) => respond(StatusCode::OK, &told.json),
         Err(Declined(why)) if matches!(question, Question::Explain(_)) => {
@@ -175,7 +187,9 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
 }
 
 fn respond(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    with_content(status, "application/json", format!("{value:#}\n"))
+    // Whoever looks at it on a terminal is told what clients sent, too.
+    let text = format!("{value:#}\n");
+    with_content(status, "application/json", plain_json(&text).into_owned())
 }
 
 /// `kind`: its media type.

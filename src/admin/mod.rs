@@ -40,8 +40,8 @@ pub enum Question {
     Service,
     /// Its bindings, with their routes.
     Bindings,
-    /// Its connections.
-    Connections,
+    /// Its connections: those that are asked for.
+    Connections(Filter),
     /// The last handshakes that failed.
     TlsFailures,
     /// What it has counted, as Prometheus reads it.
@@ -80,6 +80,15 @@ pub enum Question {
         /// At once.
         now: bool,
     },
+}
+
+/// Which connections are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// No more than so many.
+    pub limit: Option<usize>,
+    /// Those of one client alone.
+    pub client: Option<IpAddr>,
 }
 
 /// How one asks whether a server lives, or takes requests.
@@ -182,7 +191,7 @@ impl Question {
             | Self::Pools
             | Self::Service
             | Self::Bindings
-            | Self::Connections
+            | Self::Connections(_)
             | Self::TlsFailures
             | Self::Metrics
             | Self::Live(_)

@@ -5,15 +5,43 @@ use std::borrow::Cow;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::{Explained, Question, Wanted};
+use super::{Explained, Filter, Question, Wanted};
 
 /// The question, with what its query says more. A parameter that it does not take is a mistake, which is told.
 pub(super) fn of(question: Question, query: &str) -> Result<Question, String> {
     match question {
+        Question::Connections(_) => filter(query).map(Question::Connections),
         Question::Refusals(_) => refusals(query).map(Question::Refusals),
         Question::Explain(_) => explained(query).map(|it| Question::Explain(Some(Box::new(it)))),
         other => Ok(other),
     }
+}
+
+/// The query that asks for some connections, with its question mark.
+pub(super) fn filtered(filter: Filter) -> String {
+    let limit = filter.limit.map(|limit| format!("limit={limit}"));
+    let client = filter.client.map(|client| format!("client={client}"));
+    let parts: Vec<String> = limit.into_iter().chain(client).collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("?{}", parts.join("&")),
+    }
+}
+
+fn filter(query: &str) -> Result<Filter, String> {
+    let mut filter = Filter::default();
+    for (name, value) in pairs(query) {
+        let wrong = |what: &str| format!("{name} cannot be {value:?}: {what}");
+        match &*name {
+            "limit" => filter.limit = Some(value.parse().map_err(|_| wrong("write a number"))?),
+            "client" => {
+                let parsed = value.parse();
+                filter.client = Some(parsed.map_err(|_| wrong("write an address as 192.0.2.1"))?);
+            }
+            _ => return Err(unknown(&name, "limit and client")),
+        }
+    }
+    Ok(filter)
 }
 
 fn refusals(query: &str) -> Result<Wanted, String> {

@@ -14,7 +14,7 @@ use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
 use crate::model::{BindingKey, ClientTerms, Handshake, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
-use crate::report::metrics::Tallies;
+use crate::report::metrics::{RouteCounts, Tallies};
 use crate::report::{Report, Witness};
 use crate::site::Site;
 use crate::traces::Tracer;
@@ -57,6 +57,8 @@ pub struct Edge {
     pub witnesses: Vec<Arc<dyn Witness>>,
     /// Where requests are counted.
     pub tallies: Tallies,
+    /// Where the requests of each site's routes are counted.
+    pub routed: Box<[Arc<RouteCounts>]>,
 }
 
 /// What a request needs to know of its binding.
@@ -100,6 +102,13 @@ pub struct Thread {
 
 /// A data thread's pointer to the running edge.
 pub type ThreadEdge = Arc<Arc<Edge>>;
+
+impl Edge {
+    /// What tells it from others for as long as it is there: what was noted of a pool of this edge is only ever compared.
+    pub fn mark(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
 
 impl Published {
     /// Publishes a first edge.

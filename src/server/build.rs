@@ -14,7 +14,7 @@ use crate::handler::{self, Handler, Unforged, Upkeep};
 use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
-use crate::report::metrics::Tallies;
+use crate::report::metrics::{RouteCounts, Tallies};
 use crate::report::{Report, Witness};
 use crate::site::{PageError, Site};
 use crate::traces::{Tracer, TracesError};
@@ -145,6 +145,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
     let edge = Edge {
         table: Table::build(&config.bindings),
         balancers: Balancers::build(&config.bindings),
+        routed: routed(&sites, context.report),
         tallies: tallies(&bindings, &sites, &pools, context.report),
         bindings,
         sites,
@@ -212,6 +213,15 @@ fn tallies(bindings: &[BoundTo], sites: &[Site], pools: &[Arc<Pool>], report: &R
     report
         .metrics()
         .tallies(bindings, pools.iter().map(|pool| pool.name()))
+}
+
+/// Where the requests of each site's routes are counted.
+fn routed(sites: &[Site], report: &Report) -> Box<[Arc<RouteCounts>]> {
+    let sites = sites.iter().map(|site| {
+        let routes = site.routes().iter().map(ToString::to_string);
+        (site.name.to_string(), routes.collect())
+    });
+    report.metrics().routes(sites)
 }
 
 /// The bindings, with what each says of HTTP/3.

@@ -19,6 +19,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::collector::{Said, said};
 use crate::certificate::{Trust, TrustFault};
 use crate::config::{self, Secret, TrustSource};
+use crate::model::causes;
 
 /// Why nothing can be sent to a collector.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +110,7 @@ impl Collector {
         *request.uri_mut() = self.endpoint.clone();
         *request.headers_mut() = self.fields.clone();
         let response = self.client.request(request).await;
-        let (head, body) = response.map_err(|error| chain(&error))?.into_parts();
+        let (head, body) = response.map_err(|error| causes(&error))?.into_parts();
         // An answer that is too long or breaks off has said what matters in its head.
         let content = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let content = content.map_or_else(|_| Bytes::new(), |content| content.to_bytes());
@@ -169,18 +170,6 @@ fn first_line(file: &Path) -> Result<HeaderValue, TracesError> {
         }
         _ => Err(TracesError::NoValue(file.to_owned())),
     }
-}
-
-/// An error's words are in its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// OpenTelemetry's own bound (OTEL_EXPORTER_OTLP_TIMEOUT).

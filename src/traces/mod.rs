@@ -22,6 +22,8 @@ mod request;
 mod resource;
 mod sampling;
 mod span;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

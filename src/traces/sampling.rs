@@ -125,25 +125,12 @@ const ALL: u64 = 1 << 56;
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::tests::settings;
     use super::*;
     use crate::model::{Blame, Reason};
 
     fn sampling(sample: f64) -> Sampling {
         Sampling::new(&settings(sample))
-    }
-
-    fn settings(sample: f64) -> config::Traces {
-        config::Traces {
-            endpoint: http::Uri::from_static("http://127.0.0.1:4318/v1/traces"),
-            headers: Vec::new(),
-            ca: None,
-            service_name: "test".into(),
-            resource: Vec::new(),
-            sample,
-            trust_parent: false,
-            keep_errors: true,
-            keep_slower_than: Some(Duration::from_secs(1)),
-        }
     }
 
     fn ended(status: u16, reason: Option<Reason>, millis: u64) -> Ended {

@@ -117,7 +117,9 @@ impl Writer {
             details(&mut Details(message));
             if let Some(error) = span.error {
                 message.message(15, |status| {
-                    status.bytes(2, cut(error).as_bytes());
+                    if !error.is_empty() {
+                        status.bytes(2, cut(error).as_bytes());
+                    }
                     status.number(3, STATUS_ERROR);
                 });
             }

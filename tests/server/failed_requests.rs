@@ -122,7 +122,8 @@ fn an_upstream_that_is_down_is_told_with_every_attempt_and_without_secrets() {
         (&record["site"], &record["route"], &record["pool"]),
         (&"main".into(), &"/".into(), &"main".into())
     );
-    assert_eq!(record["binding"], "http://127.0.0.1:0 *");
+    let binding = format!("http://127.0.0.1:{} *", server.http);
+    assert_eq!(record["binding"], binding);
     assert_eq!(
         record["request"]["target"],
         "/a?token=[redacted, 10 bytes]&page=2"
@@ -183,7 +184,7 @@ fn an_upstream_that_is_down_is_told_with_every_attempt_and_without_secrets() {
         page.contains("&lt;b&gt;plain&lt;/b&gt;") && !page.contains("<b>"),
         "{page}"
     );
-    let (ok, _, why) = portunus(&server, &["trace", "open", "config/bindings.toml"]);
+    let (ok, _, why) = portunus(&server, &["trace", "open", "nowhere.json"]);
     assert!(!ok && why.contains("cannot be read"), "{why}");
     let toml = server.path().join("config/bindings.toml");
     let (ok, _, why) = portunus(&server, &["trace", "open", toml.to_str().unwrap()]);
@@ -222,6 +223,36 @@ fn an_upstream_s_own_error_is_told_with_its_connection_new_or_kept() {
     }
     assert!(steps(&records[0]).contains(&"attempt_connected"));
     assert!(steps(&records[1]).contains(&"attempt_kept_connection"));
+}
+
+#[test]
+fn of_two_upstreams_that_are_asked_at_once_the_slower_is_told_as_let_go() {
+    let slow = Upstream::start(|talk| {
+        talk.read_head();
+        talk.read_to_end();
+    });
+    let quick =
+        Upstream::start(|talk| talk.answer_all("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let handler = format!(
+        "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\", \"http://127.0.0.1:{}\"]\n\
+         hedge = {{ after = \"50ms\", max_share = \"100%\" }}",
+        slow.port, quick.port
+    );
+    let server = watching(&rule("path = \"/\""), &handler).start();
+    // One of the two begins with the slow one.
+    for _ in 0..2 {
+        assert!(get(&server, "/", "").ends_with("ok"));
+    }
+    let records = records(&server, 2);
+    let name = format!("http://127.0.0.1:{}", slow.port);
+    let began_slow = |it: &&Value| it["attempts"][0]["upstream"] == name.as_str();
+    let hedged = records.iter().find(began_slow).expect("the slow one first");
+    let attempts = &hedged["attempts"];
+    assert_eq!(
+        (&attempts[0]["ended_ms"], &attempts[1]["cause"]),
+        (&Value::Null, &"hedge".into())
+    );
+    assert_eq!(attempts[1]["status"], 200);
 }
 
 #[test]
@@ -335,7 +366,8 @@ fn without_a_rule_there_is_no_folder_and_a_reload_changes_the_rules() {
     server.reload(&watching(&elsewhere, respond).text());
     get(&server, "/moved", "");
     let moved = server.path().join(FOLDER).join("elsewhere");
-    let _ = wait_for("a file elsewhere", || fs::read_dir(&moved).ok()?.next());
+    let elsewhere = || fs::read_dir(&moved).is_ok_and(|mut files| files.next().is_some());
+    wait_for("a file elsewhere", || elsewhere().then_some(()));
     server.reload(&watching("", respond).text());
     get(&server, "/without", "");
     wait_for("both counted", || {

@@ -50,6 +50,7 @@ mod sites;
 mod steps;
 mod support;
 mod tls;
+mod top;
 mod traces;
 mod upstreams;
 mod websockets;

@@ -62,5 +62,5 @@ fn mistakes_in_rules() {
          [[failed_requests.rule]]\nreason = [\"QueueFul\", \"Tls_Timeout\", \"Timer_MinBytesPerSecond\", \"what\"]\nlonger_than = \"0s\"\n\
          [[failed_requests.rule]]\nstatus = []\nreason = \"QueueFull\"\n",
     );
-    insta::assert_snapshot!(rendered(&[text.as_str()]));
+    insta::assert_snapshot!(rendered([text.as_str()]));
 }

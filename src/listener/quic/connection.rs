@@ -10,8 +10,9 @@ use tokio::sync::watch;
 
 use super::transport;
 use crate::http::h3;
+use crate::listener::open::OpenPlace;
 use crate::listener::worker::Worker;
-use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
+use crate::model::{Activity, ClientAddr, Connection, LocalAddr, Reason, Refusal, TlsFacts};
 use crate::tls::{QuicHandshake, QuicKeys};
 
 /// A connection that arrives.
@@ -93,14 +94,15 @@ impl Arriving {
     }
 
     /// Speaks HTTP/3.
-    pub(super) async fn serve(self, quic: quinn::Connection, facts: TlsFacts) {
+    pub(super) async fn serve(self, quic: quinn::Connection, facts: TlsFacts, open: OpenPlace) {
         let connection = Arc::new(Connection {
             client: self.client,
             local: self.local,
             tls: Some(facts),
+            activity: Activity::default(),
         });
         let thread = Arc::clone(&self.worker.thread);
-        let _open = self.worker.open.enter(&connection, Protocol::Http3);
+        open.speaks_quic(&connection, quic.clone());
         let mut cut = self.worker.cut.subscribe();
         let driven = h3::drive(quic.clone(), thread, connection, self.stop);
         tokio::select! {

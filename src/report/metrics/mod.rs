@@ -12,6 +12,7 @@ mod handshakes;
 mod histogram;
 pub mod list;
 mod recent;
+mod routes;
 mod spans;
 mod traffic;
 
@@ -23,6 +24,7 @@ pub use exposition::{CONTENT_TYPE, Exposition, Series};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
 pub use histogram::{Sum, quantile};
 pub use recent::{HANDSHAKES_MAX, PastRefusal, REFUSALS_MAX};
+pub use routes::RouteCounts;
 pub use spans::{SpanCounts, SpanLoss};
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
@@ -32,12 +34,14 @@ use super::Refused;
 use crate::model::{BindingKey, Count, PerThread, TlsFacts};
 use handshakes::Handshakes;
 use recent::Recent;
+use routes::Routed;
 use traffic::Book;
 
 /// What is counted beside the refusals.
 pub struct Metrics {
     threads: usize,
     book: Book,
+    routed: Routed,
     handshakes: Handshakes,
     recent: Recent,
     accepted: PerThread<[Count; 3]>,
@@ -78,6 +82,7 @@ impl Metrics {
         Self {
             threads,
             book: Book::default(),
+            routed: Routed::default(),
             handshakes: Handshakes::new(threads),
             recent: Recent::new(threads),
             accepted: PerThread::new(threads, |_| Default::default()),
@@ -106,6 +111,14 @@ impl Metrics {
     /// What became of spans.
     pub fn spans(&self) -> &Arc<SpanCounts> {
         &self.spans
+    }
+
+    /// Where the requests of each site's routes are counted. `sites`: the name of each, and its routes as they are written.
+    pub fn routes(
+        &self,
+        sites: impl Iterator<Item = (String, Vec<String>)>,
+    ) -> Box<[Arc<RouteCounts>]> {
+        self.routed.open(self.threads, sites)
     }
 
     /// A connection has a place.

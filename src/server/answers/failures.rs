@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Serving;
 use crate::admin::Told;
-use crate::model::{Protocol, Reason};
+use crate::model::{Protocol, Reason, plain};
 use crate::report::metrics::PastRefusal;
 
 /// Failures for the same reason, under the same name, of the same client.
@@ -67,7 +67,7 @@ fn write_one(text: &mut String, group: &Group) {
         text,
         "{}\n    SNI: {}\n    Client: {}\n    Over: {}\n    Count: {}\n    Last: {}\n    First: {}\n",
         last.reason,
-        last.server_name().unwrap_or("(none)"),
+        plain(last.server_name().unwrap_or("(none)")),
         last.client,
         over(last),
         group.count,
@@ -77,7 +77,7 @@ fn write_one(text: &mut String, group: &Group) {
     if !last.ja4.is_empty() {
         let _ = writeln!(text, "    JA4: {}", last.ja4);
     }
-    let _ = writeln!(text, "    Detail: {}", last.detail);
+    let _ = writeln!(text, "    Detail: {}", plain(&last.detail));
 }
 
 fn json_of(group: &Group) -> Value {

@@ -189,7 +189,7 @@ impl Backend for Answers {
             Question::Certificates => Ok(certificates::told(serving)),
             Question::Service => Ok(service::told(serving)),
             Question::Bindings => Ok(bindings::told(serving)),
-            Question::Connections => Ok(connections::told(serving)),
+            Question::Connections(filter) => Ok(connections::told(serving, filter)),
             Question::TlsFailures => Ok(failures::told(serving)),
             Question::Metrics => Ok(metrics::told(serving)),
             Question::Live(probe) => health::live(serving, &probe),

@@ -66,7 +66,7 @@ struct Change {
 
 /// What a change is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 enum Kind {
     Binding,
     Site,
@@ -76,6 +76,7 @@ enum Kind {
     Server,
     Limits,
     Log,
+    FailedRequests,
     Tls,
     Acme,
     Traces,

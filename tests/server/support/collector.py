@@ -1,7 +1,8 @@
 """A collector of OpenTelemetry for the tests: takes OTLP over HTTP, and reads it by OpenTelemetry's own Python package.
 
 Its first line is the port. Each further line is a request that came, as JSON. A line on stdin is how the next requests are answered: a
-status, and Retry-After; `hold` leaves them without an answer until another line comes.
+status, and Retry-After; `hold` leaves them without an answer until another line comes. It is repeated when it holds. The argument `closed`
+has nobody listen at the port before the first of these lines.
 """
 
 import json
@@ -117,10 +118,24 @@ class Server(ThreadingHTTPServer):
         pass
 
 
-server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
+def listen():
+    server.server_activate()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+# Bound without listening, a port refuses whoever connects, and is nobody else's.
+server = Server(("127.0.0.1", 0), Handler, bind_and_activate=False)
+server.server_bind()
+closed = sys.argv[1:] == ["closed"]
+if not closed:
+    listen()
 print(server.server_port, flush=True)
 for line in sys.stdin:
     with changed:
         mode[0] = line.strip()
         changed.notify_all()
+        with said:
+            print(json.dumps({"answers": mode[0]}), flush=True)
+    if closed:
+        closed = False
+        listen()

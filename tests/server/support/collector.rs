@@ -1,5 +1,6 @@
 //! A collector of OpenTelemetry, by the lines of `collector.py`, which reads what comes by OpenTelemetry's own package.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
@@ -20,6 +21,8 @@ pub struct Collector {
     child: Child,
     stdin: ChildStdin,
     lines: mpsc::Receiver<Value>,
+    /// Requests that came while something else was waited for.
+    before: VecDeque<Value>,
     /// Where it listens.
     pub port: u16,
     /// What it took so far.
@@ -27,17 +30,21 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts it on a free port.
+    /// Starts it.
     pub fn start() -> Self {
-        Self::start_on(0)
+        Self::started(&[])
     }
 
-    /// Starts it on this port.
-    pub fn start_on(port: u16) -> Self {
+    /// Has a port for it, where nobody listens until it is said how it answers.
+    pub fn closed() -> Self {
+        Self::started(&["closed"])
+    }
+
+    fn started(arguments: &[&str]) -> Self {
         let mut child = Command::new("python3")
             .env("PYTHONPATH", library("opentelemetry-proto"))
             .arg(SCRIPT)
-            .arg(port.to_string())
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -59,6 +66,7 @@ impl Collector {
             stdin: child.stdin.take().expect("stdin is piped"),
             child,
             lines: requests,
+            before: VecDeque::new(),
             port: first.parse().expect("a port"),
             spans: Vec::new(),
         }
@@ -73,14 +81,35 @@ impl Collector {
     /// Has it answer like this from now on: a status, a status with Retry-After, `partly`, or `hold`.
     pub fn answer(&mut self, how: &str) {
         writeln!(self.stdin, "{how}").expect("the collector listens");
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.expect("the collector says that it answers so");
+            if line["answers"] == how {
+                return;
+            }
+            self.before.push_back(line);
+        }
     }
 
     /// The next request that comes, whatever it was answered.
     pub fn request(&mut self) -> Value {
-        let request = self.lines.recv_timeout(PATIENCE);
-        let request = request.expect("a request to the collector");
+        let before = self.before.pop_front();
+        let request = before.unwrap_or_else(|| {
+            let request = self.lines.recv_timeout(PATIENCE);
+            request.expect("a request to the collector")
+        });
         assert_eq!(request["wrong"], Value::Null, "{request:#}");
         request
+    }
+
+    /// The next request that was answered so; those before it were sent again.
+    pub fn request_answered(&mut self, how: &str) -> Value {
+        loop {
+            let request = self.request();
+            if request["answer"] == how {
+                return request;
+            }
+        }
     }
 
     /// Waits until so many spans were taken that are like this, and gives all of them.
@@ -109,7 +138,7 @@ impl Collector {
 
     /// Whether nothing came that was not looked at.
     pub fn is_silent(&mut self) -> bool {
-        self.lines.try_recv().is_err()
+        self.before.is_empty() && self.lines.try_recv().is_err()
     }
 
     /// The spans that came so far and are below this one, in the order of their beginnings.
