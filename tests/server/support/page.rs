@@ -105,6 +105,13 @@ impl Page {
 
     /// Gives an order, and waits until it is carried out.
     pub fn order(&mut self, method: &str, parameters: Value) -> Value {
+        let answer = self.answer(method, parameters);
+        assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+        answer["result"].clone()
+    }
+
+    /// What an order is answered, be it an error.
+    fn answer(&mut self, method: &str, parameters: Value) -> Value {
         self.sent += 1;
         let mut order = json!({ "id": self.sent, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -115,8 +122,7 @@ impl Page {
             let message = self.messages.recv_timeout(PATIENCE);
             let message = message.expect("chromium is needed (.ci/setup installs it)");
             if message["id"] == self.sent {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].clone();
+                return message;
             }
             self.events.push(message);
         }
@@ -132,7 +138,7 @@ impl Page {
     pub fn value(&mut self, expression: &str) -> Value {
         let parameters =
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        self.order("Runtime.evaluate", parameters)["result"]["value"].clone()
+        self.answer("Runtime.evaluate", parameters)["result"]["result"]["value"].clone()
     }
 
     /// Waits until an expression is true.
