@@ -99,12 +99,13 @@ async fn one_that_says_more_than_its_answer_is_not_used_again() {
     over_new(&handler, &listener).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_that_nobody_needs_is_closed_in_time() {
     let listener = Listener::start().await;
     let handler = keeping(listener.address());
-    let mut peer = over_new(&handler, &listener).await;
     let began = tokio::time::Instant::now();
+    let mut peer = over_new(&handler, &listener).await;
+    tokio::time::pause();
     peer.closed().await;
     assert!(began.elapsed() >= Duration::from_secs(30));
 }
