@@ -13,6 +13,7 @@ mod queue;
 mod record;
 mod redact;
 mod rules;
+mod writing;
 
 use std::sync::Arc;
 

@@ -4,15 +4,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
-use http::header::HeaderName;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Settings;
 use super::redact::Redaction;
+use super::writing::Writing;
 use crate::model::Connection;
-use crate::model::journal::{self, AttemptStep, Noted};
 use crate::report::witness::Ended;
 
 /// A request that fired a rule.
@@ -184,10 +182,10 @@ pub struct Step {
 
 /// How much of what a request holds is written.
 #[derive(Clone, Copy)]
-struct Room {
-    value: usize,
-    fields: usize,
-    steps: usize,
+pub(super) struct Room {
+    pub(super) value: usize,
+    pub(super) fields: usize,
+    pub(super) steps: usize,
 }
 
 impl Record {
@@ -258,201 +256,6 @@ impl Record {
     }
 }
 
-/// A record that is being written.
-struct Writing<'a> {
-    record: &'a mut Record,
-    redaction: &'a Redaction,
-    room: Room,
-}
-
-impl Writing<'_> {
-    fn take(&mut self, noted: &Noted) {
-        let at = ms(noted.after);
-        let more = self.step(&noted.step, at);
-        let Value::Object(more) = more else { return };
-        self.record.steps.push(Step {
-            ms: at,
-            step: noted.step.name().to_owned(),
-            more,
-        });
-    }
-
-    /// Notes what a step says of the request as a whole, and gives what it says of itself.
-    fn step(&mut self, step: &journal::Step, at: f64) -> Value {
-        use journal::Step;
-        match step {
-            Step::HeadRead(head) => {
-                let target = head
-                    .target
-                    .as_ref()
-                    .map(|target| self.target(target.as_str()));
-                let method = Some(self.short(head.method.as_str()));
-                let fields = Head {
-                    version: Some(format!("{:?}", head.version)),
-                    method,
-                    target,
-                    ..self.head(&head.fields)
-                };
-                self.record.request = Some(fields);
-                json!({})
-            }
-            Step::BindingSought { host, local } => {
-                self.record.host = Some(host.as_str().to_owned());
-                json!({ "host": host.as_str(), "local": local.to_string() })
-            }
-            Step::BindingFound { binding, site } => {
-                let binding = binding.to_string();
-                self.record.binding = Some(binding.clone());
-                self.record.site = Some(site.to_string());
-                json!({ "binding": binding, "site": site })
-            }
-            Step::RouteFound { route, pool } => {
-                self.record.route = Some(route.to_string());
-                self.record.pool = Some(pool.to_string());
-                json!({ "route": route, "pool": pool })
-            }
-            Step::QueueEntered {
-                position,
-                length,
-                running,
-            } => {
-                self.record.queue = Some(QueuePassport {
-                    position: *position,
-                    length: *length,
-                    running: *running,
-                    entered_ms: at,
-                    ..QueuePassport::default()
-                });
-                json!({ "position": position, "length": length, "running": running })
-            }
-            Step::QueueLeft => {
-                let wait = self.left_queue(at, true);
-                json!({ "wait_ms": wait })
-            }
-            Step::Rewritten { target } => json!({ "target": self.target(target.as_str()) }),
-            Step::Attempt(number, step) => self.attempt(*number, step, at),
-            Step::Refused { reason, detail } => {
-                self.left_queue(at, false);
-                let detail = self.short(detail);
-                self.record.detail = Some(detail.clone());
-                json!({ "reason": reason.as_str(), "detail": detail })
-            }
-            Step::ResponseHead(head) => {
-                let status = head.status.as_u16();
-                self.record.response = Some(Head {
-                    status: Some(status),
-                    ..self.head(&head.fields)
-                });
-                json!({ "status": status })
-            }
-            Step::LastByte { bytes } | Step::Cut { bytes } => {
-                self.record.bytes_sent = *bytes;
-                self.record.complete = matches!(step, Step::LastByte { .. });
-                json!({ "bytes": bytes })
-            }
-            Step::HeadUnread
-            | Step::HandlerBegan
-            | Step::Paused
-            | Step::HandlerAnswered
-            | Step::FirstByte => json!({}),
-        }
-    }
-
-    /// The wait in the queue is over, if there was one; gives how long it was.
-    fn left_queue(&mut self, at: f64, admitted: bool) -> f64 {
-        match &mut self.record.queue {
-            Some(queue) if queue.wait_ms == 0.0 && !queue.admitted => {
-                queue.wait_ms = thousandths(at - queue.entered_ms);
-                queue.admitted = admitted;
-                queue.wait_ms
-            }
-            _ => 0.0,
-        }
-    }
-
-    fn attempt(&mut self, number: u32, step: &AttemptStep, at: f64) -> Value {
-        let detail = match step {
-            AttemptStep::Failed { detail, .. } => self.short(detail),
-            _ => String::new(),
-        };
-        let attempts = &mut self.record.attempts;
-        let known = attempts.iter().position(|it| it.number == number);
-        let known = known.unwrap_or_else(|| {
-            attempts.push(Attempt {
-                number,
-                ..Attempt::default()
-            });
-            attempts.len() - 1
-        });
-        let attempt = &mut attempts[known];
-        let mut more = json!({ "attempt": number });
-        match step {
-            AttemptStep::Began { upstream, cause } => {
-                attempt.upstream = upstream.to_string();
-                attempt.cause = cause.as_str().to_owned();
-                attempt.began_ms = at;
-                more["upstream"] = json!(upstream);
-                more["cause"] = json!(cause.as_str());
-            }
-            AttemptStep::Kept => attempt.kept_connection = true,
-            AttemptStep::Connected { to } => {
-                attempt.kept_connection = false;
-                more["to"] = json!(to.map(|to| to.to_string()));
-            }
-            AttemptStep::Secured { version } => more["version"] = json!(version),
-            AttemptStep::Stale | AttemptStep::Sent => {}
-            AttemptStep::Answered { status } => {
-                attempt.ended_ms = Some(at);
-                attempt.status = Some(status.as_u16());
-                more["status"] = json!(status.as_u16());
-            }
-            AttemptStep::Failed { reason, .. } => {
-                attempt.ended_ms = Some(at);
-                attempt.reason = Some(reason.as_str().to_owned());
-                attempt.detail = Some(detail.clone());
-                more["reason"] = json!(reason.as_str());
-                more["detail"] = json!(detail);
-            }
-        }
-        more
-    }
-
-    fn head(&mut self, fields: &HeaderMap) -> Head {
-        let room = self.room.fields;
-        let mut written = Vec::with_capacity(fields.len().min(room));
-        for (name, value) in fields.iter().take(room) {
-            let value = self.redaction.field(name, value);
-            let value = self.short(&value);
-            written.push((self.name(name), value));
-        }
-        let left_out = fields.len() - written.len();
-        self.record.shortened |= left_out > 0;
-        Head {
-            fields: written,
-            fields_left_out: left_out,
-            ..Head::default()
-        }
-    }
-
-    fn name(&mut self, name: &HeaderName) -> String {
-        self.short(name.as_str())
-    }
-
-    fn target(&mut self, target: &str) -> String {
-        let target = self.redaction.target(target);
-        self.short(&target)
-    }
-
-    fn short(&mut self, text: &str) -> String {
-        let end = text.floor_char_boundary(self.room.value);
-        if end == text.len() {
-            return text.to_owned();
-        }
-        self.record.shortened = true;
-        format!("{}… [{} bytes more]", &text[..end], text.len() - end)
-    }
-}
-
 fn tls(connection: &Connection) -> Option<Tls> {
     let tls = connection.tls.as_ref()?;
     Some(Tls {
@@ -470,13 +273,8 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-fn ms(duration: Duration) -> f64 {
+pub(super) fn ms(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
-}
-
-/// To a microsecond, as all times are: the difference of two such numbers may have more digits.
-fn thousandths(ms: f64) -> f64 {
-    (ms * 1000.0).round() / 1000.0
 }
 
 /// What is tried, from the whole to what fits the smallest file that may be asked for.
