@@ -17,7 +17,7 @@ use portunus::binding::Table;
 use portunus::config;
 use portunus::http::h1::head::{HeadLimits, read};
 use portunus::http::{Published, Thread, h1, h2};
-use portunus::model::{ClientAddr, Connection, HostName, LocalAddr};
+use portunus::model::{Activity, ClientAddr, Connection, HostName, LocalAddr};
 use portunus::report::Report;
 use portunus::server::{LibraryHandlers, edge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -129,6 +129,7 @@ fn pipe(request: &'static [u8], http2: bool, config: &config::Config) -> Pipe {
         client,
         local: local(),
         tls: None,
+        activity: Activity::default(),
     });
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let mut pipe = Pipe {

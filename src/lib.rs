@@ -27,4 +27,5 @@ pub mod report;
 pub mod server;
 pub mod site;
 pub mod tls;
+pub mod traces;
 pub mod worker;

@@ -1,6 +1,7 @@
 """The load: one run of wrk, h2load or h3_load, and a herd of idle connections. Each says how many requests were answered, and how late."""
 
 import contextlib
+import http.server
 import json
 import pathlib
 import re
@@ -145,6 +146,30 @@ def asking(admin_socket, path):
         over.set()
         if admin_socket:
             asker.join()
+
+
+@contextlib.contextmanager
+def collector():
+    """A collector of traces that takes all and keeps nothing; its port."""
+    class Taker(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
 
 
 def client_context():

@@ -135,7 +135,10 @@ def portunus(place, name="portunus", observed=()):
     config = place.folder / name / "config" / "portunus.toml"
     extra = {"server": "", "log": 'access = "off"\nerrors = "off"', "tables": ""}
     for what in observed:
-        extra |= OBSERVED[what]
+        for place_of, text in OBSERVED[what].items():
+            text = text.format(collector=place.collector)
+            # Tables add up; keys of [log] and [server] are one setting's.
+            extra[place_of] = extra[place_of] + text if place_of == "tables" else text
     config.write_text(PORTUNUS.format(
         **ports, upstream=place.upstream, chain=place.chain, key=place.key, body=BODY, **extra))
     command = [place.binaries / "portunus", "-c", config, "run"]
@@ -146,6 +149,9 @@ def portunus(place, name="portunus", observed=()):
 # Whatever else comes to be observed takes its place here, and is measured with the rest.
 OBSERVED = {
     "logs": {"log": 'access = "../access.log"\naccess_format = "json"\nerrors = "../errors.log"'},
+    # Every request is recorded, and none is written down: all are answered 200.
+    "failed requests": {"tables": '[[failed_requests.rule]]\nstatus = ["5xx"]\n'},
+    "traces": {"tables": '[traces]\nendpoint = "http://127.0.0.1:{collector}"\nsample = 0.01\n'},
 }
 
 

@@ -27,6 +27,7 @@ use super::ledger::Seconds;
 use super::store::{self, Store};
 use super::{base64url, now};
 use crate::config::Acme;
+use crate::model::causes;
 
 /// The last word of the CA on when to come back; shared with the client that hears it.
 #[derive(Clone, Debug, Default)]
@@ -203,7 +204,7 @@ impl HttpClient for Http {
         Box::pin(async move {
             let failed = |what: String| Error::Other(format!("{whence}: {what}").into());
             let exchange = async {
-                let response = sent.await.map_err(|error| chain(&error))?;
+                let response = sent.await.map_err(|error| causes(&error))?;
                 let (parts, body) = response.into_parts();
                 let body = Limited::new(body, ANSWER_MAX).collect().await;
                 Ok((parts, body.map_err(|error| error.to_string())?.to_bytes()))
@@ -222,18 +223,6 @@ impl HttpClient for Http {
             )))
         })
     }
-}
-
-/// An error's words are in its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// Retry-After: seconds or a date (RFC 9110 section 10.2.3).

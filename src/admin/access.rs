@@ -1,15 +1,17 @@
-//! Who may ask.
+//! Who may ask, and whether it is he who asks rather than a page that he looks at.
 
 use std::ffi::CString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
 
 use super::Backend;
+use super::dashboard::is_page;
+use super::sessions::are_equal;
 use crate::report::{AuditOutcome, Audited, AuditedBy};
 
 /// Who asks, for the log.
@@ -25,6 +27,8 @@ pub(super) enum Peer {
     },
     /// Somebody at this address of this machine, who has the token if he is answered.
     Address(SocketAddr),
+    /// Somebody at this address of this machine, who has logged in at the dashboard.
+    Session(SocketAddr),
     /// Somebody on this machine, at the metrics address.
     Anybody,
 }
@@ -51,7 +55,7 @@ impl Peer {
     ) {
         let name = match self {
             Self::Local { user, .. } => name_of(*user),
-            Self::Address(_) | Self::Anybody => None,
+            Self::Address(_) | Self::Session(_) | Self::Anybody => None,
         };
         let by = match self {
             Self::Local {
@@ -73,6 +77,10 @@ impl Peer {
                     AuditOutcome::Done | AuditOutcome::Failed => "token",
                 },
             },
+            Self::Session(client) => AuditedBy::Address {
+                client: *client,
+                authorised: "session",
+            },
             // He can change nothing, and what he tries is told in the server's own log.
             Self::Anybody => return,
         };
@@ -83,6 +91,14 @@ impl Peer {
             outcome,
             detail,
         });
+    }
+
+    /// The same, once he has shown a session.
+    pub(super) fn logged_in(&self) -> Self {
+        match self {
+            Self::Address(client) => Self::Session(*client),
+            other => other.clone(),
+        }
     }
 
     /// Root, the server's own user, and members of the server's own group. The file's mode says so as well; but modes get
@@ -133,59 +149,100 @@ impl fmt::Display for Peer {
                     None => Ok(()),
                 }
             }
-            Self::Address(client) => client.fmt(f),
+            Self::Address(client) | Self::Session(client) => client.fmt(f),
             Self::Anybody => f.write_str("who watches the server"),
         }
     }
 }
 
-/// Whether a request over a loopback address may ask. A browser on this machine can be made to send requests there by any
-/// page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes from
-/// another page says so in Origin or Sec-Fetch-Site; neither knows the token.
-pub(super) fn over_loopback(
-    uri: &Uri,
-    fields: &HeaderMap,
-    token: &str,
-) -> Result<(), (StatusCode, &'static str)> {
-    from_this_machine(uri, fields)?;
-    let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or(b"");
-    // In constant time: how long it takes says nothing of where the first difference is.
-    aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).map_err(|_| {
-        (
-            StatusCode::UNAUTHORIZED,
-            "the token is missing or wrong; it lies in admin-token in server.state_dir, and is sent as \"Authorization: Bearer …\"",
-        )
-    })
+/// Why a request is not answered.
+pub(super) type No = (StatusCode, &'static str);
+
+/// Whether a request was made by a program, or by a page that is our own. A browser on this machine can be made to send requests
+/// here by any page: one that was told another name for the address (DNS rebinding) says that name in Host, and one that comes
+/// from another page says so in Origin or Sec-Fetch-Site. What changes something must say in Origin that it comes from here,
+/// where it comes from a browser.
+pub(super) fn same_origin<T>(request: &Request<T>) -> Result<(), No> {
+    let (method, uri, fields) = (request.method(), request.uri(), request.headers());
+    let host = loopback_host(uri, fields)?;
+    let origin = fields.get(ORIGIN);
+    let is_ours = |origin: &http::HeaderValue| {
+        let authority = origin.as_bytes().strip_prefix(b"http://");
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
+    };
+    let site = fields.get("sec-fetch-site").map(|site| site.as_bytes());
+    let from_browser = site.is_some() || fields.contains_key(COOKIE);
+    let fair = match (origin, site) {
+        (Some(origin), _) if !is_ours(origin) => false,
+        (None, _) if from_browser && *method != Method::GET && *method != Method::HEAD => false,
+        (_, None | Some(b"none" | b"same-origin")) => true,
+        // Somebody follows a link to the page, which itself holds nothing.
+        _ => is_page(uri.path()) && is_visit(method, fields),
+    };
+    fair.then_some(()).ok_or(FROM_ANOTHER_PAGE)
+}
+
+/// Whether a browser shows the answer as a page of its own: then whoever led there does not see it.
+fn is_visit(method: &Method, fields: &HeaderMap) -> bool {
+    let says = |name, value: &str| fields.get(name).is_some_and(|it| it == value);
+    *method == Method::GET
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
+}
+
+/// Whether a request has the token.
+pub(super) fn has_token(fields: &HeaderMap, token: &str) -> bool {
+    let given = fields.get(AUTHORIZATION).and_then(bearer).unwrap_or("");
+    are_equal(given, token)
+}
+
+/// A cookie.
+pub(super) fn cookie<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = fields.get_all(COOKIE).iter();
+    let pairs = all
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(';'));
+    let mut values = pairs.filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
+    values.next()
 }
 
 /// Whether a request comes from where it seems to come from, rather than from a page in a browser here.
-pub(super) fn from_this_machine(
-    uri: &Uri,
-    fields: &HeaderMap,
-) -> Result<(), (StatusCode, &'static str)> {
-    let mut hosts = fields.get_all(HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok());
-    let host = host.filter(|_| hosts.next().is_none());
-    let target = uri.authority().map(|authority| authority.as_str());
-    if !host.is_some_and(is_loopback) || !target.is_none_or(is_loopback) {
-        return Err((
-            StatusCode::MISDIRECTED_REQUEST,
-            "the Host of a request to this address must be a loopback address or localhost",
-        ));
-    }
+pub(super) fn from_this_machine<T>(request: &Request<T>) -> Result<(), No> {
+    let fields = request.headers();
+    loopback_host(request.uri(), fields)?;
     let site = fields.get("sec-fetch-site").map(|site| site.as_bytes());
     if fields.contains_key(ORIGIN) || site.is_some_and(|site| site != b"none") {
-        return Err((
-            StatusCode::FORBIDDEN,
-            "requests that another page makes are refused",
-        ));
+        return Err(FROM_ANOTHER_PAGE);
     }
     Ok(())
 }
 
-fn bearer(value: &http::HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+fn loopback_host<'a>(uri: &Uri, fields: &'a HeaderMap) -> Result<&'a str, No> {
+    let mut hosts = fields.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let host = host.filter(|host| hosts.next().is_none() && is_loopback(host));
+    let target = uri.authority().map(|authority| authority.as_str());
+    host.filter(|_| target.is_none_or(is_loopback)).ok_or((
+        StatusCode::MISDIRECTED_REQUEST,
+        "the Host of a request to this address must be a loopback address or localhost",
+    ))
+}
+
+const FROM_ANOTHER_PAGE: No = (
+    StatusCode::FORBIDDEN,
+    "requests that another page makes are refused",
+);
+
+/// What somebody is told who has neither token nor session.
+pub(super) const NO_TOKEN: No = (
+    StatusCode::UNAUTHORIZED,
+    "the token is missing or wrong; it lies in admin-token in server.state_dir, and is sent as \"Authorization: Bearer …\"; a \
+     browser logs in at /login, and `portunus dashboard` prints a link for it",
+);
+
+fn bearer(value: &http::HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case("bearer ").then_some(token)
 }
 
 /// Whether Host names this machine as nobody else can.

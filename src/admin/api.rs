@@ -2,30 +2,44 @@
 //! `{"error": "…"}`.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Declined, PoolOrder, Probe, Question, Told};
+use super::{Declined, Filter, PoolOrder, Probe, Question, Told, Wanted, dashboard, query};
+use crate::model::{plain_json, plain_lines};
 use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
 const POOLS: &str = "/v1/pools";
+const CONNECTIONS: &str = "/v1/connections";
+const ALL: Filter = Filter {
+    limit: None,
+    client: None,
+};
+
+/// Where what happens is told as it happens: an answer that goes on, and so no question.
+pub(super) const EVENTS: &str = "/v1/events";
 
 /// Every path but those of single pools, with its method and what it asks.
-static PATHS: [(&str, Method, Question); 14] = [
+static PATHS: [(&str, Method, Question); 19] = [
     ("/v1/certificates", Method::GET, Question::Certificates),
     (POOLS, Method::GET, Question::Pools),
     ("/v1/service", Method::GET, Question::Service),
     ("/v1/bindings", Method::GET, Question::Bindings),
-    ("/v1/connections", Method::GET, Question::Connections),
+    (CONNECTIONS, Method::GET, Question::Connections(ALL)),
     ("/v1/tls-failures", Method::GET, Question::TlsFailures),
+    ("/v1/overview", Method::GET, Question::Overview),
+    ("/v1/history", Method::GET, Question::History),
+    ("/v1/refusals", Method::GET, Question::Refusals(Wanted::ANY)),
+    ("/v1/explain", Method::GET, Question::Explain(None)),
     ("/metrics", Method::GET, Question::Metrics),
     ("/livez", Method::GET, Question::Live(Probe::NEW)),
     ("/readyz", Method::GET, Question::Ready(Probe::NEW)),
     ("/v1/openapi.json", Method::GET, Question::OpenApi),
     ("/v1/plan", Method::GET, Question::Plan),
+    ("/v1/login-codes", Method::POST, Question::LoginCode),
     ("/v1/reload", Method::POST, Question::Reload),
     ("/v1/stop", Method::POST, Question::Stop { now: false }),
     ("/v1/stop-now", Method::POST, Question::Stop { now: true }),
@@ -39,6 +53,7 @@ pub(super) fn question(method: &Method, uri: &Uri) -> Result<Question, Box<Respo
     let Some((asked_with, question)) = found.or_else(|| Some((Method::POST, of_pool(path)?)))
     else {
         let mut paths: Vec<_> = PATHS.iter().map(|(path, ..)| (*path).to_owned()).collect();
+        paths.push(EVENTS.to_owned());
         let orders = PoolOrder::ALL.iter();
         paths.extend(orders.map(|order| format!("{POOLS}/NAME/{}", order.as_str())));
         let error = json!({ "error": "there is nothing at this path", "paths": paths });
@@ -61,7 +76,10 @@ pub(super) fn question(method: &Method, uri: &Uri) -> Result<Question, Box<Respo
             let text = format!("{path} takes no query; GET /v1/plan tells what a reload would do");
             Err(Box::new(error(StatusCode::BAD_REQUEST, &text)))
         }
-        (question, _) => Ok(question),
+        (question, query) => {
+            let question = query::of(question, query.unwrap_or_default());
+            question.map_err(|why| Box::new(error(StatusCode::BAD_REQUEST, &why)))
+        }
     }
 }
 
@@ -75,20 +93,21 @@ pub(super) fn all() -> Vec<(String, String)> {
         let path = format!("{POOLS}/{{name}}/{}", order.as_str());
         (Method::POST.to_string(), path)
     });
-    paths.chain(orders).collect()
+    let events = [(Method::GET.to_string(), EVENTS.to_owned())];
+    paths.chain(orders).chain(events).collect()
 }
 
-/// As Kubernetes' own servers take it: `verbose`, and `exclude=NAME` as often as one likes.
+/// As Kubernetes' own servers take it: `verbose`, whatever it is set to, and `exclude=NAME` as often as one likes; what else
+/// there is means nothing, since who watches may put something there for a cache.
 fn probe(query: &str) -> Probe {
     let mut probe = Probe::NEW;
     for part in query.split('&') {
-        match part.split_once('=') {
-            Some(("exclude", name)) => {
-                let name = percent_decode_str(name).decode_utf8_lossy();
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name {
+            "verbose" => probe.verbose = true,
+            "exclude" => {
+                let name = percent_decode_str(value).decode_utf8_lossy();
                 probe.exclude.push(name.into_owned());
-            }
-            None | Some(("verbose", "" | "true" | "1")) if part.starts_with("verbose") => {
-                probe.verbose = true;
             }
             _ => {}
         }
@@ -109,6 +128,12 @@ pub(super) fn path(question: &Question) -> (Method, String) {
     if let Question::Pool { name, order } = question {
         let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
         return (Method::POST, format!("{POOLS}/{name}/{}", order.as_str()));
+    }
+    if let Question::Connections(filter) = question {
+        return (
+            Method::GET,
+            format!("{CONNECTIONS}{}", query::filtered(*filter)),
+        );
     }
     let (path, method, _) = PATHS
         .iter()
@@ -141,9 +166,12 @@ pub(super) fn answer(
             with_content(StatusCode::OK, "application/json", told.text)
         }
         Ok(told) if accept.is_some_and(|accept| accept.as_bytes() == TEXT) => {
-            with_content(StatusCode::OK, PLAIN, told.text)
+            with_content(StatusCode::OK, PLAIN, plain_lines(&told.text).into_owned())
         }
         Ok(told) => respond(StatusCode::OK, &told.json),
+        Err(Declined(why)) if matches!(question, Question::Explain(_)) => {
+            error(StatusCode::BAD_REQUEST, &why)
+        }
         // The server goes on as it was: a conflict with what it is, not a fault of it.
         Err(Declined(why)) => error(StatusCode::CONFLICT, &why),
     }
@@ -159,15 +187,22 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
 }
 
 fn respond(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    with_content(status, "application/json", format!("{value:#}\n"))
+    // Whoever looks at it on a terminal is told what clients sent, too.
+    let text = format!("{value:#}\n");
+    with_content(status, "application/json", plain_json(&text).into_owned())
 }
 
-fn with_content(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+/// `kind`: its media type.
+pub(super) fn with_content(
+    status: StatusCode,
+    kind: &'static str,
+    text: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    dashboard::harden(fields);
     response
 }
 

@@ -89,6 +89,11 @@ impl Client {
         }
     }
 
+    /// Where it asks.
+    pub fn admin(&self) -> &config::Admin {
+        &self.admin
+    }
+
     /// Asks, for the answer as a person reads it or as JSON, as it is.
     pub fn ask(&self, question: Question, form: Form) -> Result<String, ClientError> {
         self.block_on(async { Ok(self.answered(question, form).await?.text) })

@@ -2,27 +2,29 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
 
-use super::access::{self, Peer};
+use super::access::{No, Peer};
+use super::door::Door;
+use super::events::{self, Listeners, Stream};
 use super::patience::Patience;
 use super::places::{Place, Places};
 use super::socket::{Bound, SocketFile};
-use super::{Backend, Declined, Question, Told, api};
+use super::{Backend, Declined, Question, SAMPLE_EVERY, Told, api, dashboard};
 use crate::report::AuditOutcome;
 
 /// A running admin socket; dropping it closes the socket, and removes its file.
@@ -34,18 +36,20 @@ pub struct Admin {
 /// What connections share.
 struct Shared {
     backend: Arc<dyn Backend>,
-    guard: Guard,
+    door: Door,
+    listeners: Listeners,
 }
 
-/// What is asked of who asks, beside what the system says of him.
-enum Guard {
-    /// Nothing: not everybody can reach the file.
-    File,
-    /// The token.
-    Token(zeroize::Zeroizing<String>),
-    /// Nothing, and not everything is answered.
-    Open,
+/// Who is at the other end of a connection.
+struct Caller {
+    peer: Peer,
+    place: Place,
+    /// Closes it.
+    hang_up: Arc<Notify>,
 }
+
+/// The content of an answer: there whole, or what happens as it happens.
+type Content = Either<Full<Bytes>, Stream>;
 
 /// Accepts from a socket from now on.
 pub fn start(bound: Bound, backend: Arc<dyn Backend>) -> io::Result<Admin> {
@@ -53,26 +57,33 @@ pub fn start(bound: Bound, backend: Arc<dyn Backend>) -> io::Result<Admin> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (listener, guard, file) = match bound {
-        Bound::Unix { listener, file } => (Listener::Unix(listener), Guard::File, Some(file)),
+    let (listener, door, file) = match bound {
+        Bound::Unix { listener, file } => (Listener::Unix(listener), Door::File, Some(file)),
         Bound::Loopback(listener, token) => {
-            (Listener::Loopback(listener), Guard::Token(token), None)
+            let door = Door::guarded(token, listener.local_addr()?.port());
+            (Listener::Loopback(listener), door, None)
         }
-        Bound::Metrics(listener) => (Listener::Loopback(listener), Guard::Open, None),
+        Bound::Metrics(listener) => (Listener::Loopback(listener), Door::Open, None),
     };
-    let name = match guard {
-        Guard::Open => "metrics",
+    let name = match door {
+        Door::Open => "metrics",
         _ => "admin",
     };
-    let shared = Arc::new(Shared { backend, guard });
+    let shared = Arc::new(Shared {
+        backend,
+        door,
+        listeners: Listeners::default(),
+    });
     thread::Builder::new().name(name.into()).spawn(move || {
         runtime.block_on(async {
+            let sampling = sample(Arc::clone(&shared));
             tokio::select! {
                 result = listener.run(shared) => {
                     if let Err(error) = result {
                         tracing::error!(%error, "the admin socket cannot be listened on any more");
                     }
                 }
+                () = sampling => {}
                 _ = stopped => {}
             }
         });
@@ -114,7 +125,7 @@ impl Listener {
                     match listener.accept().await {
                         Ok((stream, from)) => {
                             let place = places.take().await;
-                            serve(stream, shared.guard.peer(from), place, &shared);
+                            serve(stream, shared.door.peer(from), place, &shared);
                         }
                         Err(error) => pause(&error).await,
                     }
@@ -138,13 +149,20 @@ where
         return;
     };
     tokio::spawn(async move {
-        let service = service_fn(|request| respond(request, &peer, &shared, &place));
+        let hang_up = Arc::default();
+        let caller = Caller {
+            peer,
+            place,
+            hang_up,
+        };
+        let service = service_fn(|request| respond(request, &caller, &shared));
         let stream = Patience::new(stream, STALL_MAX);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WAIT)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
+        let peer = &caller.peer;
         tokio::select! {
             ended = connection => {
                 // Whoever goes away in the middle of it has not been told, and knows it.
@@ -152,63 +170,110 @@ where
                     tracing::debug!(%error, %peer, "an administrator's connection failed");
                 }
             }
-            () = place.cut() => {
+            () = caller.place.cut() => {
                 tracing::debug!(%peer, "a connection gave its place up: it has asked for nothing that it may");
+            }
+            () = caller.hang_up.notified() => {
+                tracing::debug!(%peer, "who listens to what happens is let go: he is too slow, or logged out");
             }
         }
     });
 }
 
-/// Content of a request is not read: no question has any.
+/// Content of a request is not read: no question has any. A login has.
 async fn respond(
     request: Request<Incoming>,
-    peer: &Peer,
+    caller: &Caller,
     shared: &Shared,
-    place: &Place,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if let Err((status, why)) = may_ask(&request, peer, shared) {
-        let asked = format!("{} {}", request.method(), request.uri().path());
-        tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
-        peer.audit(
-            &*shared.backend,
-            (&asked, None),
-            AuditOutcome::Refused,
-            Some(why),
-        );
-        let mut response = api::error(status, why);
-        // Who may not ask has no use for another request.
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-        return Ok(response);
+) -> Result<Response<Content>, Infallible> {
+    let (peer, door) = (&caller.peer, &shared.door);
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    if let Err(no) = may_ask(&request, peer, door) {
+        return Ok(refused(no, &asked, peer, shared));
     }
-    place.keep();
-    let question = match api::question(request.method(), request.uri()) {
-        Ok(question) => question,
-        Err(response) => return Ok(*response),
+    let has_pages = !matches!(door, Door::Open);
+    let (method, path) = (request.method(), request.uri().path());
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    if has_pages
+        && looks
+        && let Some(page) = dashboard::asset(path)
+    {
+        return Ok(whole(page));
+    }
+    if has_pages && *method == Method::POST && path == dashboard::LOGIN_PATH {
+        return Ok(whole(log_in(request, peer, shared).await));
+    }
+    let session = match door.let_in(request.headers()) {
+        Ok(session) => session,
+        Err(no) => return Ok(refused(no, &asked, peer, shared)),
     };
-    if matches!(shared.guard, Guard::Open) && !question.is_open() {
-        let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
-        return Ok(api::error(StatusCode::FORBIDDEN, why));
+    caller.place.keep();
+    if has_pages && *method == Method::POST && path == dashboard::LOGOUT_PATH {
+        return Ok(whole(door.log_out(session)));
     }
-    let answer = ask(&question, peer, shared).await;
+    if has_pages && *method == Method::GET && path == api::EVENTS {
+        return Ok(listen(shared, &caller.hang_up, session).await);
+    }
+    let question = match api::question(method, request.uri()) {
+        Ok(question) => question,
+        Err(response) => return Ok(whole(*response)),
+    };
+    if !has_pages && !question.is_open() {
+        let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
+        return Ok(whole(api::error(StatusCode::FORBIDDEN, why)));
+    }
+    let logged_in = session.map(|_| peer.logged_in());
+    let answer = ask(
+        &question,
+        logged_in.as_ref().unwrap_or(peer),
+        shared,
+        session,
+    )
+    .await;
     let accept = request.headers().get(ACCEPT);
-    Ok(api::answer(&question, answer, accept))
+    Ok(whole(api::answer(&question, answer, accept)))
 }
 
-fn may_ask(
-    request: &Request<Incoming>,
-    peer: &Peer,
-    shared: &Shared,
-) -> Result<(), (StatusCode, &'static str)> {
+fn whole(response: Response<Full<Bytes>>) -> Response<Content> {
+    response.map(Either::Left)
+}
+
+fn may_ask(request: &Request<Incoming>, peer: &Peer, door: &Door) -> Result<(), No> {
     if !peer.may_ask() {
         let why = "only root, the server's user and its group may ask";
         return Err((StatusCode::FORBIDDEN, why));
     }
-    shared.guard.check(request.uri(), request.headers())
+    door.is_fair(request)
+}
+
+fn refused((status, why): No, asked: &str, peer: &Peer, shared: &Shared) -> Response<Content> {
+    tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
+    let outcome = AuditOutcome::Refused;
+    peer.audit(&*shared.backend, (asked, None), outcome, Some(why));
+    let mut response = api::error(status, why);
+    // Who may not ask has no use for another request.
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    whole(response)
+}
+
+async fn log_in(request: Request<Incoming>, peer: &Peer, shared: &Shared) -> Response<Full<Bytes>> {
+    let response = shared.door.log_in(request).await;
+    let outcome = match response.status() {
+        StatusCode::SEE_OTHER => AuditOutcome::Done,
+        _ => AuditOutcome::Refused,
+    };
+    peer.audit(&*shared.backend, ("login", None), outcome, None);
+    response
 }
 
 /// Has a question answered, and writes down what it changes.
-async fn ask(question: &Question, peer: &Peer, shared: &Shared) -> Result<Told, Declined> {
+async fn ask(
+    question: &Question,
+    peer: &Peer,
+    shared: &Shared,
+    session: Option<&str>,
+) -> Result<Told, Declined> {
     let backend = &*shared.backend;
     if *question == Question::OpenApi {
         return Ok(Told {
@@ -224,7 +289,10 @@ async fn ask(question: &Question, peer: &Peer, shared: &Shared) -> Result<Told, 
     if stops {
         peer.audit(backend, action, AuditOutcome::Done, None);
     }
-    let answer = backend.answer(question.clone()).await;
+    let answer = match question {
+        Question::LoginCode => shared.door.code(session),
+        _ => backend.answer(question.clone()).await,
+    };
     match &answer {
         Ok(told) if !stops => {
             let done = told.json["done"].as_str();
@@ -236,21 +304,49 @@ async fn ask(question: &Question, peer: &Peer, shared: &Shared) -> Result<Told, 
     answer
 }
 
-impl Guard {
-    /// Who asks, where the system does not say.
-    fn peer(&self, from: SocketAddr) -> Peer {
-        match self {
-            Self::Open => Peer::Anybody,
-            Self::File | Self::Token(_) => Peer::Address(from),
+/// What happens, as it happens: first how all of it is.
+async fn listen(
+    shared: &Shared,
+    hang_up: &Arc<Notify>,
+    session: Option<&str>,
+) -> Response<Content> {
+    let first = overview(&*shared.backend).await;
+    let Some(stream) = shared.listeners.join(first, hang_up, session) else {
+        let why = "as many listen as may; close another dashboard";
+        return whole(api::error(StatusCode::SERVICE_UNAVAILABLE, why));
+    };
+    let mut response = Response::new(Either::Right(stream));
+    let fields = response.headers_mut();
+    let kind = HeaderValue::from_static("text/event-stream");
+    fields.insert(http::header::CONTENT_TYPE, kind);
+    dashboard::harden(fields);
+    response
+}
+
+/// Has samples taken, and tells of each to who listens.
+async fn sample(shared: Arc<Shared>) {
+    if matches!(shared.door, Door::Open) {
+        return std::future::pending().await;
+    }
+    let mut ticks = tokio::time::interval_at(Instant::now() + SAMPLE_EVERY, SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shared.backend.sample();
+        if !shared.listeners.is_empty() {
+            let event = overview(&*shared.backend).await;
+            let may_listen = |session: Option<&str>| shared.door.still_lets_in(session);
+            shared.listeners.tell(&event, may_listen);
         }
     }
+}
 
-    fn check(&self, uri: &Uri, fields: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-        match self {
-            Self::File => Ok(()),
-            Self::Token(token) => access::over_loopback(uri, fields, token),
-            Self::Open => access::from_this_machine(uri, fields),
-        }
+/// How all of it is, as an event; where that cannot be had, a comment, so that nobody takes the connection for dead.
+async fn overview(backend: &dyn Backend) -> Bytes {
+    let asked = tokio::time::timeout(OVERVIEW_WAIT, backend.answer(Question::Overview));
+    match asked.await {
+        Ok(Ok(told)) => events::event("overview", &told.json.to_string()),
+        Ok(Err(_)) | Err(_) => events::STILL_HERE,
     }
 }
 
@@ -262,3 +358,5 @@ const HEAD_WAIT: Duration = Duration::from_secs(10);
 const STALL_MAX: Duration = Duration::from_secs(30);
 /// hyper takes no less; our own requests have 200 bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Pools' workers are asked for; who watches them may be busy starting one.
+const OVERVIEW_WAIT: Duration = Duration::from_secs(3);

@@ -6,19 +6,28 @@
 mod access;
 mod api;
 mod client;
+mod dashboard;
+mod door;
+mod events;
 mod listen;
 mod patience;
 mod places;
+mod query;
+mod sessions;
 mod socket;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::time::Duration;
 
+use http::{Method, Uri};
 use serde_json::Value;
 
 use crate::report::Audited;
 
 pub use client::{Client, ClientError, Form};
+pub use dashboard::LOGIN_PATH;
 pub use listen::{Admin, start};
 pub use socket::{Bound, SocketError, bind, bind_metrics};
 
@@ -31,8 +40,8 @@ pub enum Question {
     Service,
     /// Its bindings, with their routes.
     Bindings,
-    /// Its connections.
-    Connections,
+    /// Its connections: those that are asked for.
+    Connections(Filter),
     /// The last handshakes that failed.
     TlsFailures,
     /// What it has counted, as Prometheus reads it.
@@ -52,6 +61,16 @@ pub enum Question {
         /// What.
         order: PoolOrder,
     },
+    /// What the dashboard shows: how all of it is at this moment.
+    Overview,
+    /// What was counted in the last hour, by small steps.
+    History,
+    /// What was refused last.
+    Refusals(Wanted),
+    /// What would happen to a request.
+    Explain(Option<Box<Explained>>),
+    /// A code by which a browser may log in once.
+    LoginCode,
     /// To take its configuration anew.
     Reload,
     /// What that would do.
@@ -61,6 +80,15 @@ pub enum Question {
         /// At once.
         now: bool,
     },
+}
+
+/// Which connections are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// No more than so many.
+    pub limit: Option<usize>,
+    /// Those of one client alone.
+    pub client: Option<IpAddr>,
 }
 
 /// How one asks whether a server lives, or takes requests.
@@ -80,6 +108,42 @@ impl Probe {
     };
 }
 
+/// Which refusals are asked for; what is none is any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// For this reason, by its name.
+    pub reason: Option<String>,
+    /// Of this site.
+    pub site: Option<String>,
+    /// Of this pool.
+    pub pool: Option<String>,
+    /// So many at most.
+    pub limit: Option<usize>,
+}
+
+impl Wanted {
+    /// All of them.
+    pub const ANY: Self = Self {
+        reason: None,
+        site: None,
+        pool: None,
+        limit: None,
+    };
+}
+
+/// A request that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// As a client would write it.
+    pub url: Uri,
+    /// The method.
+    pub method: Method,
+    /// The local address that the client connects to; none: one that is bound.
+    pub ip: Option<IpAddr>,
+    /// The server name in the TLS handshake, if it is not the URL's host; empty: none is sent.
+    pub sni: Option<String>,
+}
+
 /// What a pool can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolOrder {
@@ -95,6 +159,9 @@ pub enum PoolOrder {
 pub trait Backend: Send + Sync {
     /// Answers, or says why not.
     fn answer(&self, question: Question) -> Answer;
+
+    /// Takes note of what was counted since it last did. Called every [`SAMPLE_EVERY`], by one thread.
+    fn sample(&self);
 
     /// Writes down who changed something, or tried to.
     fn audited(&self, entry: &Audited<'_>);
@@ -124,13 +191,18 @@ impl Question {
             | Self::Pools
             | Self::Service
             | Self::Bindings
-            | Self::Connections
+            | Self::Connections(_)
             | Self::TlsFailures
             | Self::Metrics
             | Self::Live(_)
             | Self::Ready(_)
             | Self::OpenApi
-            | Self::Plan => None,
+            | Self::Plan
+            | Self::Overview
+            | Self::History
+            | Self::Refusals(_)
+            | Self::Explain(_) => None,
+            Self::LoginCode => Some(("login-code", None)),
             Self::Reload => Some(("reload", None)),
             Self::Stop { now: false } => Some(("stop", None)),
             Self::Stop { now: true } => Some(("stop-now", None)),
@@ -165,6 +237,9 @@ impl Question {
         matches!(self, Self::Metrics | Self::Live(_) | Self::Ready(_))
     }
 }
+
+/// How often [`Backend::sample`] is called.
+pub const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the token lies that is asked for at a loopback address.
 fn token_file(state_dir: &Path) -> PathBuf {

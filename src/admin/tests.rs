@@ -1,17 +1,35 @@
 //! Who may ask over a loopback address.
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode};
 
-use super::access::over_loopback;
+use super::access::{NO_TOKEN, cookie, has_token, same_origin};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-fn asked(fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
-    let mut map = HeaderMap::new();
+fn request(path: &str, method: &Method, fields: &[(&'static str, &str)]) -> Request<()> {
+    let mut request = Request::new(());
+    *request.uri_mut() = path.parse().expect("a path");
+    *request.method_mut() = method.clone();
     for (name, value) in fields {
-        map.append(*name, value.parse().expect("a value"));
+        let value = value.parse().expect("a value");
+        request.headers_mut().append(*name, value);
     }
-    over_loopback(&Uri::from_static("/v1/pools"), &map, TOKEN).map_err(|(status, _)| status)
+    request
+}
+
+fn asked(fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
+    let request = request("/v1/pools", &Method::GET, fields);
+    same_origin(&request).map_err(|(status, _)| status)?;
+    let has = has_token(request.headers(), TOKEN);
+    has.then_some(()).ok_or(NO_TOKEN.0)
+}
+
+fn page(method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
+    page_at("/", method, fields)
+}
+
+fn page_at(path: &str, method: &Method, fields: &[(&'static str, &str)]) -> Result<(), StatusCode> {
+    same_origin(&request(path, method, fields)).map_err(|(status, _)| status)
 }
 
 const BEARER: (&str, &str) = ("authorization", "Bearer 0123456789abcdef0123456789abcdef");
@@ -93,4 +111,58 @@ fn the_document_has_every_path_and_method_of_the_api_and_no_other() {
     let mut known = super::api::all();
     known.sort_unstable();
     assert_eq!(documented, known);
+}
+
+#[test]
+fn our_own_page_may_ask_and_may_change_what_it_says_it_comes_from() {
+    let host = ("host", "localhost:9180");
+    let own = ("sec-fetch-site", "same-origin");
+    assert_eq!(page(&Method::GET, &[host, own]), Ok(()));
+    let origin = ("origin", "http://localhost:9180");
+    assert_eq!(page(&Method::POST, &[host, own, origin]), Ok(()));
+    let refused = Err(StatusCode::FORBIDDEN);
+    assert_eq!(page(&Method::POST, &[host, own]), refused);
+    // A browser that says nothing of where it comes from is known by its cookie.
+    let cookie = ("cookie", "portunus-9180=x");
+    assert_eq!(page(&Method::POST, &[host, cookie]), refused);
+    assert_eq!(page(&Method::POST, &[host, cookie, origin]), Ok(()));
+    for other in [
+        "http://localhost:3000",
+        "https://localhost:9180",
+        "http://127.0.0.1:9180",
+        "localhost:9180",
+    ] {
+        let fields = [host, own, ("origin", other)];
+        assert_eq!(page(&Method::POST, &fields), refused, "{other}");
+    }
+    // No program says these.
+    assert_eq!(page(&Method::POST, &[host]), Ok(()));
+}
+
+#[test]
+fn a_link_from_elsewhere_leads_to_the_page_and_a_frame_does_not() {
+    let host = ("host", "localhost:9180");
+    let site = ("sec-fetch-site", "cross-site");
+    let mode = ("sec-fetch-mode", "navigate");
+    let shown = |as_what| [host, site, mode, ("sec-fetch-dest", as_what)];
+    assert_eq!(page(&Method::GET, &shown("document")), Ok(()));
+    let refused = Err(StatusCode::FORBIDDEN);
+    assert_eq!(page(&Method::GET, &shown("iframe")), refused);
+    assert_eq!(page(&Method::POST, &shown("document")), refused);
+    assert_eq!(
+        page_at("/v1/events", &Method::GET, &shown("document")),
+        refused
+    );
+}
+
+#[test]
+fn a_cookie_is_found_among_others_and_under_its_whole_name() {
+    let mut fields = HeaderMap::new();
+    fields.append(
+        "cookie",
+        "xportunus-1=no; portunus-12=no".parse().expect("a value"),
+    );
+    assert_eq!(cookie(&fields, "portunus-1"), None);
+    fields.append("cookie", "a=b; portunus-1=yes".parse().expect("a value"));
+    assert_eq!(cookie(&fields, "portunus-1"), Some("yes"));
 }

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use super::details::Details;
 use super::error::CertificateError;
 use super::findings::{self, Finding, file_of_error};
 use super::pair::Certificate;
@@ -183,17 +182,17 @@ fn entry(
 
 fn shown(certificate: &Certificate) -> Option<Shown> {
     let chain = &certificate.arranged().cert;
-    let leaf = Details::of(chain.first()?).ok()?;
+    let leaf = certificate.leaf()?;
     Some(Shown {
         covers: certificate
             .covers
             .iter()
             .map(|name| name.to_string())
             .collect(),
-        subject: leaf.subject,
-        issuer: leaf.issuer,
-        serial: leaf.serial,
-        fingerprint_sha256: leaf.fingerprint,
+        subject: leaf.subject.clone(),
+        issuer: leaf.issuer.clone(),
+        serial: leaf.serial.clone(),
+        fingerprint_sha256: leaf.fingerprint.clone(),
         key: leaf.key.to_string(),
         not_before: leaf.not_before,
         not_after: leaf.not_after,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::compress::CompressionCache;
@@ -45,6 +45,9 @@ pub struct Certificate {
     /// What it is shown with.
     pub(super) staple: Staple,
     pub(super) chain: Arranged,
+    /// What its leaf says, once somebody wanted to know: every look at all certificates asks for it again.
+    leaf: OnceLock<Option<Details>>,
+    pub(super) must_staple: OnceLock<bool>,
 }
 
 /// What is wrong with a chain that can be served all the same.
@@ -118,6 +121,8 @@ impl Certificate {
             staple: Staple::default(),
             compressed: Arc::new(CompressionCache::new(COMPRESSED_MAX)),
             chain: Arranged::default(),
+            leaf: OnceLock::new(),
+            must_staple: OnceLock::new(),
         })
     }
 
@@ -138,10 +143,19 @@ impl Certificate {
         self.not_before <= now && now <= self.not_after
     }
 
+    /// What its leaf says; none where that cannot be read.
+    pub fn leaf(&self) -> Option<&Details> {
+        let read = || Details::of(self.key.cert.first()?).ok();
+        self.leaf.get_or_init(read).as_ref()
+    }
+
     /// The SHA-256 of the leaf, in hexadecimal.
     pub fn fingerprint(&self) -> String {
-        let leaf = self.key.cert.first().map_or(&[][..], |leaf| leaf);
-        details::fingerprint(leaf)
+        let read = self.leaf();
+        read.map_or_else(
+            || details::fingerprint(&[]),
+            |leaf| leaf.fingerprint.clone(),
+        )
     }
 }
 

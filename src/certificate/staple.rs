@@ -56,17 +56,14 @@ impl Certificate {
     /// Whether clients may refuse the certificate without a staple: it has the TLS feature `status_request` ("must-staple",
     /// RFC 7633).
     pub fn requires_staple(&self) -> bool {
-        let Some(Ok((_, leaf))) = self
-            .key
-            .cert
-            .first()
-            .map(|der| X509Certificate::from_der(der.as_ref()))
-        else {
-            return false;
+        let read = || {
+            let leaf = self.key.cert.first()?;
+            let (_, leaf) = X509Certificate::from_der(leaf.as_ref()).ok()?;
+            Some(leaf.extensions().iter().any(|extension| {
+                extension.oid.to_id_string() == TLS_FEATURE && lists_status_request(extension.value)
+            }))
         };
-        leaf.extensions().iter().any(|extension| {
-            extension.oid.to_id_string() == TLS_FEATURE && lists_status_request(extension.value)
-        })
+        *(self.must_staple).get_or_init(|| read().unwrap_or_default())
     }
 }
 

@@ -109,6 +109,14 @@ impl Trust {
         }
     }
 
+    /// The roots, for whoever asks servers by them.
+    pub fn into_roots(self) -> Result<RootCertStore, TrustFault> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok(self.roots),
+        }
+    }
+
     /// What a client makes of a chain.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Verdict {
         let Some(leaf) = chain.first() else {

@@ -3,9 +3,11 @@
 mod cert;
 mod check;
 mod completions;
+mod dashboard;
 mod explain;
 mod run;
 mod running;
+mod top;
 mod trace;
 
 use std::path::PathBuf;
@@ -23,7 +25,7 @@ use crate::worker::launch as worker;
     propagate_version = true,
     max_term_width = 100,
     after_help = "Exit status: 0 as asked · 1 it could not be done · 64 the configuration has errors.\n\
-                  Documentation: docs/configuration.md, docs/admin.md; the model in two minutes: docs/architecture.md.\n\
+                  Documentation: docs/configuration.md, docs/admin.md, docs/top.md; the model in two minutes: docs/architecture.md.\n\
                   Environment: PORTUNUS_CONFIG, PORTUNUS_LOG (a level, or directives as \"info,portunus::tls=debug\")."
 )]
 struct Arguments {
@@ -54,6 +56,14 @@ enum Command {
     /// Show the running server's state
     #[command(subcommand)]
     Show(running::Show),
+    /// Show the running server's state, live: pools, bindings, upstreams, workers, connections, refusals
+    ///
+    /// Keys: 1-6 and Tab for the tabs, s sorts, / filters, p pauses, ? explains them, q quits.
+    Top(top::Arguments),
+    /// Tell where a browser finds the running server's dashboard
+    ///
+    /// At a loopback address: a link that logs in, once and within a minute. At a unix socket: how ssh brings it to a browser.
+    Dashboard(dashboard::Arguments),
     /// Have the running server take its bindings file anew, and tell what came of it
     ///
     /// A bad one is refused aloud, and what ran before goes on. SIGHUP does the same, and tells the log alone. Lines begin with
@@ -78,16 +88,6 @@ enum Command {
     /// (for Portunus itself) Become a worker process
     #[command(hide = true)]
     BecomeWorker,
-    #[command(flatten)]
-    Later(Later),
-}
-
-/// Commands that are refused by name until they work.
-#[derive(Debug, Subcommand)]
-enum Later {
-    /// (not in this version) Show the running server's state, live
-    #[command(hide = true)]
-    Top(Rest),
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,7 +108,9 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::main(&config, &arguments),
         Command::Explain(arguments) => explain::main(&config, &arguments),
         Command::Cert(command) => cert::main(&config, &command),
+        Command::Dashboard(arguments) => dashboard::main(&config, &arguments),
         Command::Show(show) => running::show(&config, &show),
+        Command::Top(arguments) => top::main(&config, &arguments),
         Command::Pool(pool) => running::pool(&config, &pool),
         Command::Reload(at) => running::reload(&config, &at),
         Command::Stop(arguments) => running::stop(&config, &arguments),
@@ -116,7 +118,6 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => completions::main(&arguments),
         Command::KeepWorker(_) => worker::keep(),
         Command::BecomeWorker => worker::become_worker(),
-        Command::Later(later) => refuse_later(&later),
     }
 }
 
@@ -139,18 +140,6 @@ fn default_config() -> PathBuf {
     } else {
         here
     }
-}
-
-fn refuse_later(later: &Later) -> ExitCode {
-    let (name, instead) = match later {
-        Later::Top(_) => (
-            "top",
-            "`portunus show service` tells how it is now, and the logs what is refused",
-        ),
-    };
-    fail(&format!(
-        "{name}: not in this version of Portunus yet; {instead}"
-    ))
 }
 
 /// Says why a command could not be done.

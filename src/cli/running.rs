@@ -1,12 +1,13 @@
 //! `portunus show`, `pool`, `reload` and `stop`: what a running server is asked through its admin socket.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use super::fail;
-use crate::admin::{Client, ClientError, Form, PoolOrder, Question};
+use crate::admin::{Client, ClientError, Filter, Form, PoolOrder, Question};
 use crate::config;
 
 /// Where the server is asked.
@@ -27,8 +28,8 @@ pub(super) enum Show {
     Certificates(Look),
     /// Every pool: its state, its queue, its upstreams, its workers, how the last one failed, and what happened last
     Pools(Look),
-    /// The connections that are open: client, protocol, TLS, age
-    Connections(Look),
+    /// The connections that are open, the oldest first: client, protocol, TLS, age, bytes, requests, and what each does now
+    Connections(OfConnections),
     /// The last handshakes that failed, by reason, server name and client
     TlsFailures(Look),
 }
@@ -40,6 +41,27 @@ pub(super) struct Look {
     json: bool,
     #[command(flatten)]
     at: At,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OfConnections {
+    /// Show no more than so many: the oldest [default: 500, at most 10000]
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
+    /// Show those of one client alone
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
+    #[command(flatten)]
+    look: Look,
+}
+
+impl OfConnections {
+    fn filter(&self) -> Filter {
+        Filter {
+            limit: self.limit,
+            client: self.client,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,7 +109,7 @@ pub(super) fn show(config: &Path, show: &Show) -> ExitCode {
         Show::Bindings(look) => (Question::Bindings, look),
         Show::Certificates(look) => (Question::Certificates, look),
         Show::Pools(look) => (Question::Pools, look),
-        Show::Connections(look) => (Question::Connections, look),
+        Show::Connections(of) => (Question::Connections(of.filter()), &of.look),
         Show::TlsFailures(look) => (Question::TlsFailures, look),
     };
     let form = if look.json { Form::Json } else { Form::Text };
@@ -166,7 +188,7 @@ fn ask(client: &Client, question: Question, form: Form) -> Result<String, String
 impl At {
     /// A bindings file with errors is no reason not to ask a server that runs with what it said before; but where to ask must
     /// then be said.
-    fn client(&self, file: &Path) -> Result<Client, String> {
+    pub(super) fn client(&self, file: &Path) -> Result<Client, String> {
         if let Some(admin) = &self.admin {
             let path = admin.strip_prefix("unix:").ok_or_else(|| {
                 format!("--admin cannot be {admin:?}; write it as unix:/path.sock")

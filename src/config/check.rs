@@ -68,25 +68,28 @@ pub(super) fn check(raw: Raw<'_>, reader: &Reader<'_>) -> Config {
         acme,
         bindings,
         sites: checked_sites,
-        pools: raw
-            .pools
-            .into_iter()
-            .map(|pool| Pool {
-                name: text(&pool.name),
-                queue_length: pool.queue_length,
-                concurrency: pool.concurrency,
-                queue_timeout: pool.queue_timeout,
-                on_overflow: pool.on_overflow,
-                handler: settled(pool.handler, &raw.server),
-                place: pool.table.place(),
-            })
+        pools: (raw.pools.into_iter())
+            .map(|it| pool(it, &raw.server))
             .collect(),
         certificate_folder: certificate_folder(&raw.tls, reader),
         trust: raw.trust,
         server: raw.server,
         limits: raw.limits,
         log: raw.log,
+        traces: raw.traces,
         failed_requests: raw.failed_requests.settle(named),
+    }
+}
+
+fn pool(raw: RawPool<'_>, server: &Server) -> Pool {
+    Pool {
+        name: text(&raw.name),
+        queue_length: raw.queue_length,
+        concurrency: raw.concurrency,
+        queue_timeout: raw.queue_timeout,
+        on_overflow: raw.on_overflow,
+        handler: settled(raw.handler, server),
+        place: raw.table.place(),
     }
 }
 

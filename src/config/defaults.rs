@@ -25,6 +25,17 @@ pub(super) const REQUEST_ID: super::RequestIds = super::RequestIds::Off;
 /// Whoever traces has an upstream that does; without, a client's field is passed on as any other.
 pub(super) const TRACEPARENT: bool = false;
 
+/// What whoever looks at traces finds them by.
+pub(super) const TRACES_SERVICE_NAME: &str = "portunus";
+/// OpenTelemetry's own (parentbased_always_on): whoever tries it sees what he did.
+pub(super) const TRACES_SAMPLE: f64 = 1.0;
+/// A stranger must not decide what is recorded.
+pub(super) const TRACES_TRUST_PARENT: bool = false;
+/// Failures are what traces are looked at for.
+pub(super) const TRACES_KEEP_ERRORS: bool = true;
+/// None: what is slow is another matter for each site.
+pub(super) const TRACES_KEEP_SLOWER_THAN: Duration = Duration::ZERO;
+
 /// As many as file descriptors allow; what is lower is a choice of the machine's owner.
 pub(super) const MAX_CONNECTIONS: u64 = 0;
 /// No limit: many clients may stand behind one address (carrier NAT, an office, a balancer in front).

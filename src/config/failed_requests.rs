@@ -256,9 +256,10 @@ fn members<'t, T>(
     };
     if array.value.is_empty() {
         let wrong = Wrong::new("empty-value", format!("`{key}` must name one at least"));
-        table
-            .reader
-            .wrong(&array.span, wrong.help("or leave it out for any"));
+        table.reader.wrong(
+            &array.span,
+            wrong.help("name one, or leave the key out for any"),
+        );
     }
     let mut members = Vec::with_capacity(array.value.len());
     for member in array.value.iter() {

@@ -21,6 +21,7 @@ pub(super) static FILE: Section = section(
         "limits",
         "log",
         "failed_requests",
+        "traces",
         "tls",
         "acme",
         "certificate",
@@ -74,6 +75,21 @@ pub(super) static LOG: Section = section(
         "access_format",
         "errors",
         "audit",
+    ],
+);
+
+pub(super) static TRACES: Section = section(
+    "[traces]",
+    &[
+        "endpoint",
+        "headers",
+        "ca",
+        "service_name",
+        "resource",
+        "sample",
+        "trust_parent",
+        "keep_errors",
+        "keep_slower_than",
     ],
 );
 
@@ -389,8 +405,7 @@ pub(super) static ALL: &[&Section] = &[
     &SERVER,
     &LIMITS,
     &LOG,
-    &FAILED_REQUESTS,
-    &FAILED_REQUESTS_RULE,
+    &TRACES,
     &TLS,
     &ACME,
     &EAB,
@@ -427,6 +442,9 @@ pub(super) static ALL: &[&Section] = &[
     &WORKER_LIMITS,
     &FASTCGI,
     &LIBRARY,
+    // Last: a key that is looked for elsewhere is another table's far more often.
+    &FAILED_REQUESTS,
+    &FAILED_REQUESTS_RULE,
 ];
 
 /// The candidate that a misspelt word likely means; none where nothing is near.

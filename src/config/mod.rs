@@ -34,6 +34,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod traces;
 mod trusted;
 mod upgrades;
 mod upstream;
@@ -73,6 +74,7 @@ pub use service::ServiceName;
 pub use source::Source;
 pub use suites::{group_name, spoken_versions, suite_name};
 pub use telling::{ForwardedFields, ProxyProtocol, Telling};
+pub use traces::{Secret, Traces};
 pub use trusted::RequestIds;
 pub use upgrades::Upgrades;
 pub use upstream::{ClientCertificate, Keeping, Upstream, UpstreamScheme, UpstreamTls};
@@ -90,6 +92,8 @@ pub struct Config {
     pub log: Log,
     /// `[failed_requests]`
     pub failed_requests: FailedRequests,
+    /// `[traces]`; none where nothing is traced.
+    pub traces: Option<Traces>,
     /// `[tls]`: the certificate folder.
     pub certificate_folder: PathBuf,
     /// `[acme]`; none where nothing is ordered.

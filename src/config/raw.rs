@@ -15,8 +15,8 @@ use super::settings::{self, WAIT};
 use super::tls::{self, TlsKeys};
 use super::wrong::{self, Wrong};
 use super::{
-    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, RouteKeys, Server, SiteKeys,
-    TrustSource, defaults, handlers, keys, networks, trusted,
+    AlpnProtocol, Handler, Hsts, Limits, Log, Overflow, Place, RouteKeys, Server, SiteKeys, Traces,
+    TrustSource, defaults, handlers, keys, networks, traces, trusted,
 };
 use crate::model::{HostPattern, Scheme, TrustedProxies};
 
@@ -25,6 +25,7 @@ pub(super) struct Raw<'t> {
     pub(super) server: Server,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) traces: Option<Traces>,
     pub(super) failed_requests: RawFailedRequests<'t>,
     pub(super) tls: TlsKeys<'t>,
     pub(super) acme: Option<RawAcme<'t>>,
@@ -104,6 +105,7 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Raw<'t> {
         server: settings::server(file),
         limits: settings::limits(file),
         log: settings::log(file),
+        traces: traces::read(file),
         failed_requests: failed_requests::read(file),
         acme: acme::read(file),
         trust: tls

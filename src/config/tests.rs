@@ -4,12 +4,14 @@ mod balance;
 mod clients;
 mod documented;
 mod examples;
+mod failed_requests;
 mod fastcgi;
 mod policies;
 mod process;
 mod properties;
 mod routes;
 mod telling;
+mod traces;
 
 use std::path::Path;
 

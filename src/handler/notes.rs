@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderValue, Response};
 
 use super::proxy::Attempt;
 use crate::clock;
 use crate::config;
-use crate::model::Body;
 use crate::model::journal::{AttemptStep, Cause, Journal, Step};
+use crate::model::{Body, ChildSpan, Facts, SpanContext};
 
 /// A request's journal, if it has one, and which attempt is under way. Without a journal nothing is done here.
 #[derive(Debug, Default)]
@@ -21,16 +21,27 @@ struct Open {
     attempt: u32,
     /// Why the next one is made, when it is.
     next: Cause,
+    /// The request's span, where spans are made.
+    span: Option<Box<SpanContext>>,
 }
 
 impl Notes {
     /// Those of a request that has not been sent yet.
-    pub(super) fn of(journal: Option<&Arc<Journal>>) -> Self {
-        Self(journal.map(|journal| Open {
+    pub(super) fn of(facts: &Facts) -> Self {
+        Self(facts.journal.as_ref().map(|journal| Open {
             journal: Arc::clone(journal),
             attempt: 0,
             next: Cause::First,
+            span: facts.provenance.span().cloned().map(Box::new),
         }))
+    }
+
+    /// What an upstream is told of the attempt that is under way; none where it has been told already, or no spans are made.
+    pub(super) fn traceparent(&self) -> Option<HeaderValue> {
+        let open = self.0.as_ref().filter(|open| open.attempt > 1)?;
+        let span = open.span.as_ref()?;
+        let id = span.child(ChildSpan::Attempt(open.attempt));
+        Some(span.told(id).field().clone())
     }
 
     /// Those of the same request, which is sent to another beside it.
@@ -39,6 +50,7 @@ impl Notes {
             journal: Arc::clone(&open.journal),
             attempt: 0,
             next: Cause::Hedge,
+            span: open.span.clone(),
         }))
     }
 

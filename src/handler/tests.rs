@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 
 use crate::model::{
-    ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, RoutePath,
+    Activity, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, RoutePath,
 };
 
 /// The facts of a cleartext request of `192.0.2.7` to a host.
@@ -18,6 +18,7 @@ pub(super) fn facts(host: &str) -> Facts {
             client: ClientAddr::new(client),
             local: LocalAddr::new(local),
             tls: None,
+            activity: Activity::default(),
         }),
         protocol: Protocol::Http1,
         host: HostName::parse(host).unwrap(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -11,11 +12,12 @@ use super::{AltSvc, Drain};
 use crate::acme::Challenges;
 use crate::binding::{Balancers, Table};
 use crate::config::{Binding, Limits, RequestIds, TlsVersion, Verbosity};
-use crate::model::{BindingKey, ClientTerms, PerThread, Scheme, TrustedProxies};
+use crate::model::{BindingKey, ClientTerms, Handshake, PerThread, Scheme, TrustedProxies};
 use crate::pool::Pool;
-use crate::report::metrics::Tallies;
+use crate::report::metrics::{RouteCounts, Tallies};
 use crate::report::{Report, Witness};
 use crate::site::Site;
+use crate::traces::Tracer;
 
 /// Everything that serves a request, built from one configuration and never changed after.
 pub struct Edge {
@@ -46,13 +48,17 @@ pub struct Edge {
     /// What is done with `X-Request-Id`.
     pub request_ids: RequestIds,
     /// Whether each request has a `traceparent`.
-    pub traces: bool,
+    pub traceparent: bool,
+    /// What requests are traced by; none where they are not.
+    pub tracer: Option<Arc<Tracer>>,
     /// Where refusals and accesses are told.
     pub report: Arc<Report>,
     /// Who asks for the steps of requests; nobody, in most configurations.
     pub witnesses: Vec<Arc<dyn Witness>>,
     /// Where requests are counted.
     pub tallies: Tallies,
+    /// Where the requests of each site's routes are counted.
+    pub routed: Box<[Arc<RouteCounts>]>,
 }
 
 /// What a request needs to know of its binding.
@@ -97,6 +103,13 @@ pub struct Thread {
 /// A data thread's pointer to the running edge.
 pub type ThreadEdge = Arc<Arc<Edge>>;
 
+impl Edge {
+    /// What tells it from others for as long as it is there: what was noted of a pool of this edge is only ever compared.
+    pub fn mark(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
 impl Published {
     /// Publishes a first edge.
     pub fn new(edge: Arc<Edge>) -> Arc<Self> {
@@ -138,6 +151,15 @@ impl Thread {
             *seen = (generation, Arc::new(self.published.edge()));
         }
         Arc::clone(&seen.1)
+    }
+}
+
+impl Edge {
+    /// The handshake of a connection that was accepted then, where anybody asks for it.
+    pub fn handshake(&self, accepted: Instant) -> Option<Arc<Handshake>> {
+        self.tracer
+            .as_ref()
+            .map(|_| Arc::new(Handshake::done(accepted)))
     }
 }
 

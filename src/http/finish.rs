@@ -144,6 +144,7 @@ impl Trail {
             peer: self.peer(),
             request_id: self.provenance().request_id(),
             trace_id: self.provenance().trace_id(),
+            span_id: self.provenance().span_id(),
             local: connection.local,
             version: version_text(access.version),
             scheme: self.scheme(),

@@ -9,10 +9,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use http_body::Body as _;
 
+use super::ThreadEdge;
 use super::date::date;
 use super::serve::{self, Serving, refuse_unread};
-use super::{InFlight, ThreadEdge};
-use crate::model::{Body, BodyError, Connection, Interim, Protocol, Reason, Refusal};
+use crate::model::{Body, BodyError, Connection, InFlight, Interim, Protocol, Reason, Refusal};
 
 /// What their crates let pass, and an HTTP/1.1 reader behind us might read otherwise: fields that speak of an HTTP/1.1
 /// connection (RFC 9113 section 8.2.2, RFC 9114 section 4.2), whitespace around a value (RFC 9113 section 8.2.1), a

@@ -39,6 +39,7 @@ impl Recording {
         let asking = Asking {
             path: path.as_ref(),
             fields: request.map(Request::headers),
+            provenance: None,
         };
         if !edge.witnesses.iter().any(|witness| witness.asks(&asking)) {
             return None;
@@ -77,6 +78,7 @@ impl Recording {
         let asking = Asking {
             path: ended.path.as_ref(),
             fields: Some(fields),
+            provenance: Some(provenance),
         };
         let mut witnesses = self.edge.witnesses.iter();
         if !witnesses.any(|witness| witness.still_asks(&asking, bound.site)) {

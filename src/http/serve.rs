@@ -13,13 +13,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use super::body::{ContentLimits, limited};
 use super::provenance::heard;
 use super::trail::Trail;
-use super::{BoundTo, Edge, InFlight, ThreadEdge, authority, extended, finish, recording, refuse};
+use super::{BoundTo, Edge, ThreadEdge, authority, extended, finish, recording, refuse};
 use crate::config::Overflow;
 use crate::handler::Reply;
 use crate::model::journal::Step;
 use crate::model::{
-    Body, BodyError, Connection, Facts, HostName, Protocol, Reason, Refusal, RoutePath, Scheme,
-    TlsFacts,
+    Body, BodyError, Connection, Facts, HostName, InFlight, Protocol, Reason, Refusal, RoutePath,
+    Scheme, Stand, TlsFacts,
 };
 use crate::pool::Entry;
 use crate::site::https_redirect_target;
@@ -122,6 +122,7 @@ fn admit(mut trail: Box<Trail>, request: Request<Body>, pool: usize) -> Serving 
 ///
 /// Every request that is waited for has one of these. It is no `async fn`, whose arguments lie in its future twice.
 fn work(mut trail: Box<Trail>, request: Request<Body>, pool: usize) -> Work {
+    trail.waits(Stand::Working);
     Box::pin(async move {
         let handler = trail.edge.pools[pool].handler();
         let outcome = match handler.handle(request, trail.placed()) {
@@ -133,7 +134,8 @@ fn work(mut trail: Box<Trail>, request: Request<Body>, pool: usize) -> Work {
     })
 }
 
-fn answer(trail: Box<Trail>, outcome: Result<Response<Body>, Refusal>) -> Answer {
+fn answer(mut trail: Box<Trail>, outcome: Result<Response<Body>, Refusal>) -> Answer {
+    trail.in_flight.moves();
     let outcome = match trail.by_connect {
         true => outcome.and_then(extended::answer),
         false => outcome,
@@ -228,6 +230,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     let pool = route.pool;
     trail.pool = Some(pool);
     trail.route = Some(route.index);
+    edge.routed[bound.site].count(route.index);
     trail.note(|| Step::RouteFound {
         route: route.path.clone(),
         pool: edge.pools[pool].name().into(),

@@ -13,14 +13,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
 use super::recording::Recording;
-use super::{InFlight, ThreadEdge, provenance};
+use super::{ThreadEdge, provenance};
 use crate::clock;
 use crate::handler::upgrade::ExtendedConnect;
 use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{
-    BodyError, ClientAddr, Connection, Facts, HostName, Protocol, Provenance, Reason, Refusal,
-    Scheme,
+    BodyError, ClientAddr, Connection, Facts, HostName, InFlight, Noted, PoolMark, Protocol,
+    Provenance, Reason, Refusal, Scheme, Stand,
 };
 use crate::pool::{Permit, Place};
 use crate::report::Refused;
@@ -66,7 +66,7 @@ pub(super) struct Trail {
     pub(super) status: StatusCode,
     /// Bytes of the response's content.
     pub(super) sent: u64,
-    _in_flight: InFlight,
+    pub(super) in_flight: InFlight,
 }
 
 /// How far a request has come.
@@ -145,7 +145,7 @@ impl Trail {
             permit: None,
             status: StatusCode::OK,
             sent: 0,
-            _in_flight: in_flight,
+            in_flight,
         })
     }
 
@@ -233,9 +233,26 @@ impl Trail {
         });
     }
 
+    /// Tells whoever asks what the connection waits for.
+    pub(super) fn waits(&mut self, stand: Stand) {
+        let (Some(facts), Some(pool)) = (&self.facts, self.pool) else {
+            return;
+        };
+        let mark = PoolMark {
+            edge: self.edge.mark(),
+            pool,
+        };
+        self.in_flight.waits(stand, mark, || Noted {
+            host: facts.host.clone(),
+            target: facts.path.target().clone(),
+            since: self.began,
+        });
+    }
+
     /// It waits in its pool's queue, at this place.
     pub(super) fn queued(&mut self, place: Place) {
         self.queued = Some(Instant::now());
+        self.waits(Stand::Queued);
         self.note(|| Step::QueueEntered {
             position: place.position,
             length: place.length,
@@ -309,6 +326,7 @@ impl Trail {
             peer: self.peer(),
             request_id: self.provenance().request_id(),
             trace_id: self.provenance().trace_id(),
+            span_id: self.provenance().span_id(),
             ..Refused::on(&self.connection, refusal.reason, self.protocol)
         });
     }

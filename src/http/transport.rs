@@ -1,9 +1,15 @@
 //! What the drivers need of a connection's byte stream, whatever lies under it.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::model::Connection;
 
 /// A byte stream to a client.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -21,6 +27,81 @@ impl Transport for TcpStream {
 /// In-memory pipes, for tests and benches.
 impl Transport for tokio::io::DuplexStream {
     fn reset_on_close(&self) {}
+}
+
+/// A byte stream whose bytes are counted for whoever asks what a connection does.
+pub(super) struct Counted<I> {
+    io: I,
+    connection: Arc<Connection>,
+}
+
+impl<I> Counted<I> {
+    pub(super) fn new(io: I, connection: &Arc<Connection>) -> Self {
+        Self {
+            io,
+            connection: Arc::clone(connection),
+        }
+    }
+
+    fn sent(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.connection.activity.send(*bytes);
+        }
+        polled
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if polled.is_ready() {
+            (self.connection.activity).receive(buf.filled().len() - before);
+        }
+        polled
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.sent(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.sent(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl<I: Transport> Transport for Counted<I> {
+    fn reset_on_close(&self) {
+        self.io.reset_on_close();
+    }
 }
 
 /// Reads what a client still sends for a while: closing with unread bytes makes the system send a reset, which can destroy

@@ -15,7 +15,7 @@ use super::proxied::{self, Proxied, ProxiedError};
 use super::worker::Worker;
 use crate::http::{self, h1, h2};
 use crate::model::{
-    ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme, TlsFacts,
+    Activity, ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme, TlsFacts,
 };
 use crate::report::Refused;
 use crate::tls::{Handshake, TlsStream};
@@ -30,11 +30,16 @@ pub(super) struct Connected {
 
 impl Connected {
     pub(super) async fn run(self, stream: TcpStream) {
+        let about_to = match self.scheme {
+            Scheme::Https => Protocol::Tls,
+            Scheme::Http => Protocol::Tcp,
+        };
+        let open = (self.worker.open).enter(self.client, self.local, about_to);
         // Responses are written whole; waiting for more to send with them would only delay them.
         let _ = stream.set_nodelay(true);
         match self.scheme {
-            Scheme::Https => self.run_tls(stream).await,
-            Scheme::Http => self.run_cleartext(stream).await,
+            Scheme::Https => self.run_tls(stream, open).await,
+            Scheme::Http => self.run_cleartext(stream, open).await,
         }
     }
 
@@ -98,20 +103,21 @@ impl Connected {
         });
     }
 
-    async fn run_tls(self, stream: TcpStream) {
+    async fn run_tls(self, stream: TcpStream, open: OpenPlace) {
         let accepted = Instant::now();
-        let Some((mut stream, facts)) = Box::pin(self.handshake(stream)).await else {
+        let Some((mut stream, mut facts)) = Box::pin(self.handshake(stream)).await else {
             return;
         };
-        self.count(&mut stream, &facts, accepted);
+        self.count(&mut stream, &mut facts, accepted);
         let http2 = facts.alpn == Some("h2");
         let connection = Arc::new(Connection {
             client: self.client,
             local: self.local,
             tls: Some(facts),
+            activity: Activity::default(),
         });
         let thread = Arc::clone(&self.worker.thread);
-        let _open = self.open(&connection, http2);
+        speaks(&open, &connection, http2);
         if http2 {
             Box::pin(h2::drive(stream, BytesMut::new(), thread, connection)).await;
         } else {
@@ -119,21 +125,15 @@ impl Connected {
         }
     }
 
-    /// Counts a handshake that is done, and how its connection ends, unless it was with ourselves.
-    fn count(&self, stream: &mut TlsStream, facts: &TlsFacts, accepted: Instant) {
-        let report = &self.worker.thread.edge().report;
+    /// Counts a handshake that is done, and how its connection ends, unless it was with ourselves; and keeps when it was, for spans.
+    fn count(&self, stream: &mut TlsStream, facts: &mut TlsFacts, accepted: Instant) {
+        let edge = self.worker.thread.edge();
+        let report = &edge.report;
         if !report.is_own(self.client) {
             stream.count_end(report);
             (report.metrics()).shook_hands(false, facts, accepted.elapsed());
         }
-    }
-
-    fn open(&self, connection: &Arc<Connection>, http2: bool) -> OpenPlace {
-        let protocol = match http2 {
-            true => Protocol::Http2,
-            false => Protocol::Http1,
-        };
-        self.worker.open.enter(connection, protocol)
+        facts.handshake = edge.handshake(accepted);
     }
 
     /// The handshake, within its time, its bound on how many run at once, and the server's own life.
@@ -185,16 +185,17 @@ impl Connected {
         })
     }
 
-    async fn run_cleartext(self, mut stream: TcpStream) {
+    async fn run_cleartext(self, mut stream: TcpStream, open: OpenPlace) {
         let edge = self.worker.thread.edge();
         let connection = Arc::new(Connection {
             client: self.client,
             local: self.local,
             tls: None,
+            activity: Activity::default(),
         });
         let thread = Arc::clone(&self.worker.thread);
         if !edge.cleartext_http2 {
-            let _open = self.open(&connection, false);
+            speaks(&open, &connection, false);
             return Box::pin(h1::drive(stream, BytesMut::new(), thread, connection)).await;
         }
         let mut drain = thread.drain.watch();
@@ -215,7 +216,8 @@ impl Connected {
         drop(drain);
         match sniffed {
             Ok(Some(http2)) => {
-                let _open = self.open(&connection, http2);
+                speaks(&open, &connection, http2);
+                connection.activity.receive(first.len());
                 match http2 {
                     true => Box::pin(h2::drive(stream, first, thread, connection)).await,
                     false => Box::pin(h1::drive(stream, first, thread, connection)).await,
@@ -232,6 +234,14 @@ impl Connected {
             }
         }
     }
+}
+
+fn speaks(open: &OpenPlace, connection: &Arc<Connection>, http2: bool) {
+    let protocol = match http2 {
+        true => Protocol::Http2,
+        false => Protocol::Http1,
+    };
+    open.speaks(connection, protocol);
 }
 
 /// Reads until it is clear whether HTTP/2 is spoken with prior knowledge (RFC 9113 section 3.3); none where the client has

@@ -18,6 +18,6 @@ pub use datagrams::{Group, bind};
 pub use handshakes::{HANDSHAKES_MAX, UNVALIDATED_MAX};
 pub use inherit::{Inherited, inherit};
 pub use limits::{ConnectionLimits, FAREWELLS_MAX, Farewell, Full, Place};
-pub use open::{OpenConnection, OpenConnections};
+pub use open::{Listed, OpenConnection, OpenConnections, Which};
 pub use sockets::{BindError, Listening, SocketKey, Transport, adopt, listen, try_to_bind};
 pub use worker::{Command, DataThread, Sockets, Worker};

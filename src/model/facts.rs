@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::journal::Journal;
 use super::{
-    ClientAddr, ClientCertificate, ClientIdentity, HostName, HostPattern, LocalAddr, Provenance,
-    RoutePath, RouteRules,
+    Activity, ClientAddr, ClientCertificate, ClientIdentity, Handshake, HostName, HostPattern,
+    LocalAddr, Provenance, RoutePath, RouteRules,
 };
 
 /// What a connection speaks, as the logs write it.
@@ -45,6 +45,8 @@ pub struct Connection {
     pub local: LocalAddr,
     /// What the handshake settled; none on cleartext.
     pub tls: Option<TlsFacts>,
+    /// What it does, for whoever asks.
+    pub activity: Activity,
 }
 
 /// What tells bindings apart. It outlives a reload, which an index into the table does not.
@@ -79,6 +81,8 @@ pub struct TlsFacts {
     pub covers: Arc<[Box<str>]>,
     /// What was asked of the client's certificate, and what it showed; none where nothing was asked.
     pub client: Option<Arc<ClientIdentity>>,
+    /// When the handshake was; none where nobody asks for spans.
+    pub handshake: Option<Arc<Handshake>>,
 }
 
 impl Connection {

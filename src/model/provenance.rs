@@ -1,8 +1,10 @@
 //! What a request brings along beside itself: the word of the hops in front of us, and the names that it is known by.
 
+use std::ops::Range;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{ClientAddr, Connection, Hops, Scheme};
+use super::{ClientAddr, Connection, Hops, Scheme, SpanContext};
 
 /// What a request brings along. Where nothing was asked for it is two words, both of them nothing.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,20 @@ impl Provenance {
         let trace = self.ids.as_ref()?.trace.as_ref();
         trace.map(TraceParent::trace_id)
     }
+
+    /// The id of the request's own span; none where no spans are made.
+    pub fn span_id(&self) -> Option<&str> {
+        let ids = self.ids.as_ref()?;
+        ids.span
+            .as_ref()
+            .and(ids.trace.as_ref())
+            .map(TraceParent::parent_id)
+    }
+
+    /// The request's own span; none where no spans are made.
+    pub fn span(&self) -> Option<&SpanContext> {
+        self.ids.as_ref()?.span.as_deref()
+    }
 }
 
 /// The names that a request is known by.
@@ -46,6 +62,8 @@ pub struct Ids {
     pub request: Option<RequestId>,
     /// `traceparent`; none where it is not configured.
     pub trace: Option<TraceParent>,
+    /// The request's own span; none where no spans are made.
+    pub span: Option<Box<SpanContext>>,
 }
 
 /// What `X-Request-Id` says: 1 to 128 letters, digits and `- . _ ~ + / = : @`.
@@ -118,16 +136,47 @@ impl TraceParent {
     pub fn new(trace: u128, parent: u64) -> Self {
         // All zeros are no id.
         let (trace, parent) = (trace.max(1), parent.max(1));
+        Self::of(trace, parent, true, true)
+    }
+
+    /// The same, of a trace that is recorded or not. `is_new`: whether the trace begins here.
+    pub fn of(trace: u128, parent: u64, sampled: bool, is_new: bool) -> Self {
+        let flags = u8::from(sampled);
         Self {
-            field: hexadecimal(&format!("00-{trace:032x}-{parent:016x}-01")),
-            is_new: true,
+            field: hexadecimal(&format!("00-{trace:032x}-{parent:016x}-{flags:02x}")),
+            is_new,
         }
+    }
+
+    /// The trace's id as a number.
+    pub fn trace(&self) -> u128 {
+        u128::from_str_radix(self.trace_id(), 16).unwrap_or_default()
+    }
+
+    /// The id of the span that what is asked for is below.
+    pub fn parent(&self) -> u64 {
+        u64::from_str_radix(self.parent_id(), 16).unwrap_or_default()
+    }
+
+    /// Whether whoever wrote it records the trace (section 3.2.2.5).
+    pub fn is_sampled(&self) -> bool {
+        let flags = u8::from_str_radix(self.part(53..55), 16);
+        flags.unwrap_or_default() & 1 == 1
+    }
+
+    /// The id of the span that what is asked for is below: 16 hexadecimal digits.
+    pub fn parent_id(&self) -> &str {
+        self.part(36..52)
     }
 
     /// The trace's id: 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
+        self.part(3..35)
+    }
+
+    fn part(&self, place: Range<usize>) -> &str {
         let text = self.field.to_str().unwrap_or_default();
-        text.get(3..35).unwrap_or_default()
+        text.get(place).unwrap_or_default()
     }
 
     /// The field's value.

@@ -21,6 +21,8 @@ pub struct Refused<'a> {
     pub request_id: Option<&'a str>,
     /// The id of the trace that the request is part of.
     pub trace_id: Option<&'a str>,
+    /// The id of the request's own span.
+    pub span_id: Option<&'a str>,
     /// What was spoken.
     pub protocol: Protocol,
     /// The server name that the client asked for.
@@ -66,6 +68,7 @@ impl<'a> Refused<'a> {
             local,
             request_id: None,
             trace_id: None,
+            span_id: None,
             protocol,
             sni: None,
             alpn: None,
@@ -114,6 +117,8 @@ pub struct Access<'a> {
     pub request_id: Option<&'a str>,
     /// The id of the trace that the request is part of.
     pub trace_id: Option<&'a str>,
+    /// The id of the request's own span.
+    pub span_id: Option<&'a str>,
     /// `http/1.0`, `http/1.1`, `h2` or `h3`.
     pub version: &'a str,
     /// The scheme that the client used.
@@ -184,6 +189,7 @@ impl<'a> Access<'a> {
             local,
             request_id: None,
             trace_id: None,
+            span_id: None,
             version,
             scheme,
             sni: None,

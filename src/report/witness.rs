@@ -30,6 +30,8 @@ pub struct Asking<'a> {
     pub path: Option<&'a RoutePath>,
     /// Its fields; none where its head could not be read.
     pub fields: Option<&'a HeaderMap>,
+    /// What it brings along; none before its site is known.
+    pub provenance: Option<&'a Provenance>,
 }
 
 /// A request at its end.

@@ -14,9 +14,10 @@ use crate::handler::{self, Handler, Unforged, Upkeep};
 use crate::http::{AltSvc, BoundTo, Edge};
 use crate::model::{BindingKey, PerThread, Scheme};
 use crate::pool::Pool;
-use crate::report::Report;
-use crate::report::metrics::Tallies;
+use crate::report::metrics::{RouteCounts, Tallies};
+use crate::report::{Report, Witness};
 use crate::site::{PageError, Site};
+use crate::traces::{Tracer, TracesError};
 
 /// Handlers that the program brings that Portunus is a library of, by the name of their pool.
 pub type LibraryHandlers = HashMap<String, Arc<dyn Handler>>;
@@ -44,6 +45,9 @@ pub enum BuildError {
         /// Where it was written.
         place: config::Place,
     },
+    /// Nothing can be sent to the collector.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// An error page of a site cannot be read.
     #[error(transparent)]
     ErrorPage(#[from] PageError),
@@ -130,6 +134,10 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
             Err(error) => errors.push(error.into()),
         }
     }
+    let tracer = tracer(config, context).unwrap_or_else(|error| {
+        errors.push(error.into());
+        None
+    });
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -137,6 +145,7 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
     let edge = Edge {
         table: Table::build(&config.bindings),
         balancers: Balancers::build(&config.bindings),
+        routed: routed(&sites, context.report),
         tallies: tallies(&bindings, &sites, &pools, context.report),
         bindings,
         sites,
@@ -155,10 +164,11 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         server_header: server_header(&config.server.server_header, context.threads),
         trusted: config.server.trusted_proxies.clone(),
         request_ids: config.server.request_ids,
-        traces: config.server.traceparent,
+        traceparent: config.server.traceparent,
         challenges: Arc::clone(context.challenges),
         report: Arc::clone(context.report),
-        witnesses: context.report.witnesses(config),
+        witnesses: witnesses(config, context, tracer.as_ref()),
+        tracer,
     };
     let is_new = |pool: &&Arc<Pool>| !kept.iter().any(|kept| Arc::ptr_eq(&kept.pool, pool));
     let new = edge.pools.iter().filter(is_new).cloned().collect();
@@ -167,6 +177,28 @@ pub(super) fn edge(config: &Config, context: &Context<'_>) -> Result<Built, Vec<
         kept,
         new,
     })
+}
+
+/// What requests are traced by: what runs, where that can do.
+fn tracer(config: &Config, context: &Context<'_>) -> Result<Option<Arc<Tracer>>, TracesError> {
+    let Some(settings) = &config.traces else {
+        return Ok(None);
+    };
+    let running = context
+        .running
+        .and_then(|running| running.edge.tracer.as_ref());
+    Tracer::new(settings, running, context.report.metrics().spans()).map(Some)
+}
+
+/// Who asks for the steps of requests.
+fn witnesses(
+    config: &Config,
+    context: &Context<'_>,
+    tracer: Option<&Arc<Tracer>>,
+) -> Vec<Arc<dyn Witness>> {
+    let mut witnesses = context.report.witnesses(config);
+    witnesses.extend(tracer.map(|tracer| Arc::clone(tracer) as Arc<dyn Witness>));
+    witnesses
 }
 
 /// Where the requests of each binding and pool are counted: a binding's requests may be for all pools of its site.
@@ -181,6 +213,15 @@ fn tallies(bindings: &[BoundTo], sites: &[Site], pools: &[Arc<Pool>], report: &R
     report
         .metrics()
         .tallies(bindings, pools.iter().map(|pool| pool.name()))
+}
+
+/// Where the requests of each site's routes are counted.
+fn routed(sites: &[Site], report: &Report) -> Box<[Arc<RouteCounts>]> {
+    let sites = sites.iter().map(|site| {
+        let routes = site.routes().iter().map(ToString::to_string);
+        (site.name.to_string(), routes.collect())
+    });
+    report.metrics().routes(sites)
 }
 
 /// The bindings, with what each says of HTTP/3.

@@ -5,6 +5,8 @@
 mod answers;
 mod build;
 mod control;
+pub mod explain;
+mod history;
 mod life;
 mod plan;
 mod pools;
@@ -357,7 +359,7 @@ impl Server {
             self.certificates = certificates;
             return Ok(());
         }
-        let settled = self.ports.settle(&self.config, &Opened::default());
+        let settled = self.settled();
         let keys = build::keys(&self.edge);
         let staples = self.stapler.prepare(&self.config, &certificates);
         let old = Some(&*self.tls_table);
@@ -369,6 +371,11 @@ impl Server {
         self.stapler.take(staples);
         self.rehearse(&settled);
         Ok(())
+    }
+
+    /// The configuration that runs, with the ports that the system chose.
+    fn settled(&self) -> Config {
+        self.ports.settle(&self.config, &Opened::default())
     }
 
     /// Who keeps the staples, and knows how each of them stands.
@@ -438,6 +445,7 @@ impl Server {
         let desks = pools.filter_map(|pool| pool.handler().desk());
         let ends = desks.map(|desk| Box::pin(desk.end()) as Upkeep).collect();
         self.upkeep.finish(ends, WORKERS_END_WAIT_MAX);
+        self.edge.tracer.as_ref().inspect(|tracer| tracer.finish());
         self.report.close();
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::answers::queues::Queue;
 use crate::admin::{Answer, Declined, PoolOrder, Told};
 use crate::http::Edge;
+use crate::model::plain;
 use crate::pool::PoolState;
 use crate::report::Report;
 use crate::worker::{PoolView, WorkerView};
@@ -91,6 +92,7 @@ fn json_of(queue: &Queue<'_>, view: Option<&PoolView>) -> Value {
     let mut say = |key: &str, value: Value| told.insert(key.to_owned(), value);
     if let Some(view) = view {
         say("workers", json!(view.workers));
+        say("worker_failures", json!(view.failures));
         say("last_failure", json!(view.last_failure));
         say("history", json!(view.history));
     }
@@ -106,16 +108,17 @@ fn write_text(text: &mut String, queue: &Queue<'_>, view: Option<&PoolView>) {
     for worker in &view.workers {
         let _ = writeln!(text, "        {}", line(worker));
     }
+    let _ = writeln!(text, "    Worker failures: {}", view.failures);
     if let Some(failure) = &view.last_failure {
         let time = humantime::format_rfc3339_seconds(failure.time);
-        let _ = writeln!(text, "    Last failure: {time} {}", failure.what);
+        let _ = writeln!(text, "    Last failure: {time} {}", plain(&failure.what));
     }
     if !view.history.is_empty() {
         let _ = writeln!(text, "    History:");
     }
     for event in &view.history {
         let time = humantime::format_rfc3339_seconds(event.time);
-        let _ = writeln!(text, "        {time} {}", event.what);
+        let _ = writeln!(text, "        {time} {}", plain(&event.what));
     }
 }
 
@@ -137,6 +140,9 @@ fn line(worker: &WorkerView) -> String {
             ", memory: {:.1} MiB",
             bytes as f64 / f64::from(1 << 20)
         );
+    }
+    if let Some(cpu) = worker.cpu {
+        let _ = write!(line, ", cpu: {:.1}s", cpu.as_secs_f64());
     }
     line
 }

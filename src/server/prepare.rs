@@ -164,6 +164,7 @@ fn handler_findings(config: &Config, library: &LibraryHandlers) -> Vec<Diagnosti
             build::BuildError::NoLibraryHandler { place, .. } => {
                 Diagnostic::error("handler-library", error.to_string()).at(*place)
             }
+            build::BuildError::Traces(_) => Diagnostic::error("traces", error.to_string()),
             build::BuildError::ErrorPage(page) => {
                 Diagnostic::error("error-page", error.to_string()).at(page.place)
             }

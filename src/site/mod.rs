@@ -7,6 +7,7 @@ mod headers;
 mod pages;
 mod tree;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,17 @@ pub struct Route {
     pub rules: Option<Arc<RouteRules>>,
     response_fields: Option<Arc<FieldChanges>>,
     intercepts: bool,
+}
+
+/// As the server tells of it: `/api (GET, POST)`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        for (index, method) in self.methods.iter().enumerate() {
+            write!(f, "{}{method}", if index == 0 { " (" } else { ", " })?;
+        }
+        f.write_str(if self.methods.is_empty() { "" } else { ")" })
+    }
 }
 
 /// The routes of one path.

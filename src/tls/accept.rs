@@ -378,6 +378,7 @@ fn facts(
 ) -> TlsFacts {
     let session = stream.session();
     TlsFacts {
+        handshake: None,
         sni,
         alpn: match session.alpn_protocol() {
             Some(b"h2") => Some("h2"),

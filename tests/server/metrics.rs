@@ -1,5 +1,6 @@
 //! What the server tells of itself: `/metrics`, `portunus show`, `/livez` and `/readyz`.
 
+mod connections;
 mod counts;
 mod exposition;
 mod health;

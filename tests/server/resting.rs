@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use portunus::http::{Published, Thread, h1};
-use portunus::model::{ClientAddr, Connection, LocalAddr};
+use portunus::model::{Activity, ClientAddr, Connection, LocalAddr};
 use portunus::report::Report;
 use portunus::server::{LibraryHandlers, edge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -29,6 +29,7 @@ fn connect() -> (DuplexStream, Arc<Thread>, JoinHandle<()>) {
         client: ClientAddr::new(SocketAddr::from(([127, 0, 0, 1], 40_000))),
         local: LocalAddr::new(SocketAddr::from(([127, 0, 0, 1], 8080))),
         tls: None,
+        activity: Activity::default(),
     });
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let drive = h1::drive(theirs, BytesMut::new(), Arc::clone(&thread), connection);

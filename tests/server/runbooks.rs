@@ -1,5 +1,7 @@
 //! The pages in docs/runbooks, rehearsed: a server that is broken in their way is mended by their own commands.
 
+mod incidents;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +64,12 @@ struct Night {
 
 impl Night {
     fn begin(page: &str, pki: Pki) -> Self {
-        let server = Server::start_in(pki.folder, &Site::default().text(), |_| {});
+        Self::begin_with(page, pki, &Site::default().text())
+    }
+
+    /// The same with another bindings file.
+    fn begin_with(page: &str, pki: Pki, bindings: &str) -> Self {
+        let server = Server::start_in(pki.folder, bindings, |_| {});
         let work = server.path().join("work");
         fs::create_dir(&work).expect("a folder to work in");
         // The roots that everybody trusts.
@@ -125,6 +132,14 @@ impl Night {
         }
     }
 
+    /// Changes the bindings file, as whoever was called does with an editor.
+    fn edit(&self, from: &str, to: &str) {
+        let file = self.server.path().join("config/bindings.toml");
+        let text = fs::read_to_string(&file).expect("the bindings file");
+        assert!(text.contains(from), "{from:?} is not in:\n{text}");
+        fs::write(file, text.replace(from, to)).expect("the bindings file");
+    }
+
     /// Does what stands under "Mend" at this place.
     fn mend(&mut self, block: usize) {
         let commands = self.page.under("Mend")[block].to_owned();
@@ -173,7 +188,16 @@ fn every_page_begins_with_the_lines_that_are_to_be_edited_and_those_alone_are() 
     }
     assert_eq!(
         pages.into_iter().collect::<Vec<_>>(),
-        ["ca-outage", "expiry", "leaked-key", "wrong-chain"]
+        [
+            "ca-outage",
+            "certificate-warning",
+            "client-cannot-connect",
+            "expiry",
+            "leaked-key",
+            "site-503",
+            "slow",
+            "wrong-chain",
+        ]
     );
     assert_eq!(firsts.len(), 1, "{firsts:?}");
     let first = firsts.first().expect("the first lines");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::BytesMut;
 use portunus::http::{Published, Thread, h1};
 use portunus::model::journal::Step;
-use portunus::model::{ClientAddr, Connection, LocalAddr, Reason};
+use portunus::model::{Activity, ClientAddr, Connection, LocalAddr, Reason};
 use portunus::pool::Pool;
 use portunus::report::{Asking, Ended, Report, Witness};
 use portunus::server::{LibraryHandlers, edge};
@@ -73,6 +73,7 @@ fn serving(handler: &str, witness: &Arc<Memory>) -> Serving {
         client: ClientAddr::new(SocketAddr::from(([127, 0, 0, 1], 40_000))),
         local: LocalAddr::new(SocketAddr::from(([127, 0, 0, 1], 8080))),
         tls: None,
+        activity: Activity::default(),
     });
     Serving {
         thread,

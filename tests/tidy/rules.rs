@@ -13,6 +13,7 @@ const RANKS: &[&str] = &[
     "certificate",
     "acme",
     "ocsp",
+    "traces",
     "worker",
     "handler",
     "pool",

@@ -20,11 +20,11 @@ pub(super) fn of(
     let file = certificate.file.display().to_string();
     let chain = certificate.chain();
     let mut findings = done(binding, &file, &chain);
-    let read: Vec<_> = certificate
-        .arranged()
-        .cert
-        .iter()
-        .filter_map(|der| Details::of(der).ok())
+    let sent = certificate.arranged();
+    let above = sent.cert.iter().skip(1);
+    let above = above.filter_map(|der| Details::of(der).ok());
+    let read: Vec<_> = (certificate.leaf().cloned().into_iter())
+        .chain(above)
         .collect();
     let above = read.get(1..).unwrap_or_default();
     for issuer in above {

@@ -18,12 +18,12 @@ pub(super) const SPOILS_A_PATH: [&str; 3] = [
 
 /// Everything that is to be said of the leaf.
 pub(super) fn of(binding: usize, certificate: &Certificate, now: SystemTime) -> Vec<Finding> {
-    let Some(Ok(leaf)) = certificate.key.cert.first().map(|der| Details::of(der)) else {
+    let Some(leaf) = certificate.leaf() else {
         return Vec::new();
     };
     let file = certificate.file.display().to_string();
     let mut findings = Vec::new();
-    findings.extend(validity(binding, &file, &leaf, now));
+    findings.extend(validity(binding, &file, leaf, now));
     if certificate.covers.is_empty() {
         findings.push(
             Finding::warning(
@@ -36,7 +36,7 @@ pub(super) fn of(binding: usize, certificate: &Certificate, now: SystemTime) -> 
             .with_help("request a certificate whose subject alternative names name the host"),
         );
     }
-    findings.extend(weak(binding, &file, &leaf));
+    findings.extend(weak(binding, &file, leaf));
     if !leaf.for_servers {
         findings.push(
             Finding::warning(
@@ -56,7 +56,7 @@ pub(super) fn staple(binding: usize, certificate: &Certificate, staples: bool) -
     if !certificate.requires_staple() {
         return None;
     }
-    let leaf = Details::of(certificate.key.cert.first()?).ok()?;
+    let leaf = certificate.leaf()?;
     let (why, help) = match (staples, leaf.has_responder) {
         (true, true) => return None,
         (false, true) => (

@@ -22,8 +22,8 @@ pub(super) fn text(record: &Record) -> String {
         let bar = bar(lane.from, lane.to, record.duration_ms);
         let indent = if lane.kind == Kind::Part { "  " } else { "" };
         let took = view::millis((lane.to - lane.from).max(0.0));
-        let label = plain(&format!("{indent}{}", lane.label));
-        let _ = writeln!(text, "  |{bar}| {took:>10}  {label}  {}", plain(&lane.end));
+        let label = plain(&format!("{indent}{}  {}", lane.label, lane.end));
+        let _ = writeln!(text, "  |{bar}| {took:>10}  {}", label.trim_end());
     }
     text.push_str("\nSteps\n");
     for step in &record.steps {

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::report::failed::{Record, Step};
+use crate::report::failed::{Attempt, Record, Step};
 
 /// A span of time on the request's way.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +70,20 @@ pub(super) fn why(record: &Record) -> String {
     match (&record.reason, &record.blame) {
         (Some(reason), Some(blame)) if detail.is_empty() => format!("{cut}{reason} ({blame})."),
         (Some(reason), Some(blame)) => format!("{cut}{reason} ({blame}): {detail}"),
-        _ => format!("{cut}{detail}"),
+        _ => format!("{cut}{}", own_answer(record)),
+    }
+}
+
+/// An error that nothing on the way made: it is the handler's or the upstream's own answer.
+fn own_answer(record: &Record) -> String {
+    let status = record.response.as_ref().and_then(|head| head.status);
+    let Some(status @ 400..) = status else {
+        return String::new();
+    };
+    let answers = |attempt: &&Attempt| attempt.status == Some(status);
+    match record.attempts.iter().rev().find(answers) {
+        Some(attempt) => format!("{status} is the answer of {} itself.", attempt.upstream),
+        None => format!("{status} is the answer of the pool's own handler."),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::keys;
-use super::{config, handler};
+use super::{config, handler, whole};
 
 const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
 
@@ -75,7 +75,7 @@ fn every_default_is_a_value_or_says_why_there_is_none() {
 
 #[test]
 fn writing_every_default_out_changes_nothing() {
-    let tables: String = ["server", "limits", "log", "tls"]
+    let tables: String = ["server", "limits", "log", "traces", "tls"]
         .iter()
         .map(|name| format!("[{name}]\n{}", defaults(&format!("[{name}]"))))
         .collect();
@@ -96,6 +96,15 @@ fn writing_every_default_out_changes_nothing() {
         written.contains("header_wait = \"15s\""),
         "the defaults are found"
     );
+}
+
+#[test]
+fn writing_every_default_of_failed_requests_out_changes_nothing() {
+    let rule = "[[failed_requests.rule]]\nstatus = [500]\n";
+    let written = defaults("[failed_requests]");
+    assert!(written.contains("max_files = 100"), "{written}");
+    let text = format!("[failed_requests]\n{written}{rule}");
+    assert_eq!(config(&whole(&text)), config(&whole(rule)));
 }
 
 #[test]

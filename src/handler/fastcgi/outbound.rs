@@ -106,7 +106,7 @@ impl Terms {
             content,
             progress,
             method: request.method().clone(),
-            notes: Notes::of(facts.journal.as_ref()),
+            notes: Notes::of(facts),
         }))
     }
 

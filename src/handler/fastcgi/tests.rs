@@ -18,8 +18,8 @@ use self::peer::Listener;
 pub(super) use self::peer::pairs;
 use super::*;
 use crate::model::{
-    BodyError, ClientAddr, Connection, Ids, LocalAddr, Protocol, Provenance, RequestId, RoutePath,
-    TraceParent, split_authority,
+    Activity, BodyError, ClientAddr, Connection, Ids, LocalAddr, Protocol, Provenance, RequestId,
+    RoutePath, TraceParent, split_authority,
 };
 use crate::model::{Reason, Refusal};
 
@@ -55,6 +55,7 @@ pub(super) fn facts(uri: &Uri) -> Facts {
             client: ClientAddr::new(address("192.0.2.7:4711")),
             local: LocalAddr::new(address("127.0.0.1:80")),
             tls: None,
+            activity: Activity::default(),
         }),
         protocol: Protocol::Http1,
         host,
@@ -135,6 +136,7 @@ async fn an_application_is_told_by_which_names_a_request_is_known() {
     facts.provenance.ids = Some(Box::new(Ids {
         request: Some(RequestId::new(7)),
         trace: Some(TraceParent::new(8, 9)),
+        span: None,
     }));
     let peer = async {
         let mut peer = listener.accept().await;

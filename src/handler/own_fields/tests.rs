@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    ClientAddr, Connection, LocalAddr, Protocol, Provenance, RoutePath, split_authority,
+    Activity, ClientAddr, Connection, LocalAddr, Protocol, Provenance, RoutePath, split_authority,
 };
 
 /// Keeps what it saw, and answers at once where it may.
@@ -48,6 +48,7 @@ fn facts() -> Facts {
             client: ClientAddr::new(address("192.0.2.7:4711")),
             local: LocalAddr::new(address("127.0.0.1:80")),
             tls: None,
+            activity: Activity::default(),
         }),
         protocol: Protocol::Http1,
         host: split_authority("shop.test").expect("a host").0,

@@ -15,8 +15,8 @@ use crate::handler::fastcgi::{self, Application, Terms};
 use crate::handler::notes::Notes;
 use crate::handler::proxy::{Attempt, Outbound, Upstream, Waits};
 use crate::model::{
-    Body, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, Reason,
-    Refusal, RoutePath,
+    Activity, Body, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance,
+    Reason, Refusal, RoutePath,
 };
 use crate::worker::launch::WorkerAddress;
 
@@ -173,6 +173,7 @@ fn facts(request: &Request<Body>) -> Result<Facts, String> {
             client: ClientAddr::new(here),
             local: LocalAddr::new(here),
             tls: None,
+            activity: Activity::default(),
         }),
         protocol: Protocol::Http1,
         host: HostName::parse("localhost").map_err(|error| error.to_string())?,

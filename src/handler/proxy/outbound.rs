@@ -13,6 +13,7 @@ use http_body::{Body as _, Frame};
 use percent_encoding::percent_decode_str;
 
 use super::leaving::Asked;
+use super::telling::TRACEPARENT;
 use super::upload::{Progress, Resumed, Upload};
 use super::upstream::Ends;
 use super::{fields, renamed};
@@ -115,7 +116,7 @@ impl Outbound {
             }),
             patience: None,
             waits,
-            notes: Notes::of(facts.journal.as_ref()),
+            notes: Notes::of(facts),
             copy: None,
         })
     }
@@ -194,6 +195,13 @@ impl Outbound {
     pub(super) fn call(&mut self, host: HeaderValue) {
         if let Some(request) = &mut self.request {
             request.headers_mut().insert(HOST, host);
+        }
+    }
+
+    /// Has the next upstream told which attempt it is sent, where that is anything new.
+    pub(super) fn name_attempt(&mut self) {
+        if let (Some(request), Some(field)) = (&mut self.request, self.notes.traceparent()) {
+            request.headers_mut().insert(&TRACEPARENT, field);
         }
     }
 

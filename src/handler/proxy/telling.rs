@@ -11,7 +11,7 @@ use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 
 use crate::config::{ClientFields, ForwardedFields, Telling};
 use crate::handler::own_fields::{CLIENT_CERT, CLIENT_CERT_CHAIN};
-use crate::model::{Facts, Hops};
+use crate::model::{ChildSpan, Facts, Hops};
 
 /// Writes all of it, as configured.
 pub(super) fn tell(headers: &mut HeaderMap, facts: &Facts, telling: &Telling) {
@@ -136,7 +136,11 @@ fn name_for_upstream(headers: &mut HeaderMap, facts: &Facts) {
         headers.insert(&X_REQUEST_ID, id.field().clone());
     }
     if let Some(trace) = &ids.trace {
-        headers.insert(&TRACEPARENT, trace.field().clone());
+        // The span that the upstream's are below: that of the first attempt, if attempts have any.
+        let attempt = (ids.span.as_ref()).filter(|_| facts.journal.is_some());
+        let below = attempt.map(|span| span.told(span.child(ChildSpan::Attempt(1))));
+        let field = below.as_ref().unwrap_or(trace).field();
+        headers.insert(&TRACEPARENT, field.clone());
         if trace.is_new {
             // It belongs to the trace that is none (W3C Trace Context, section 3.3).
             headers.remove(&TRACESTATE);
@@ -272,7 +276,7 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// `255.255.255.255`

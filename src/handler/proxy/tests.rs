@@ -37,8 +37,8 @@ use super::{Proxy, TlsClients};
 use crate::config;
 use crate::handler::{Handler as _, Outcome};
 use crate::model::{
-    Body, BodyError, ClientAddr, Connection, Facts, LocalAddr, Protocol, Provenance, Reason,
-    Refusal, RoutePath, split_authority,
+    Activity, Body, BodyError, ClientAddr, Connection, Facts, LocalAddr, Protocol, Provenance,
+    Reason, Refusal, RoutePath, split_authority,
 };
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -98,6 +98,7 @@ fn facts_of(authority: &str, client: &str, uri: &Uri, protocol: Protocol) -> Fac
             client: ClientAddr::new(address(client)),
             local: LocalAddr::new(address("127.0.0.1:80")),
             tls: None,
+            activity: Activity::default(),
         }),
         protocol,
         host,

@@ -81,6 +81,7 @@ enum Followed {
 
 impl<I> Gate<I> {
     pub(super) fn new(io: I, wire: Arc<Wire>, limits: GateLimits, first: BytesMut) -> Self {
+        wire.reads_head(!first.is_empty());
         Self {
             io,
             wire,
@@ -186,6 +187,8 @@ impl<I> Gate<I> {
         buf.put_slice(&self.held[..step]);
         self.held.advance(step);
         self.passable -= step;
+        self.wire
+            .reads_head(!self.held.is_empty() && self.passable == 0);
         self.worth_following |= self.passable == 0;
         self.waiting_since = (!self.held.is_empty() && self.passable == 0).then(Instant::now);
         true
@@ -207,6 +210,7 @@ impl<I> Gate<I> {
         if passed < fresh.len() && refusal.is_none() {
             self.held.extend_from_slice(&fresh[passed..]);
             self.waiting_since = Some(Instant::now());
+            self.wire.reads_head(true);
         }
         buf.set_filled(before + passed);
         if let Some(refusal) = refusal {

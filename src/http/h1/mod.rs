@@ -26,6 +26,7 @@ use self::head::HeadLimits;
 use self::wire::Wire;
 use super::drain::DrainWatch;
 use super::serve::{Answer, Serving, Work, refuse_unread, serve};
+use super::transport::Counted;
 use super::{Thread, Transport, linger};
 use crate::config::Limits;
 use crate::handler::upgrade::{Rewound, Tunnel};
@@ -39,7 +40,8 @@ pub async fn drive<I: Transport>(
     thread: Arc<Thread>,
     connection: Arc<Connection>,
 ) {
-    let wire = Wire::new();
+    let io = Counted::new(io, &connection);
+    let wire = Wire::new(Arc::clone(&connection));
     let limits = gate_limits(&thread.edge().limits);
     let gate = Gate::new(io, Arc::clone(&wire), limits, first);
     let shared = Arc::new(Shared {
@@ -60,7 +62,10 @@ pub async fn drive<I: Transport>(
         }
     };
     match shared.wire.take_tunnel() {
-        Some(tunnel) => run_tunnel(tunnel, gate, read).await,
+        Some(tunnel) => {
+            shared.connection.activity.leave_http();
+            run_tunnel(tunnel, gate, read).await;
+        }
         None => close(gate, &shared).await,
     }
 }
@@ -264,6 +269,17 @@ fn tell(shared: &Shared, refusal: &Refusal) {
         detail: Some(&refusal.detail),
         ..Refused::on(&shared.connection, refusal.reason, Protocol::Http1)
     });
+}
+
+#[cfg(test)]
+fn nobody() -> Arc<Connection> {
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    Arc::new(Connection {
+        client: crate::model::ClientAddr::new(nowhere),
+        local: crate::model::LocalAddr::new(nowhere),
+        tls: None,
+        activity: crate::model::Activity::default(),
+    })
 }
 
 /// hyper reads no longer target, whatever the limit.

@@ -6,17 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use crate::handler::upgrade::Tunnel;
-use crate::http::in_flight::one_more;
-use crate::http::{FlightCount, InFlight};
-use crate::model::Refusal;
+use crate::http::counting::one_more;
+use crate::model::{Connection, InFlight, Refusal};
 
-#[derive(Default)]
 pub(super) struct Wire {
+    connection: Arc<Connection>,
     /// Heads that the gate passed on, a stand-in included.
     heads: AtomicU64,
     /// Requests that hyper made of them.
     requests: AtomicU64,
-    in_flight: FlightCount,
     /// Which head the refusal in `rare` stands in for; 0: none.
     stand_in: AtomicU64,
     upgrade: AtomicU8,
@@ -48,8 +46,22 @@ pub(super) enum Upgrade {
 const AWAITED: u8 = 3;
 
 impl Wire {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::default()
+    pub(super) fn new(connection: Arc<Connection>) -> Arc<Self> {
+        Arc::new(Self {
+            connection,
+            heads: AtomicU64::default(),
+            requests: AtomicU64::default(),
+            stand_in: AtomicU64::default(),
+            upgrade: AtomicU8::default(),
+            reset: AtomicBool::default(),
+            rest: AtomicBool::default(),
+            rare: Mutex::default(),
+        })
+    }
+
+    /// Tells whoever asks whether a part of a head waits for its rest.
+    pub(super) fn reads_head(&self, reads: bool) {
+        self.connection.activity.reads_head(reads);
     }
 
     pub(super) fn head_passed(&self) {
@@ -79,7 +91,7 @@ impl Wire {
 
     /// Requests whose response is not sent.
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.count()
+        self.connection.activity.in_flight()
     }
 
     pub(super) fn refuse_next_head(&self, refusal: Refusal) {
@@ -91,7 +103,7 @@ impl Wire {
     pub(super) fn request(&self) -> (InFlight, Option<Refusal>) {
         let refused = one_more(&self.requests) == self.stand_in.load(Relaxed);
         let refusal = refused.then(|| self.rare().stand_in.take()).flatten();
-        (self.in_flight.enter(), refusal)
+        (self.connection.activity.enter(), refusal)
     }
 
     /// The body that is being read breaks its framing.

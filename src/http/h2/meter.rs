@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::frames::{self, Frame, Frames};
 use crate::http::budget::{self, Budget};
-use crate::http::in_flight::one_more;
+use crate::http::counting::one_more;
 use crate::http::multiplexed;
 use crate::http::stall::SendStall;
 use crate::model::{Reason, Refusal};

@@ -27,7 +27,8 @@ use tokio::time::Instant;
 use self::meter::{Gauge, Meter};
 use super::drain::DrainWatch;
 use super::multiplexed::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS_MAX};
-use super::{FlightCount, Thread, ThreadEdge, Transport};
+use super::transport::Counted;
+use super::{Thread, ThreadEdge, Transport};
 use crate::clock::LazyTimer;
 use crate::config::Limits;
 use crate::model::{Connection, Protocol, Reason, Refusal};
@@ -45,11 +46,11 @@ pub async fn drive<I: Transport>(
     let shared = Arc::new(Shared {
         connection,
         gauge: Arc::clone(&gauge),
-        in_flight: FlightCount::default(),
         min_send_rate: limits.min_send_rate,
         answered: Mutex::default(),
         thread,
     });
+    let io = Counted::new(io, &shared.connection);
     let meter = Meter::new(io, first.freeze(), limits.min_send_rate, gauge);
     let handshake = builder(&limits, edge.websockets).handshake::<_, Bytes>(meter);
     let conn = match tokio::time::timeout(limits.header_wait, handshake).await {
@@ -97,7 +98,6 @@ struct Shared {
     thread: Arc<Thread>,
     connection: Arc<Connection>,
     gauge: Arc<Gauge>,
-    in_flight: FlightCount,
     min_send_rate: Option<u64>,
     /// Streams that are reset once what answers them is written.
     answered: Mutex<Vec<FlowControl>>,
@@ -348,7 +348,7 @@ impl<I: Transport> Driver<I> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.shared.in_flight.count() > 0 {
+        if self.shared.connection.activity.in_flight() > 0 {
             return Poll::Pending;
         }
         let since = *self.idle_since.get_or_insert(now);

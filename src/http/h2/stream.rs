@@ -33,7 +33,7 @@ pub(super) fn begin(
     if request.extensions().get::<h2::ext::Protocol>().is_some() {
         return tunnel::begin(shared, edge, request, respond);
     }
-    let in_flight = shared.in_flight.enter();
+    let in_flight = shared.connection.activity.enter();
     let fields_max = edge.limits.max_header_fields;
     multiplexed::join_cookies(request.headers_mut(), fields_max);
     let has_content = !request.body().is_end_stream();
@@ -277,7 +277,7 @@ fn poll_room(
         Poll::Ready(Some(Ok(room))) => Poll::Ready(Ok(room)),
         Poll::Ready(None | Some(Err(_))) => Poll::Ready(Err(Ended::Gone)),
         // A slow line is shared by the streams on it: each owes its part of the least rate.
-        Poll::Pending => match stall.blocked(cx, shared.in_flight.count()) {
+        Poll::Pending => match stall.blocked(cx, shared.connection.activity.in_flight()) {
             Ok(()) => stream.poll_reset(cx).map(|_| Err(Ended::Gone)),
             Err(refusal) => Poll::Ready(Err(Ended::Slow(refusal))),
         },

@@ -32,7 +32,7 @@ pub(super) fn begin(
         respond.send_reset(Code::PROTOCOL_ERROR);
         return None;
     }
-    let in_flight = shared.in_flight.enter();
+    let in_flight = shared.connection.activity.enter();
     multiplexed::join_cookies(request.headers_mut(), edge.limits.max_header_fields);
     extended::translate(&mut request, Asked::named(protocol.as_ref()));
     let (parts, receiving) = request.into_parts();

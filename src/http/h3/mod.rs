@@ -32,9 +32,9 @@ use tokio::time::Instant;
 
 use self::meter::{Gauge, Verdict};
 use self::wire::Wire;
-use super::{FlightCount, Thread, multiplexed};
+use super::{Thread, multiplexed};
 use crate::clock::LazyTimer;
-use crate::model::{Connection, Protocol, Reason, Refusal};
+use crate::model::{Activity, Connection, Protocol, Reason, Refusal};
 use crate::report::Refused;
 
 /// Serves an HTTP/3 connection to its end. `stop`: its socket is no longer for anybody, and it is to finish.
@@ -52,7 +52,6 @@ pub async fn drive(
     let gauge = Gauge::new(head_bytes_max.max(FRAME_BYTES_LEAST));
     let shared = Arc::new(Shared {
         connection,
-        in_flight: FlightCount::default(),
         min_send_rate: limits.min_send_rate,
         header_wait: limits.header_wait,
         websockets,
@@ -114,7 +113,6 @@ fn end(quic: &quinn::Connection, code: Code) {
 struct Shared {
     thread: Arc<Thread>,
     connection: Arc<Connection>,
-    in_flight: FlightCount,
     min_send_rate: Option<u64>,
     header_wait: Duration,
     /// Whether the client was told that it may ask for WebSockets.
@@ -236,7 +234,7 @@ impl Driver {
                 let rejects = self.rejects;
                 let rest = &mut Waiting {
                     streams: &mut self.streams,
-                    in_flight: &self.shared.in_flight,
+                    activity: &self.shared.connection.activity,
                     ending: self.ending,
                     idle_since: &mut self.idle_since,
                     timer: &mut self.timer,
@@ -353,7 +351,7 @@ impl Driver {
 /// What the connection's task waits for beside h3.
 struct Waiting<'a> {
     streams: &'a mut FuturesUnordered<Streaming>,
-    in_flight: &'a FlightCount,
+    activity: &'a Activity,
     ending: Ending,
     idle_since: &'a mut Option<Instant>,
     timer: &'a mut LazyTimer,
@@ -364,7 +362,7 @@ impl Waiting<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         while let Poll::Ready(Some(())) = Pin::new(&mut *self.streams).poll_next(cx) {}
         let now = Instant::now();
-        let quiet = self.streams.is_empty() && self.in_flight.count() == 0;
+        let quiet = self.streams.is_empty() && self.activity.in_flight() == 0;
         match self.ending {
             Ending::Announced(until) => self
                 .timer

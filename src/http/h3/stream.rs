@@ -225,7 +225,7 @@ impl Stream {
             expects: multiplexed::expects_continue(&request).then(|| Arc::clone(rest)),
             interim: multiplexed::interim(&mut request),
         };
-        let in_flight = self.shared.in_flight.enter();
+        let in_flight = self.shared.connection.activity.enter();
         let connection = &self.shared.connection;
         let request = request.map(|()| content);
         let serving = multiplexed::serve(&edge, connection, Protocol::Http3, request, in_flight);
@@ -368,7 +368,7 @@ impl Stream {
                 stall.taken(usize::try_from(now - before).unwrap_or(usize::MAX));
                 before = now;
                 // A slow line is shared by the streams on it: each owes its part of the least rate.
-                match stall.blocked(cx, self.shared.in_flight.count()) {
+                match stall.blocked(cx, self.shared.connection.activity.in_flight()) {
                     Ok(()) => Poll::Pending,
                     Err(refusal) => Poll::Ready(Err(Ended::Slow(refusal))),
                 }

@@ -40,7 +40,7 @@ pub(super) async fn run(
     let edge = stream.shared.thread.edge();
     multiplexed::join_cookies(request.headers_mut(), edge.limits.max_header_fields);
     extended::translate(&mut request, asked);
-    let in_flight = stream.shared.in_flight.enter();
+    let in_flight = stream.shared.connection.activity.enter();
     let connection = &stream.shared.connection;
     let request = request.map(|()| Body::empty());
     let serving = multiplexed::serve(&edge, connection, Protocol::Http3, request, in_flight);

@@ -10,8 +10,9 @@ use tokio::sync::watch;
 
 use super::transport;
 use crate::http::h3;
+use crate::listener::open::OpenPlace;
 use crate::listener::worker::Worker;
-use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
+use crate::model::{Activity, ClientAddr, Connection, LocalAddr, Reason, Refusal, TlsFacts};
 use crate::tls::{QuicHandshake, QuicKeys};
 
 /// A connection that arrives.
@@ -73,7 +74,8 @@ impl Arriving {
                     facts.is_some(),
                     "a handshake that is done has settled something"
                 );
-                let facts = facts?;
+                let mut facts = facts?;
+                facts.handshake = edge.handshake(accepted);
                 if !edge.report.is_own(self.client) {
                     (edge.report.metrics()).shook_hands(true, &facts, accepted.elapsed());
                 }
@@ -92,14 +94,15 @@ impl Arriving {
     }
 
     /// Speaks HTTP/3.
-    pub(super) async fn serve(self, quic: quinn::Connection, facts: TlsFacts) {
+    pub(super) async fn serve(self, quic: quinn::Connection, facts: TlsFacts, open: OpenPlace) {
         let connection = Arc::new(Connection {
             client: self.client,
             local: self.local,
             tls: Some(facts),
+            activity: Activity::default(),
         });
         let thread = Arc::clone(&self.worker.thread);
-        let _open = self.worker.open.enter(&connection, Protocol::Http3);
+        open.speaks_quic(&connection, quic.clone());
         let mut cut = self.worker.cut.subscribe();
         let driven = h3::drive(quic.clone(), thread, connection, self.stop);
         tokio::select! {

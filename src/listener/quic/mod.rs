@@ -198,12 +198,13 @@ impl Listener {
             stop: self.stop.subscribe(),
         };
         tokio::spawn(async move {
+            let open = (arriving.worker.open).enter(client, local, Protocol::Quic);
             if let Some((connection, facts)) = arriving.handshake(incoming).await {
                 drop((handshake, unvalidated));
-                arriving.serve(connection, facts).await;
+                arriving.serve(connection, facts, open).await;
                 drop(place);
             } else if unvalidated.is_some() {
-                drop((arriving, handshake, place));
+                drop((arriving, handshake, place, open));
                 // It has had its line in the error log, under an address that may be anybody's.
                 tokio::time::sleep(FAILED_REST).await;
                 drop(unvalidated);

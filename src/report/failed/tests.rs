@@ -53,6 +53,7 @@ fn ended(site: Option<usize>, path: &str, status: u16, reason: Option<Reason>) -
             client: ClientAddr::new(address),
             local: LocalAddr::new(SocketAddr::from(([192, 0, 2, 1], 80))),
             tls: None,
+            activity: crate::model::Activity::default(),
         }),
         protocol: Protocol::Http1,
         provenance: Provenance::default(),

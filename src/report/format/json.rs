@@ -33,6 +33,7 @@ pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
             pool: entry.pool.map(Text),
             request_id: entry.request_id,
             trace_id: entry.trace_id,
+            span_id: entry.span_id,
             detail: entry.detail.map(Text),
         },
         line,
@@ -73,6 +74,7 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
             reason: entry.reason.map(|reason| reason.as_str()),
             request_id: entry.request_id,
             trace_id: entry.trace_id,
+            span_id: entry.span_id,
             complete: entry.complete,
         },
         line,
@@ -120,6 +122,8 @@ struct RefusedLine<'a> {
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Text<'a>>,
 }
@@ -176,6 +180,8 @@ struct AccessLine<'a> {
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
     complete: bool,
 }
 

@@ -34,6 +34,7 @@ fn whole() -> Access<'static> {
         peer: Some(ClientAddr::new("10.0.0.1:4711".parse().unwrap())),
         request_id: Some("f6c1"),
         trace_id: Some("4bf9"),
+        span_id: Some("00f0"),
         sni: Some("www.shop.test"),
         alpn: Some("h2"),
         tls_version: Some("TLSv1.3"),
@@ -115,7 +116,7 @@ fn an_access_as_json() {
             r#""tls_resumed":true,"client_subject":"CN=alice,O=Shop Ltd","client_fingerprint":"0af1","#,
             r#""method":"GET","host":"www.shop.test","path":"/x","query":"a=b","status":200,"bytes_sent":13,"bytes_received":7,"#,
             r#""site":"shop","pool":"api","binding":"https://www.shop.test:443","queue_wait_ms":1.5,"handler_time_ms":2.25,"#,
-            r#""duration_ms":40.0,"user_agent":"curl/8 (x y)","referer":"https://a.test/","reason":"QueueFull","request_id":"f6c1","trace_id":"4bf9","complete":true}"#,
+            r#""duration_ms":40.0,"user_agent":"curl/8 (x y)","referer":"https://a.test/","reason":"QueueFull","request_id":"f6c1","trace_id":"4bf9","span_id":"00f0","complete":true}"#,
             "\n"
         )
     );
@@ -126,7 +127,7 @@ fn an_access_as_w3c() {
     assert_eq!(
         access(AccessFormat::W3c, &whole()),
         "2026-01-02 03:04:05 2001:db8::1 GET /x a=b 443 192.0.2.7 HTTP/2.0 curl/8+(x+y) https://a.test/ www.shop.test 200 13 7 \
-         40 www.shop.test h2 TLSv1.3 TLS_AES_256_GCM_SHA384 1 api 1 2 QueueFull CN=alice,O=Shop+Ltd 0af1 10.0.0.1 f6c1 4bf9\n"
+         40 www.shop.test h2 TLSv1.3 TLS_AES_256_GCM_SHA384 1 api 1 2 QueueFull CN=alice,O=Shop+Ltd 0af1 10.0.0.1 f6c1 4bf9 00f0\n"
     );
     let bare = Access {
         method: "GET",
@@ -153,7 +154,7 @@ fn a_w3c_log_begins_with_its_directives_and_every_line_has_the_fields_they_name(
         lines[3],
         "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port c-ip cs-version cs(User-Agent) cs(Referer) \
          cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-tls-resumed x-pool x-queue-wait x-handler-time x-reason \
-         x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id"
+         x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id x-span-id"
     );
     let fields = lines[3].split(' ').count() - 1;
     for entry in [whole(), bare()] {

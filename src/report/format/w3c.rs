@@ -13,7 +13,7 @@ use crate::report::Access;
 /// The fields, in the order of [`accessed`].
 const FIELDS: &str = "date time s-ip cs-method cs-uri-stem cs-uri-query s-port c-ip cs-version cs(User-Agent) cs(Referer) \
 cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-tls-resumed x-pool x-queue-wait x-handler-time x-reason \
-x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id";
+x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id x-span-id";
 
 /// The directives that a file begins with, and that are written again whenever it is opened.
 pub(super) fn header(clock: &Clock) -> Vec<u8> {
@@ -75,6 +75,7 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
     }
     text(line, entry.request_id);
     text(line, entry.trace_id);
+    text(line, entry.span_id);
 }
 
 fn text(line: &mut Vec<u8>, value: Option<&str>) {

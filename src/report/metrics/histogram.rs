@@ -1,5 +1,6 @@
 //! How many were at most so large: counted by one thread, added up when read.
 
+use super::list::{Kind, Metric};
 use crate::model::Count;
 
 /// Upper bounds of durations. OpenTelemetry's for `http.server.request.duration`, with three below them: what is
@@ -99,6 +100,25 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
+/// Below what the smallest share of them lies that is at least `share`, by what lies between the bounds of a histogram: as
+/// Prometheus' `histogram_quantile` says it. None where there are none; above all bounds it is the last of them.
+pub fn quantile(metric: &Metric, counts: &[u64], share: f64) -> Option<f64> {
+    let Kind::Histogram(bounds) = metric.kind else {
+        return None;
+    };
+    let all: u64 = counts.iter().sum();
+    let rank = all as f64 * share;
+    let (mut below, mut lower) = (0.0, 0.0);
+    for (bound, count) in bounds.iter().zip(counts) {
+        let here = *count as f64;
+        if here > 0.0 && below + here >= rank {
+            return Some(lower + (bound - lower) * ((rank - below) / here).clamp(0.0, 1.0));
+        }
+        (below, lower) = (below + here, *bound);
+    }
+    (all > 0).then_some(lower)
+}
+
 impl Sum {
     /// How many.
     pub fn count(&self) -> u64 {
@@ -123,5 +143,22 @@ mod tests {
         assert_eq!(sum.counts[14..], [1, 1]);
         assert_eq!(sum.count(), 6);
         assert!((sum.sum - 120.002_002).abs() < 1e-6, "{}", sum.sum);
+    }
+
+    #[test]
+    fn a_quantile_lies_between_the_bounds_that_it_lies_between() {
+        let at =
+            |counts: &[u64], share| quantile(&super::super::list::REQUEST_DURATION, counts, share);
+        let mut counts = [0; SECONDS.len() + 1];
+        assert_eq!(at(&counts, 0.5), None);
+        // A hundred between 1 and 2.5 ms.
+        counts[2] = 100;
+        let close = |is: Option<f64>, to: f64| is.is_some_and(|is| (is - to).abs() < 1e-9);
+        assert!(close(at(&counts, 0.5), 0.00175));
+        assert!(close(at(&counts, 1.0), 0.0025));
+        // One more that took longer than there are bounds for.
+        counts[SECONDS.len()] = 100;
+        assert!(close(at(&counts, 0.5), 0.0025));
+        assert!(close(at(&counts, 0.99), 60.0));
     }
 }

@@ -29,6 +29,9 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// How many bounds a histogram of durations has.
+pub const DURATION_BOUNDS: usize = SECONDS.len();
+
 macro_rules! metrics {
     ($($item:ident $kind:expr, $name:literal [$($label:literal)*] $help:literal;)*) => {
         $(#[doc = $help] pub static $item: Metric = Metric {
@@ -132,6 +135,10 @@ metrics! {
         "Lines of the access log and the error log that could not be written.";
     FAILED_REQUESTS Counter, "portunus_failed_requests_total" ["result"]
         "Requests that fired a rule of [failed_requests]: written to a file, dropped as too many came at once, failed to be written.";
+    SPANS_EXPORTED Counter, "portunus_trace_spans_exported_total" []
+        "Spans that a collector took.";
+    SPANS_DROPPED Counter, "portunus_trace_spans_dropped_total" ["reason"]
+        "Spans that no collector got: queue_full, refused, unreachable, stopped.";
     RELOADS Counter, "portunus_config_reloads_total" ["result"]
         "Reloads of the configuration that were taken, and that were refused.";
     RELOAD_SUCCESSFUL Gauge, "portunus_config_last_reload_successful" []

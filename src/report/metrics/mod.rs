@@ -8,41 +8,47 @@
 //! ```
 
 mod exposition;
-mod failures;
 mod handshakes;
 mod histogram;
 pub mod list;
+mod recent;
+mod routes;
+mod spans;
 mod traffic;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Series};
-pub use failures::{FAILURES_MAX, HandshakeFailure};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
-pub use histogram::Sum;
+pub use histogram::{Sum, quantile};
+pub use recent::{HANDSHAKES_MAX, PastRefusal, REFUSALS_MAX};
+pub use routes::RouteCounts;
+pub use spans::{SpanCounts, SpanLoss};
 pub use traffic::{
     Answered, CLASSES, Counted, PROTOCOLS, PoolCounted, PoolTraffic, Tallies, Traffic,
 };
 
 use super::Refused;
-use crate::model::{BindingKey, Count, PerThread, Protocol, TlsFacts};
-use failures::Failures;
+use crate::model::{BindingKey, Count, PerThread, TlsFacts};
 use handshakes::Handshakes;
+use recent::Recent;
+use routes::Routed;
 use traffic::Book;
 
 /// What is counted beside the refusals.
 pub struct Metrics {
     threads: usize,
     book: Book,
+    routed: Routed,
     handshakes: Handshakes,
-    failures: Failures,
+    recent: Recent,
     accepted: PerThread<[Count; 3]>,
     /// Without close_notify, and with it.
     closed: PerThread<[Count; 2]>,
     reloads: Mutex<Reloads>,
+    spans: Arc<SpanCounts>,
     started: SystemTime,
 }
 
@@ -76,8 +82,9 @@ impl Metrics {
         Self {
             threads,
             book: Book::default(),
+            routed: Routed::default(),
             handshakes: Handshakes::new(threads),
-            failures: Failures::new(threads),
+            recent: Recent::new(threads),
             accepted: PerThread::new(threads, |_| Default::default()),
             closed: PerThread::new(threads, |_| Default::default()),
             reloads: Mutex::new(Reloads {
@@ -86,6 +93,7 @@ impl Metrics {
                 last_taken: true,
                 taken_at: started,
             }),
+            spans: Arc::default(),
             started,
         }
     }
@@ -98,6 +106,19 @@ impl Metrics {
         pools: impl Iterator<Item = &'a str>,
     ) -> Tallies {
         self.book.open(self.threads, bindings, pools)
+    }
+
+    /// What became of spans.
+    pub fn spans(&self) -> &Arc<SpanCounts> {
+        &self.spans
+    }
+
+    /// Where the requests of each site's routes are counted. `sites`: the name of each, and its routes as they are written.
+    pub fn routes(
+        &self,
+        sites: impl Iterator<Item = (String, Vec<String>)>,
+    ) -> Box<[Arc<RouteCounts>]> {
+        self.routed.open(self.threads, sites)
     }
 
     /// A connection has a place.
@@ -117,9 +138,7 @@ impl Metrics {
 
     /// Something was refused.
     pub(super) fn refused(&self, refused: &Refused<'_>) {
-        if matches!(refused.protocol, Protocol::Tls | Protocol::Quic) {
-            self.failures.add(refused);
-        }
+        self.recent.add(refused);
     }
 
     /// A configuration was taken, or refused. `is_bound`: the bindings that there are now.
@@ -161,8 +180,13 @@ impl Metrics {
     }
 
     /// The last handshakes that failed, the latest first.
-    pub fn handshake_failures(&self) -> Vec<HandshakeFailure> {
-        self.failures.latest()
+    pub fn handshake_failures(&self) -> Vec<PastRefusal> {
+        self.recent.handshakes()
+    }
+
+    /// What was refused last and is asked for, handshakes that failed among it, the latest first.
+    pub fn refusals(&self, wanted: impl Fn(&PastRefusal) -> bool) -> Vec<PastRefusal> {
+        self.recent.refusals(wanted)
     }
 
     /// How many connections were given a place.

@@ -75,6 +75,7 @@ fn json_of(bound: &BoundTo, edge: &Edge, counted: &[Counted]) -> Value {
             "path": route.path,
             "methods": route.methods.iter().map(|it| it.as_str()).collect::<Vec<_>>(),
             "pool": edge.pools[route.pool].name(),
+            "requests": edge.routed[bound.site].of(route.index),
         })
     };
     let pools = mine.iter().filter(|it| !it.pool.is_empty());
@@ -125,12 +126,8 @@ fn write_one(text: &mut String, bound: &BoundTo, edge: &Edge, counted: &[Counted
     );
     for route in site.routes() {
         let pool = edge.pools[route.pool].name();
-        let methods: Vec<&str> = route.methods.iter().map(|it| it.as_str()).collect();
-        let methods = match methods.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", methods.join(", ")),
-        };
-        let _ = writeln!(text, "        {}{methods} -> {pool}", route.path);
+        let requests = edge.routed[bound.site].of(route.index);
+        let _ = writeln!(text, "        {route} -> {pool}, requests: {requests}");
     }
     let mut head = "    Responses by pool:\n";
     for one in mine.iter().filter(|it| !it.pool.is_empty()) {

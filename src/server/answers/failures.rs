@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::Serving;
 use crate::admin::Told;
-use crate::model::Reason;
-use crate::report::metrics::HandshakeFailure;
+use crate::model::{Protocol, Reason, plain};
+use crate::report::metrics::PastRefusal;
 
 /// Failures for the same reason, under the same name, of the same client.
 struct Group {
     count: u64,
     first: SystemTime,
-    last: HandshakeFailure,
+    last: PastRefusal,
 }
 
 pub(super) fn told(serving: &Serving) -> Told {
@@ -36,9 +36,9 @@ pub(super) fn told(serving: &Serving) -> Told {
 }
 
 /// `failures`: the latest first.
-fn groups(failures: Vec<HandshakeFailure>) -> Vec<Group> {
+fn groups(failures: Vec<PastRefusal>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<(Reason, Option<Box<str>>, IpAddr), usize> = HashMap::new();
+    let mut places: HashMap<(Reason, String, IpAddr), usize> = HashMap::new();
     for failure in failures {
         let key = (failure.reason, failure.sni.clone(), failure.client);
         match places.get(&key) {
@@ -67,17 +67,17 @@ fn write_one(text: &mut String, group: &Group) {
         text,
         "{}\n    SNI: {}\n    Client: {}\n    Over: {}\n    Count: {}\n    Last: {}\n    First: {}\n",
         last.reason,
-        last.sni.as_deref().unwrap_or("(none)"),
+        plain(last.server_name().unwrap_or("(none)")),
         last.client,
         over(last),
         group.count,
         time(last.time),
         time(group.first),
     );
-    if let Some(ja4) = &last.ja4 {
-        let _ = writeln!(text, "    JA4: {ja4}");
+    if !last.ja4.is_empty() {
+        let _ = writeln!(text, "    JA4: {}", last.ja4);
     }
-    let _ = writeln!(text, "    Detail: {}", last.detail);
+    let _ = writeln!(text, "    Detail: {}", plain(&last.detail));
 }
 
 fn json_of(group: &Group) -> Value {
@@ -85,17 +85,21 @@ fn json_of(group: &Group) -> Value {
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
     json!({
         "reason": last.reason.as_str(),
-        "sni": last.sni,
+        "sni": last.server_name(),
         "client": last.client,
         "transport": over(last),
         "count": group.count,
         "first": time(group.first),
         "last": time(last.time),
-        "ja4": last.ja4,
+        "ja4": Some(&last.ja4).filter(|ja4| !ja4.is_empty()),
         "detail": last.detail,
     })
 }
 
-fn over(failure: &HandshakeFailure) -> &'static str {
-    if failure.quic { "quic" } else { "tcp" }
+fn over(failure: &PastRefusal) -> &'static str {
+    if failure.protocol == Protocol::Quic {
+        "quic"
+    } else {
+        "tcp"
+    }
 }

@@ -1,6 +1,6 @@
 //! Whether the server lives, and whether it takes requests: for whoever restarts it, and for whoever sends it clients.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Serving, Shown};
 use crate::admin::{Declined, Probe, Told};
@@ -29,6 +29,14 @@ pub(super) fn ready(serving: &Serving, probe: &Probe) -> Result<Told, Declined> 
 /// Whether [`ready`] says yes.
 pub(super) fn is_ready(serving: &Serving) -> bool {
     checks(serving).iter().all(|check| check.fault.is_none())
+}
+
+/// Each check, and why it says no.
+pub(super) fn json(serving: &Serving) -> Value {
+    let checks = checks(serving);
+    let all = checks.iter();
+    all.map(|check| json!({ "name": check.name, "fault": check.fault }))
+        .collect()
 }
 
 fn checks(serving: &Serving) -> [Check; 5] {

@@ -14,7 +14,7 @@ use crate::model::{Protocol, Reason};
 use crate::ocsp::Status;
 use crate::pool::{Counts, Pool, PoolState};
 use crate::report::Report;
-use crate::report::metrics::{Accepted, Exposition, list};
+use crate::report::metrics::{Accepted, Exposition, SpanLoss, list};
 use crate::worker::{Failure, Tally};
 
 /// The states of a pool, as the metric names them.
@@ -342,6 +342,12 @@ fn server(all: &mut Exposition, serving: &Serving) {
     series.value(&["written"], failed.written);
     series.value(&["dropped"], failed.dropped);
     series.value(&["failed"], failed.failed);
+    let spans = serving.report.metrics().spans();
+    all.single(&list::SPANS_EXPORTED, spans.exported());
+    let mut series = all.metric(&list::SPANS_DROPPED);
+    for why in SpanLoss::ALL {
+        series.value(&[why.as_str()], spans.dropped(why));
+    }
     let reloads = serving.report.metrics().reloads();
     let mut series = all.metric(&list::RELOADS);
     series.value(&["taken"], reloads.taken);

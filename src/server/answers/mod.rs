@@ -6,6 +6,7 @@ mod connections;
 mod failures;
 mod health;
 mod metrics;
+mod overview;
 mod process;
 pub(super) mod queues;
 mod reload;
@@ -13,13 +14,15 @@ mod service;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::control::{Asked, By, Control, For};
+use super::history::History;
 use super::{Server, plan, pools};
 use crate::admin::{Answer, Backend, Declined, Question, Told};
 use crate::certificate::Certificates;
@@ -45,11 +48,15 @@ pub(super) struct Serving {
     /// A data thread that has ended has let go of its own.
     threads: Box<[Weak<Worker>]>,
     draining: AtomicBool,
+    history: Mutex<History>,
+    began: Instant,
 }
 
 /// What a look at the server finds.
 struct Shown {
     config: Config,
+    /// The same with the ports that the system chose, where it chose any.
+    settled: Option<Config>,
     certificates: Arc<Certificates>,
     edge: Arc<Edge>,
     tls_table: Arc<TlsTable>,
@@ -65,6 +72,8 @@ impl Serving {
             limits: Arc::clone(&server.limits),
             threads: server.workers.clone().into(),
             draining: AtomicBool::new(false),
+            history: Mutex::default(),
+            began: Instant::now(),
         })
     }
 
@@ -90,6 +99,11 @@ impl Serving {
         self.draining.load(Relaxed)
     }
 
+    /// The last hour. Nothing is left half done under its lock.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The data threads that run.
     fn threads(&self) -> impl Iterator<Item = Arc<Worker>> {
         self.threads.iter().filter_map(Weak::upgrade)
@@ -100,8 +114,10 @@ impl Serving {
     }
 
     fn look(server: &Server) -> Shown {
+        let chosen = server.config().bindings.iter().any(|it| it.port == 0);
         Shown {
             config: server.config().clone(),
+            settled: chosen.then(|| server.settled()),
             certificates: Arc::clone(server.certificates()),
             edge: Arc::clone(&server.edge),
             tls_table: Arc::clone(&server.tls_table),
@@ -139,6 +155,16 @@ impl Answers {
         })
     }
 
+    /// How all of it is; the workers of pools are asked for.
+    fn overview(&self) -> Answer {
+        let serving = Arc::clone(&self.serving);
+        let pools = pools::show(&serving.now.load().edge, &serving.report);
+        Box::pin(async move {
+            let pools = pools.await?;
+            Ok(overview::told(&serving, pools.json))
+        })
+    }
+
     fn stop(&self, now: bool) -> Answer {
         let asked = match now {
             true => Asked::StopNow(By::Administrator),
@@ -163,7 +189,7 @@ impl Backend for Answers {
             Question::Certificates => Ok(certificates::told(serving)),
             Question::Service => Ok(service::told(serving)),
             Question::Bindings => Ok(bindings::told(serving)),
-            Question::Connections => Ok(connections::told(serving)),
+            Question::Connections(filter) => Ok(connections::told(serving, filter)),
             Question::TlsFailures => Ok(failures::told(serving)),
             Question::Metrics => Ok(metrics::told(serving)),
             Question::Live(probe) => health::live(serving, &probe),
@@ -174,11 +200,23 @@ impl Backend for Answers {
             Question::Pool { name, order } => {
                 return pools::tell(&serving.now.load().edge, &name, order);
             }
+            Question::Overview => return self.overview(),
+            Question::History => Ok(overview::history(serving)),
+            Question::Refusals(wanted) => overview::refusals(serving, &wanted),
+            Question::Explain(asked) => overview::explained(serving, asked),
+            Question::LoginCode => Err(Declined("codes are made by the admin address".into())),
             Question::Reload => return self.reload(false),
             Question::Plan => return self.reload(true),
             Question::Stop { now } => return self.stop(now),
         };
         Box::pin(std::future::ready(told))
+    }
+
+    fn sample(&self) {
+        let serving = &self.serving;
+        let look = overview::look(serving);
+        let at = serving.began.elapsed();
+        serving.history().take(at, SystemTime::now(), look);
     }
 }
 

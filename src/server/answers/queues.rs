@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::metrics::QUEUE_REASONS;
 use super::{Serving, Shown};
 use crate::handler::proxy::UpstreamState;
-use crate::model::Reason;
+use crate::model::{Reason, plain};
 use crate::pool::{Pool, PoolState};
 use crate::report::metrics::PoolCounted;
 
@@ -150,11 +150,16 @@ fn upstream_json(upstream: &UpstreamState) -> Value {
         "responses": upstream.answers,
         "errors": upstream.errors,
         "failures": upstream.failures,
+        "state_for_seconds": upstream.for_time.as_secs_f64(),
+        "last_failure": upstream.last_failure.as_ref().map(|(time, why)| {
+            json!({ "time": humantime::format_rfc3339_millis(*time).to_string(), "what": &**why })
+        }),
     })
 }
 
 fn upstream_line(upstream: &UpstreamState) -> String {
-    let mut line = format!("{}: {}", upstream.name, upstream.state);
+    let since = humantime::format_duration(Duration::from_secs(upstream.for_time.as_secs()));
+    let mut line = format!("{}: {} for {since}", upstream.name, upstream.state);
     if upstream.backup {
         line.push_str(", backup");
     }
@@ -171,5 +176,9 @@ fn upstream_line(upstream: &UpstreamState) -> String {
         line,
         ", responses: {answers} ({errors} of 5xx), failures: {failures}"
     );
+    if let Some((time, why)) = &upstream.last_failure {
+        let time = humantime::format_rfc3339_seconds(*time);
+        let _ = write!(line, ", last failure: {time} {}", plain(why));
+    }
     line
 }

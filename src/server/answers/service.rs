@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Serving, bindings, health, queues};
+use super::{Serving, Shown, bindings, health, queues};
 use crate::admin::Told;
-use crate::model::Reason;
+use crate::model::{Protocol, Reason};
 use crate::report::metrics::Accepted;
 
 pub(super) fn told(serving: &Serving) -> Told {
@@ -18,6 +18,8 @@ pub(super) fn told(serving: &Serving) -> Told {
     let accepted = [Accepted::Cleartext, Accepted::Tls, Accepted::Quic];
     let accepted: u64 = accepted.iter().map(|it| metrics.accepted_count(*it)).sum();
     let turned_away = serving.report.refused_count(Reason::ConnLimit);
+    let (done, resumed) = handshakes(serving);
+    let failed = failed_handshakes(serving);
     let ready = health::is_ready(serving);
     let (open, max) = (serving.limits.open(), serving.limits.max());
     let limit = max.map_or("none".to_owned(), |max| max.to_string());
@@ -32,6 +34,7 @@ pub(super) fn told(serving: &Serving) -> Told {
              Open connections: {open} (limit: {limit})\n    \
              Connections accepted: {accepted}\n    \
              Connections rejected: {turned_away}\n    \
+             TLS handshakes: {done} (resumed: {resumed}), failed: {failed}\n    \
              Log lines lost: {}\n    \
              Addresses:\n",
         env!("CARGO_PKG_VERSION"),
@@ -41,14 +44,7 @@ pub(super) fn told(serving: &Serving) -> Told {
         now.config.file.display(),
         serving.report.lost(),
     );
-    for address in &now.addresses {
-        // Writing to memory does not fail.
-        let _ = writeln!(text, "        {address}");
-    }
-    text.push('\n');
-    queues::write(&mut text, serving, &now);
-    text.push('\n');
-    bindings::write(&mut text, serving, &now);
+    write_lists(&mut text, serving, &now);
     let json = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "process_id": std::process::id(),
@@ -66,10 +62,57 @@ pub(super) fn told(serving: &Serving) -> Told {
             "accepted": accepted,
             "rejected": turned_away,
         },
+        "tls": {
+            "handshakes": done,
+            "resumed": resumed,
+            "failed": failed,
+        },
+        "refused_by_reason": refused(serving)
+            .map(|(reason, count)| (reason.as_str().to_owned(), json!(count)))
+            .collect::<serde_json::Map<_, _>>(),
         "log_lines_lost": serving.report.lost(),
         "addresses": now.addresses,
         "pools": queues::json(serving, &now),
         "bindings": bindings::json(serving, &now),
     });
     Told { json, text }
+}
+
+/// What there is any number of.
+fn write_lists(text: &mut String, serving: &Serving, now: &Shown) {
+    for address in &now.addresses {
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "        {address}");
+    }
+    let mut head = "    Refused by reason:\n";
+    for (reason, count) in refused(serving) {
+        let _ = writeln!(text, "{head}        {reason}: {count}");
+        head = "";
+    }
+    text.push('\n');
+    queues::write(text, serving, now);
+    text.push('\n');
+    bindings::write(text, serving, now);
+}
+
+/// Why something was refused, and how often, of what ever was.
+fn refused(serving: &Serving) -> impl Iterator<Item = (Reason, u64)> {
+    (Reason::ALL.iter())
+        .map(|&reason| (reason, serving.report.refused_count(reason)))
+        .filter(|(_, count)| *count > 0)
+}
+
+/// Handshakes that were done, and of those the ones that resumed a session.
+fn handshakes(serving: &Serving) -> (u64, u64) {
+    let kinds = serving.report.metrics().handshakes();
+    let resumed = kinds.iter().filter(|(kind, _)| kind.resumed);
+    (kinds.values().sum(), resumed.map(|(_, count)| count).sum())
+}
+
+fn failed_handshakes(serving: &Serving) -> u64 {
+    let of = |protocol| {
+        let reasons = Reason::ALL.iter();
+        reasons.map(move |&reason| serving.report.refused_count_in(protocol, reason))
+    };
+    of(Protocol::Tls).chain(of(Protocol::Quic)).sum()
 }

@@ -43,28 +43,50 @@ pub(super) fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
 
 /// The tables that there are once.
 fn tables(old: &Config, new: &Config) -> Vec<Change> {
-    let acme = match (&old.acme, &new.acme) {
-        (Some(of), Some(to)) => {
-            Change::unless_same(Kind::Acme, String::new(), How::Changed, keys::acme(of, to))
-        }
-        (None, None) => None,
-        (of, to) => Change::unless_same(
-            Kind::Acme,
-            String::new(),
-            how(of.is_some(), to.is_some()),
-            Keys::new(),
-        ),
-    };
+    // Every table is named, here or where it is compared: a new one does not compile before somebody has said which.
+    let Config {
+        file: _,
+        server: _,
+        limits: _,
+        log: _,
+        failed_requests: _,
+        certificate_folder: _,
+        acme: _,
+        traces: _,
+        trust: _,
+        certificates: _,
+        bindings: _,
+        sites: _,
+        pools: _,
+    } = new;
     let once = [
         (Kind::Server, keys::server(&old.server, &new.server)),
         (Kind::Limits, keys::limits(&old.limits, &new.limits)),
         (Kind::Log, keys::log(&old.log, &new.log)),
+        (Kind::FailedRequests, keys::failed_requests(old, new)),
         (Kind::Tls, keys::tls(old, new)),
     ];
     let once = once
         .into_iter()
         .filter_map(|(kind, keys)| Change::unless_same(kind, String::new(), How::Changed, keys));
-    once.chain(acme).collect()
+    let acme = optional(Kind::Acme, &old.acme, &new.acme, keys::acme);
+    let traces = optional(Kind::Traces, &old.traces, &new.traces, keys::traces);
+    once.chain(acme).chain(traces).collect()
+}
+
+/// A table that may be missing.
+fn optional<T>(
+    kind: Kind,
+    old: &Option<T>,
+    new: &Option<T>,
+    keys: impl FnOnce(&T, &T) -> Keys,
+) -> Option<Change> {
+    let (how, keys) = match (old, new) {
+        (Some(of), Some(to)) => (How::Changed, keys(of, to)),
+        (None, None) => return None,
+        (of, to) => (how(of.is_some(), to.is_some()), Keys::new()),
+    };
+    Change::unless_same(kind, String::new(), how, keys)
 }
 
 fn bindings(old: &Config, new: &Config) -> Vec<Change> {
@@ -184,12 +206,15 @@ fn handler_type(pool: &Pool) -> &'static str {
     }
 }
 
+/// A thing as it was and as it is; none where it was, or is, not there.
+type Pair<'a, T> = (Option<&'a T>, Option<&'a T>);
+
 /// The same things in two lists, by their names: first as the new list has them, then those that are gone.
 fn pair<'a, T>(
     old: &'a [T],
     new: &'a [T],
     name: impl Fn(&T) -> String,
-) -> Vec<(String, (Option<&'a T>, Option<&'a T>))> {
+) -> Vec<(String, Pair<'a, T>)> {
     let before: std::collections::HashMap<String, &T> =
         old.iter().map(|it| (name(it), it)).collect();
     let now: std::collections::HashSet<String> = new.iter().map(&name).collect();

@@ -1,9 +1,9 @@
 //! Which keys of a table differ. Names only, never values: some of them are secrets.
 
 use crate::config::{
-    Acme, Balance, Binding, BindingTls, CertificateSource, Config, FastCgi, FastCgiTerms, Files,
-    Handler, Keeping, Limits, Log, Pool, Process, Proxy, Redirect, Respond, Route, RouteKeys,
-    Server, Site, SiteKeys, Telling,
+    Acme, Balance, Binding, BindingTls, CertificateSource, Config, FailedRequests, FailedRule,
+    FastCgi, FastCgiTerms, Files, Handler, Keeping, Limits, Log, Pool, Process, Proxy, Redirect,
+    Respond, Route, RouteKeys, Server, Site, SiteKeys, Telling, Traces,
 };
 
 /// Keys, as the file writes them.
@@ -47,6 +47,38 @@ pub(super) fn acme(old: &Acme, new: &Acme) -> Keys {
     differing!(old, new, Acme {
         directory, staging, contact, eab, profile, key_type, challenge, dns_hook, dns_wait, ca,
     } but { folder })
+}
+
+/// The keys of `[failed_requests]`, in the two configurations that its rules name sites of.
+pub(super) fn failed_requests(old: &Config, new: &Config) -> Keys {
+    let mut keys = differing!(
+        &old.failed_requests,
+        &new.failed_requests,
+        FailedRequests {
+            folder,
+            max_files,
+            max_file_bytes,
+            redact
+        } but { rules }
+    );
+    let rules = |config: &Config| -> Vec<(Option<String>, FailedRule)> {
+        let rules = config.failed_requests.rules.iter().cloned();
+        let named = rules.map(|rule| {
+            let site = rule.site.map(|site| config.sites[site].name.clone());
+            (site, FailedRule { site: None, ..rule })
+        });
+        named.collect()
+    };
+    if rules(old) != rules(new) {
+        keys.push("rule");
+    }
+    keys
+}
+
+pub(super) fn traces(old: &Traces, new: &Traces) -> Keys {
+    differing!(old, new, Traces {
+        endpoint, headers, ca, service_name, resource, sample, trust_parent, keep_errors, keep_slower_than,
+    } but {})
 }
 
 /// What `[tls]` says for the whole server; what it says for bindings is theirs.

@@ -66,7 +66,7 @@ struct Change {
 
 /// What a change is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 enum Kind {
     Binding,
     Site,
@@ -76,8 +76,10 @@ enum Kind {
     Server,
     Limits,
     Log,
+    FailedRequests,
     Tls,
     Acme,
+    Traces,
 }
 
 /// What becomes of something.
@@ -165,3 +167,6 @@ fn fates(old: &Config, edge: &Edge, new: &Config) -> Vec<Fate> {
     };
     new.pools.iter().map(fate).collect()
 }
+
+#[cfg(test)]
+mod tests;

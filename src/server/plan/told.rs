@@ -108,8 +108,10 @@ impl Kind {
             Self::Server => "[server]",
             Self::Limits => "[limits]",
             Self::Log => "[log]",
+            Self::FailedRequests => "[failed_requests]",
             Self::Tls => "[tls]",
             Self::Acme => "[acme]",
+            Self::Traces => "[traces]",
         }
     }
 }

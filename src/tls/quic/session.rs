@@ -152,6 +152,7 @@ impl Session {
                 binding: chosen.binding.cloned(),
                 covers: Arc::clone(&chosen.certificate.covers),
                 client: None,
+                handshake: None,
             }),
         }))
     }

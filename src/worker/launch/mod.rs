@@ -234,6 +234,11 @@ impl Process {
         self.shared.measure.memory()
     }
 
+    /// The processor time that it and all that it started have used; none where that cannot be known.
+    pub fn cpu(&self) -> Option<std::time::Duration> {
+        self.shared.measure.cpu()
+    }
+
     /// Stops it where it stands, with its process group.
     pub fn freeze(&self) {
         self.shared.frozen.store(true, Ordering::Relaxed);

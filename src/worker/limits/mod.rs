@@ -133,7 +133,7 @@ impl Measure {
     }
 
     /// The processor time that all of them have used.
-    fn cpu(&self) -> Option<Duration> {
+    pub(super) fn cpu(&self) -> Option<Duration> {
         match &self.group {
             Some(group) => group.cpu(),
             None => processes::cpu(&self.processes()),

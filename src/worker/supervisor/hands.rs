@@ -270,6 +270,7 @@ impl Hands {
                 requests: member.map_or(0, |it| it.entered()),
                 in_flight: member.map_or(0, |it| it.in_flight()),
                 memory_bytes: running.and_then(|it| it.process.memory()),
+                cpu: running.and_then(|it| it.process.cpu()),
             }
         };
         self.workers.iter().map(view).collect()

@@ -10,6 +10,7 @@ pub(super) struct History {
     pool: String,
     events: VecDeque<Event>,
     last_failure: Option<Event>,
+    failures: u64,
 }
 
 impl History {
@@ -18,12 +19,14 @@ impl History {
             pool: pool.to_owned(),
             events: VecDeque::new(),
             last_failure: None,
+            failures: 0,
         }
     }
 
     /// Tells what the machine has to tell.
     pub(super) fn tell(&mut self, note: &Note) {
         if let Note::Failed(_, what) | Note::Kept(_, what) = note {
+            self.failures += 1;
             self.last_failure = Some(Event::now(what.clone()));
         }
         let what = note.to_string();
@@ -56,6 +59,10 @@ impl History {
 
     pub(super) fn last_failure(&self) -> Option<Event> {
         self.last_failure.clone()
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures
     }
 
     pub(super) fn events(&self) -> VecDeque<Event> {

@@ -289,6 +289,7 @@ impl Supervisor {
         PoolView {
             state: self.machine.state(),
             workers: self.hands.view(&self.machine),
+            failures: self.history.failures(),
             last_failure: self.history.last_failure(),
             history: self.history.events(),
         }

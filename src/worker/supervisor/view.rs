@@ -14,6 +14,8 @@ pub struct PoolView {
     pub state: State,
     /// Those that there are, in the order of their start.
     pub workers: Vec<WorkerView>,
+    /// How many failed since the server was started.
+    pub failures: u64,
     /// How the last one failed.
     pub last_failure: Option<Event>,
     /// What happened last, the oldest first.
@@ -40,6 +42,9 @@ pub struct WorkerView {
     pub in_flight: u64,
     /// The bytes of memory that it has with all that it started, where they can be known.
     pub memory_bytes: Option<u64>,
+    /// The processor time that it has used with all that it started, where that can be known.
+    #[serde(rename = "cpu_seconds", serialize_with = "some_seconds")]
+    pub cpu: Option<Duration>,
 }
 
 /// Something that happened.
@@ -63,6 +68,10 @@ impl Event {
 
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(time.as_secs())
+}
+
+fn some_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
 
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -90,6 +90,10 @@ fn upstreams_and_handshakes_are_told_by_the_names_of_the_configuration() {
         ("resumed", "no"),
     ];
     assert_eq!(of("portunus_tls_handshakes_total", &shaken), 1.0);
+    let used = [("certificate", "localhost")];
+    assert_eq!(of("portunus_certificate_usable", &used), 1.0);
+    assert_eq!(of("portunus_certificate_usable", &[]), 1.0, "none but used");
+    assert!(of("portunus_certificate_expiry_timestamp_seconds", &used) > 1e9);
     let all = of("portunus_tls_handshakes_total", &[]);
     assert_eq!(all, 1.0, "those of the server with itself are not counted");
     let durations = "portunus_tls_handshake_duration_seconds_count";

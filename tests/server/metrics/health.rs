@@ -23,6 +23,41 @@ fn a_server_that_serves_is_alive_and_ready_at_both_places() {
 }
 
 #[test]
+fn each_thing_is_told_by_name_to_who_asks_and_may_be_left_out() {
+    let server = Site::default().start();
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(admin(&server, path), (200, "ok\n".to_owned()));
+    }
+    let (status, text) = admin(&server, "/readyz?verbose");
+    assert_eq!(status, 200);
+    for name in [
+        "data-threads",
+        "sockets",
+        "certificates",
+        "pools",
+        "not-draining",
+    ] {
+        assert!(text.contains(&format!("[+] {name}\n")), "{name}: {text}");
+    }
+    assert!(text.ends_with("readyz check passed\n"), "{text}");
+
+    let socket = server.path().join("run/portunus.sock");
+    let stream = std::os::unix::net::UnixStream::connect(socket).expect("the admin socket");
+    assert_eq!(super::request(stream, "POST", "/v1/pools/main/stop").0, 200);
+    let (status, text) = admin(&server, "/readyz");
+    assert_eq!(
+        status, 503,
+        "what is not so is told without being asked for"
+    );
+    assert!(text.contains("[-] pools: not started: main\n"), "{text}");
+    assert!(text.ends_with("readyz check failed\n"), "{text}");
+    let (status, text) = admin(&server, "/readyz?exclude=pools&exclude=moon&_=1");
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("[+] pools: excluded\n"), "{text}");
+    assert!(text.contains("\"moon\""), "{text}");
+}
+
+#[test]
 fn a_server_with_a_pool_that_is_stopped_is_alive_and_not_ready() {
     let server = Site::default().start();
     let told = |order: &str| {

@@ -30,12 +30,13 @@ fn show_service_is_laid_out_as_netsh_lays_it_out() {
         "    Requests arrived: 1",
         "    Requests rejected: 0",
         &format!("Binding: http://127.0.0.1:{} *", server.http),
-        "        / -> main",
+        "        / -> main, requests: 1",
+        "    TLS handshakes: 0 (resumed: 0), failed: 0",
     ] {
         assert!(text.lines().any(|it| it == line), "{line:?} in\n{text}");
     }
     assert!(
-        text.contains(": up, responses: 1 (0 of 5xx), failures: 0"),
+        text.contains(", responses: 1 (0 of 5xx), failures: 0") && text.contains(": up for "),
         "{text}"
     );
 
@@ -62,6 +63,7 @@ fn show_bindings_tells_what_came_of_their_requests() {
     assert_eq!(binding["responses_by_pool"]["main"], 2);
     assert_eq!(binding["bytes_sent"], 2 * "Hello, World!".len());
     assert_eq!(binding["routes"][0]["path"], "/");
+    assert_eq!(binding["routes"][0]["requests"], 2);
     assert_eq!(json["bindings"][1]["responses"], 0);
     assert!(show(&server, &["bindings"]).contains("    Responses: 2 (2xx: 2)"));
 }

@@ -3,8 +3,10 @@
 mod aioquic;
 mod authority;
 mod client;
+pub mod collector;
 pub mod frames;
 mod grpc;
+mod page;
 pub mod pebble;
 pub mod pki;
 mod ports;
@@ -18,6 +20,7 @@ pub use aioquic::{aioquic, aioquic_trusting};
 pub use authority::{Authority, secret};
 pub use client::{Tool, raw, tls};
 pub use grpc::{GrpcServer, grpc};
+pub use page::Page;
 pub use ports::{free_port, free_ports};
 pub use python::library;
 pub use server::{PATIENCE, Server, Site, folder, through, wait_for};

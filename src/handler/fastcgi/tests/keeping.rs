@@ -1,7 +1,10 @@
 //! Connections that are kept, where that was asked for.
 
+use std::time::{Instant, SystemTime};
+
 use super::peer::Peer;
 use super::*;
+use crate::model::journal::Journal;
 
 const ANSWER: &[u8] = b"X: y\n\nok";
 
@@ -105,4 +108,32 @@ async fn one_that_nobody_needs_is_closed_in_time() {
     tokio::time::pause();
     peer.closed().await;
     assert!(began.elapsed() >= Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn the_steps_of_an_exchange_are_noted_where_somebody_asks_for_them() {
+    let listener = Listener::start().await;
+    let handler = keeping(listener.address());
+    let mut peer = over_new(&handler, &listener).await;
+    let request = get();
+    let mut facts = facts(request.uri());
+    let journal = Journal::new(Instant::now(), SystemTime::UNIX_EPOCH);
+    let journal = Arc::clone(facts.journal.insert(Arc::new(journal)));
+    let asked = handler.handle(request, &facts).wait();
+    let (answered, ()) = tokio::join!(asked, async {
+        peer.request().await;
+        peer.answer(ANSWER).await;
+    });
+    assert!(answered.is_ok());
+    let steps = journal.steps().noted;
+    let names: Vec<&str> = steps.iter().map(|noted| noted.step.name()).collect();
+    assert_eq!(
+        names,
+        [
+            "attempt_began",
+            "attempt_kept_connection",
+            "attempt_sent",
+            "attempt_answered"
+        ]
+    );
 }

@@ -11,7 +11,9 @@ use http_body_util::BodyExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{ClientAddr, Connection, HostName, LocalAddr, Protocol, Provenance, RoutePath};
+use crate::model::{
+    Activity, ClientAddr, Connection, HostName, LocalAddr, Protocol, Provenance, RoutePath,
+};
 
 /// When files of a [`Tree`] were last changed.
 pub(super) const LONG_AGO: u64 = 1_000_000_000;
@@ -57,6 +59,7 @@ fn facts(request: &Request<Body>) -> Facts {
             client: ClientAddr::new(address),
             local: LocalAddr::new(address),
             tls: None,
+            activity: Activity::default(),
         }),
         protocol: Protocol::Http1,
         host: HostName::parse("files.test").unwrap(),

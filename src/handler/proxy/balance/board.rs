@@ -4,8 +4,8 @@
 //! is taken when something goes wrong or comes right again.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -30,6 +30,9 @@ struct Published {
     mode: AtomicU64,
     /// Since when its exchanges fail, in milliseconds and one; 0: the last one did not.
     failing: AtomicU64,
+    /// Since when its state is what it is, in milliseconds.
+    since: AtomicU64,
+    last_failure: Mutex<Option<(SystemTime, Arc<str>)>>,
 }
 
 impl Board {
@@ -44,6 +47,8 @@ impl Board {
                 counts,
                 mode: AtomicU64::new(pack(Mode::Up)),
                 failing: AtomicU64::new(0),
+                since: AtomicU64::new(0),
+                last_failure: Mutex::default(),
             })
             .collect();
         Self {
@@ -140,6 +145,7 @@ impl Board {
     pub(super) fn failed(&self, index: usize, tried: bool, cause: &str) {
         let now = self.now();
         self.fails(index, now);
+        self.note_failure(index, cause);
         let may_eject = self.others_usable(index) > 0;
         let change = self.change(index, |standing| {
             standing.failed(now, tried, &self.rules, may_eject)
@@ -153,6 +159,22 @@ impl Board {
             0 => Duration::ZERO,
             since => self.now().saturating_sub(Age::from_millis(since - 1)),
         }
+    }
+
+    fn note_failure(&self, index: usize, cause: &str) {
+        let noted = Some((SystemTime::now(), cause.into()));
+        *lock(&self.upstreams[index].last_failure) = noted;
+    }
+
+    /// When an exchange or a check of its health failed last, and why.
+    pub(super) fn last_failure(&self, index: usize) -> Option<(SystemTime, Arc<str>)> {
+        lock(&self.upstreams[index].last_failure).clone()
+    }
+
+    /// For how long its state has been what it is.
+    pub(super) fn stands_for(&self, index: usize) -> Duration {
+        let since = self.upstreams[index].since.load(Relaxed);
+        self.now().saturating_sub(Age::from_millis(since))
     }
 
     /// Notes the time of the first failure in a row.
@@ -190,6 +212,9 @@ impl Board {
         let now = self.now();
         let upstream = &self.upstreams[index].name;
         let good = outcome.is_ok();
+        if let Err(cause) = outcome {
+            self.note_failure(index, cause);
+        }
         let change = self.change(index, |standing| standing.checked(now, good, rules));
         match (change, outcome) {
             (Some(Change::Down), Err(cause)) => tracing::warn!(
@@ -238,18 +263,26 @@ impl Board {
     ) -> Option<Change> {
         let mut standings = self.lock();
         let changed = change(&mut standings[index]);
-        let mode = pack(standings[index].mode());
-        self.upstreams[index].mode.store(mode, Relaxed);
+        let mode = standings[index].mode();
+        let before = self.mode(index);
+        if std::mem::discriminant(&mode) != std::mem::discriminant(&before) {
+            let now = u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX);
+            self.upstreams[index].since.store(now, Relaxed);
+        }
+        self.upstreams[index].mode.store(pack(mode), Relaxed);
         let troubled = standings.iter().filter(|it| it.mode() != Mode::Up).count();
         self.troubled.store(troubled, Relaxed);
         changed
     }
 
     fn lock(&self) -> MutexGuard<'_, Box<[Standing]>> {
-        self.standings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.standings)
     }
+}
+
+/// Nothing is left half done under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What it is in the lowest three bits, and above them since or until when, in milliseconds.

@@ -124,6 +124,10 @@ pub struct UpstreamState {
     pub errors: u64,
     /// Exchanges without a response.
     pub failures: u64,
+    /// For how long it has stood so: since the balancer was made, or its state changed.
+    pub for_time: Duration,
+    /// When an exchange or a check of its health failed last, and why.
+    pub last_failure: Option<(SystemTime, Arc<str>)>,
 }
 
 impl Balancer {
@@ -418,6 +422,8 @@ impl Balancer {
                 answers: sum(|tally| &tally.answers),
                 errors: sum(|tally| &tally.errors),
                 failures: sum(|tally| &tally.failures),
+                for_time: self.board.stands_for(index),
+                last_failure: self.board.last_failure(index),
             }
         };
         members.map(state).collect()

@@ -136,6 +136,7 @@ impl Upstream {
         outbound: &mut Outbound,
     ) -> Result<Response<Body>, Attempt> {
         outbound.notes.begin(&self.name);
+        outbound.name_attempt();
         let answered = match self.scheme {
             // Only HTTP/1.1 can be left for another protocol.
             Some(UpstreamScheme::Https) if outbound.upgrade.is_none() => {

@@ -25,7 +25,7 @@ fn limits() -> GateLimits {
 /// What comes out of the gate when these pieces go in one after the other, and why it stopped.
 async fn passed(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<Reason>) {
     let (mut client, server) = tokio::io::duplex(64);
-    let wire = Wire::new();
+    let wire = Wire::new(crate::http::h1::nobody());
     let mut gate = Gate::new(server, Arc::clone(&wire), limits(), BytesMut::new());
     let sending = async move {
         for piece in pieces {
@@ -93,7 +93,7 @@ proptest! {
 async fn a_client_that_takes_less_than_the_least_rate_is_cut_off() {
     // The client's side is kept, and nothing is read from it.
     let (_client, server) = tokio::io::duplex(1024);
-    let wire = Wire::new();
+    let wire = Wire::new(crate::http::h1::nobody());
     let mut gate = Gate::new(server, Arc::clone(&wire), limits(), BytesMut::new());
     let sent = gate.write_all(&[0; 64 * 1024]).await;
     assert_eq!(sent.expect_err("too slow").kind(), io::ErrorKind::TimedOut);
@@ -104,7 +104,7 @@ async fn a_client_that_takes_less_than_the_least_rate_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_little_but_enough_is_not() {
     let (mut client, server) = tokio::io::duplex(1024);
-    let wire = Wire::new();
+    let wire = Wire::new(crate::http::h1::nobody());
     let mut gate = Gate::new(server, Arc::clone(&wire), limits(), BytesMut::new());
     let reading = async {
         let mut room = [0; 1024];

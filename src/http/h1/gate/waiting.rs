@@ -104,6 +104,7 @@ impl<I: AsyncRead + Unpin> Gate<I> {
             match Pin::new(&mut self.io).poll_read(cx, &mut read) {
                 Poll::Ready(Ok(())) => {
                     self.held.extend_from_slice(read.filled());
+                    self.wire.reads_head(true);
                     Poll::Ready(!read.filled().is_empty())
                 }
                 Poll::Ready(Err(_)) => Poll::Ready(false),

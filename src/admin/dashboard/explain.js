@@ -1,0 +1,77 @@
+// What would happen to a request: a form, and its answer step by step.
+
+/** `ask(path)` answers what the API does. */
+export function explainBy(ask) {
+  const form = document.getElementById("explain-form");
+  const [verdict, place] = ["verdict", "explanation"].map(id => document.getElementById(id));
+  const asked = async () => {
+    const fields = new FormData(form);
+    const query = new URLSearchParams({ url: fields.get("url").trim(), method: fields.get("method").trim() });
+    if (fields.get("ip").trim()) query.set("ip", fields.get("ip").trim());
+    if (fields.get("sni").trim()) query.set("sni", fields.get("sni").trim());
+    try {
+      const explanation = await ask(`/v1/explain?${query}`);
+      verdict.replaceChildren(...judged(explanation));
+      place.replaceChildren(...written(explanation));
+    } catch (error) {
+      verdict.replaceChildren(`It cannot be told: ${error.message}`);
+      place.replaceChildren();
+    }
+  };
+  form.addEventListener("submit", event => {
+    event.preventDefault();
+    asked();
+  });
+  return (url, method, ip, sni) => {
+    for (const [name, value] of Object.entries({ url, method, ip, sni })) form.elements[name].value = value ?? "";
+    document.getElementById("explain").scrollIntoView();
+    form.elements.url.focus({ preventScroll: true });
+    asked();
+  };
+}
+
+function judged({ refused, method, url }) {
+  const word = element("span", "state", refused ? "Refused" : "Served");
+  word.dataset.state = refused ? "bad" : "good";
+  return [word, ` ${method} ${url}`];
+}
+
+function written({ refused, steps }) {
+  const all = element("ol", "steps");
+  all.append(...steps.map(step));
+  if (!refused) return [all];
+  const status = refused.status ? `${refused.status}, ` : "";
+  return [element("p", "why", `${status}${refused.reason}: ${refused.detail}`), all];
+}
+
+function step(step) {
+  const item = document.createElement("li");
+  const chosen = element("p", "chosen");
+  chosen.append(element("span", "name", step.step), element("b", "", step.chosen ?? "none"));
+  if (step.line) chosen.append(element("span", "quiet line", `line ${step.line}`));
+  item.append(chosen, element("p", "quiet", `because ${step.why}`));
+  if (step.lost?.length) {
+    const details = document.createElement("details");
+    details.append(element("summary", "", `${step.lost.length} not chosen`));
+    const list = document.createElement("ul");
+    list.append(...step.lost.slice(0, LOST_SHOWN).map(lost => {
+      const item = element("li", "", lost.candidate);
+      item.append(element("span", "quiet", ` (line ${lost.line}): ${lost.why}`));
+      return item;
+    }));
+    const more = step.lost.length - LOST_SHOWN;
+    if (more > 0) list.append(element("li", "quiet", `and ${more} more`));
+    details.append(list);
+    item.append(details);
+  }
+  return item;
+}
+
+const LOST_SHOWN = 100;
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}

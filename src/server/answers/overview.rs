@@ -1,0 +1,212 @@
+//! What the dashboard shows: the state of all, in an answer whose size is bounded, since it is made again and again.
+
+use std::cmp::Ordering;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+
+use super::{Serving, Shown, bindings, health};
+use crate::admin::{Declined, Explained, Told, Wanted};
+use crate::model::Reason;
+use crate::report::metrics::{Accepted, PastRefusal};
+use crate::server::explain::{Asking, Handshakes, explain, render};
+use crate::server::history::Look;
+
+/// `pools`: as `show pools` has them.
+pub(super) fn told(serving: &Serving, pools: Value) -> Told {
+    let now = serving.now.load();
+    let metrics = serving.report.metrics();
+    let reloads = metrics.reloads();
+    let uptime = metrics.started().elapsed().unwrap_or_default();
+    let accepted = [Accepted::Cleartext, Accepted::Tls, Accepted::Quic];
+    let accepted: u64 = accepted.iter().map(|it| metrics.accepted_count(*it)).sum();
+    let (pools_all, pools) = fullest(pools);
+    let (bindings_all, bindings, rates) = busiest(serving, &now);
+    let seconds = |time| humantime::format_rfc3339_seconds(time).to_string();
+    let json = json!({
+        "time": seconds(SystemTime::now()),
+        "version": env!("CARGO_PKG_VERSION"),
+        "process_id": std::process::id(),
+        "uptime_seconds": uptime.as_secs(),
+        "ready": health::is_ready(serving),
+        "checks": health::json(serving),
+        "configuration": {
+            "file": now.config.file,
+            "taken_at": seconds(reloads.taken_at),
+            "reloads": reloads.taken,
+            "reloads_refused": reloads.refused,
+            "last_reload_taken": reloads.last_taken,
+        },
+        "addresses": now.addresses,
+        "connections": {
+            "open": serving.limits.open(),
+            "limit": serving.limits.max(),
+            "accepted": accepted,
+            "rejected": serving.report.refused_count(Reason::ConnLimit),
+        },
+        "log_lines_lost": serving.report.lost(),
+        "pools_in_all": pools_all,
+        "pools": pools,
+        "bindings_in_all": bindings_all,
+        "bindings": bindings,
+        "responses_per_second": rates,
+        "last": serving.history().last(),
+    });
+    of_json(json)
+}
+
+pub(super) fn history(serving: &Serving) -> Told {
+    let json = serving.history().json();
+    of_json(json)
+}
+
+/// For a person it is a program's: there is no other form of it.
+fn of_json(json: Value) -> Told {
+    let text = format!("{json:#}\n");
+    Told { json, text }
+}
+
+/// How many pools there are, and those in which most wait and most were refused, where not all can be shown.
+fn fullest(mut pools: Value) -> (usize, Value) {
+    let Some(all) = pools["pools"].as_array_mut() else {
+        return (0, json!([]));
+    };
+    let count = all.len();
+    if count > ROWS_MAX {
+        all.sort_by_key(|pool| {
+            let of = |key: &str| pool[key].as_u64().unwrap_or(0);
+            std::cmp::Reverse((of("waiting"), of("rejected"), of("running")))
+        });
+        all.truncate(ROWS_MAX);
+    }
+    (count, pools["pools"].take())
+}
+
+/// The same of bindings, by what comes to them; and how many responses each has a second.
+fn busiest(serving: &Serving, now: &Shown) -> (usize, Vec<Value>, Map<String, Value>) {
+    let mut all = bindings::json(serving, now);
+    let history = serving.history();
+    let rate = |one: &Value| history.rate(one["binding"].as_str().unwrap_or_default());
+    let count = all.len();
+    if count > ROWS_MAX {
+        let weight = |one: &Value| (rate(one), one["responses"].as_f64().unwrap_or(0.0));
+        all.sort_by(|one, other| {
+            weight(other)
+                .partial_cmp(&weight(one))
+                .unwrap_or(Ordering::Equal)
+        });
+        all.truncate(ROWS_MAX);
+    }
+    let rates = all.iter().filter_map(|one| {
+        let name = one["binding"].as_str()?;
+        Some((name.to_owned(), json!(history.rate(name))))
+    });
+    let rates = rates.collect();
+    (count, all, rates)
+}
+
+/// What was counted until now.
+pub(super) fn look(serving: &Serving) -> Look {
+    let metrics = serving.report.metrics();
+    let pools = serving.now.load();
+    let pools = pools.edge.pools.iter().map(|pool| {
+        let counts = pool.counts();
+        (pool.name().to_owned(), counts.running, counts.waiting)
+    });
+    Look {
+        traffic: metrics.traffic(),
+        refused: (Reason::ALL.iter())
+            .map(|reason| serving.report.refused_count(*reason))
+            .collect(),
+        handshakes: metrics.handshakes().values().sum(),
+        connections: serving.limits.open(),
+        pools: pools.collect(),
+    }
+}
+
+/// What was refused last.
+pub(super) fn refusals(serving: &Serving, wanted: &Wanted) -> Result<Told, Declined> {
+    let reason = match &wanted.reason {
+        None => None,
+        Some(name) => {
+            let known = Reason::ALL.iter().find(|it| it.as_str() == name);
+            Some(*known.ok_or_else(|| {
+                Declined(format!(
+                    "there is no reason {name:?}; docs/metrics.md and GET /v1/history have them all"
+                ))
+            })?)
+        }
+    };
+    let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|it| it == is);
+    let found = serving.report.metrics().refusals(|it| {
+        reason.is_none_or(|reason| it.reason == reason)
+            && is(&wanted.site, &it.site)
+            && is(&wanted.pool, &it.pool)
+    });
+    let limit = wanted
+        .limit
+        .map_or(REFUSALS_MAX, |limit| limit.min(REFUSALS_MAX));
+    let shown: Vec<Value> = found.iter().take(limit).map(json_of).collect();
+    let mut text = String::new();
+    for refusal in &shown {
+        // One line each, as the error log has them.
+        text.push_str(&format!("{refusal}\n"));
+    }
+    Ok(Told {
+        json: json!({ "remembered": found.len(), "refusals": shown }),
+        text,
+    })
+}
+
+fn json_of(it: &PastRefusal) -> Value {
+    let known = |text: &str| match text {
+        "" => Value::Null,
+        text => json!(text),
+    };
+    json!({
+        "time": humantime::format_rfc3339_millis(it.time).to_string(),
+        "reason": it.reason.as_str(),
+        "blame": it.reason.blame().as_str(),
+        "protocol": it.protocol.to_string(),
+        "client": it.client,
+        "local": it.local,
+        "scheme": if it.over_tls { "https" } else { "http" },
+        "host": known(&it.host),
+        "sni": known(&it.sni),
+        "method": known(&it.method),
+        "path": known(&it.path),
+        "status": it.status,
+        "site": known(&it.site),
+        "pool": known(&it.pool),
+        "detail": known(&it.detail),
+        "request_id": known(&it.request_id),
+        "trace_id": known(&it.trace_id),
+    })
+}
+
+/// What would happen to a request, by the configuration that runs.
+pub(super) fn explained(
+    serving: &Serving,
+    asked: Option<Box<Explained>>,
+) -> Result<Told, Declined> {
+    let asked = asked.ok_or_else(|| Declined("url is missing".into()))?;
+    let now = serving.now.load();
+    let asking = Asking {
+        url: asked.url,
+        ip: asked.ip,
+        sni: asked.sni,
+        method: asked.method,
+    };
+    let config = now.settled.as_ref().unwrap_or(&now.config);
+    let explanation = explain(config, &Handshakes::Running(&now.tls_table), &asking);
+    let explanation = explanation.map_err(Declined)?;
+    Ok(Told {
+        json: serde_json::to_value(&explanation).map_err(|error| Declined(error.to_string()))?,
+        text: render(&explanation),
+    })
+}
+
+/// Pools, and bindings, that one answer has.
+const ROWS_MAX: usize = 200;
+/// Refusals that one answer has.
+const REFUSALS_MAX: usize = 1000;
