@@ -133,8 +133,32 @@ fn look(folder: &Path, files: &mut BTreeMap<PathBuf, (u64, u64, SystemTime)>) {
     }
 }
 
+/// Waits until nothing is left to do of the start and of the reloads before: each is followed by handshakes with ourselves, workers are
+/// replaced one after another, and the folder of their sockets goes after the last pool that has any.
+fn settle(server: &mut Server) {
+    wait_for("what was before to be over", || {
+        let log = server.log();
+        let rehearsed = log.matches("handshakes with ourselves").count();
+        if rehearsed <= log.matches(" reloaded config=").count() {
+            return None;
+        }
+        let admin = admin(server);
+        let pools = json(server, &["show", "pools", "--json", "--admin", &admin]);
+        let mut pools = pools["pools"].as_array().expect("pools").iter();
+        let sockets = fs::read_dir(server.path().join("state/workers"));
+        let has_sockets = sockets.is_ok_and(|mut folder| folder.next().is_some());
+        let Some(app) = pools.find(|pool| pool["name"] == "app") else {
+            return (!has_sockets).then_some(());
+        };
+        let mut workers = app["workers"].as_array()?.iter();
+        let is_ready = workers.all(|worker| worker["state"] == "ready");
+        (app["state"] == "Running" && is_ready).then_some(())
+    });
+}
+
 /// Has a change announced and then made, and holds what was announced against what happened.
 fn announced_and_done(server: &mut Server, text: &str, lines: &[&str]) -> Value {
+    settle(server);
     write(server, text);
     let before = world(server);
     let announced = said(server, &["reload", "--dry-run"]);
@@ -150,11 +174,16 @@ fn announced_and_done(server: &mut Server, text: &str, lines: &[&str]) -> Value 
     assert_eq!(plain(&announced), done, "what is announced is what is done");
 
     let plan = plan["plan"].clone();
-    let log = server.log();
-    let news: Vec<&str> = (log.lines())
-        .filter(|line| !line.contains("portunus::worker"))
-        .skip(before.log.len())
-        .collect();
+    // The last of what a reload says may be read later than its answer.
+    let news = wait_for("the reload to be told", || {
+        let log = server.log();
+        let lines = log
+            .lines()
+            .filter(|line| !line.contains("portunus::worker"));
+        let news: Vec<String> = lines.skip(before.log.len()).map(str::to_owned).collect();
+        let is_told = news.iter().any(|line| line.contains("reloaded"));
+        is_told.then_some(news)
+    });
     let told = |what: &str| news.iter().filter(|line| line.contains(what)).count();
     let listeners = &plan["listeners"];
     let count = |list: &Value| list.as_array().expect("a list").len();
