@@ -136,7 +136,7 @@ fn an_access_as_w3c() {
     };
     assert_eq!(
         access(AccessFormat::W3c, &bare),
-        "2026-01-02 03:04:05 2001:db8::1 GET / - 443 192.0.2.7 HTTP/1.1 - - - - 0 0 0 - - - - - - 0 0 - - - - - -\n"
+        "2026-01-02 03:04:05 2001:db8::1 GET / - 443 192.0.2.7 HTTP/1.1 - - - - 0 0 0 - - - - - - 0 0 - - - - - - -\n"
     );
 }
 
@@ -235,7 +235,7 @@ fn nothing_a_client_sends_makes_a_line_or_a_field() {
         let line = access(AccessFormat::W3c, &entry);
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         let fields: Vec<_> = line.trim_end_matches('\n').split(' ').collect();
-        assert_eq!(fields.len(), 30, "{line}");
+        assert_eq!(fields.len(), 31, "{line}");
         for at in [3, 4, 5, 9, 10, 11, 16] {
             assert_eq!(fields[at], w3c);
         }
