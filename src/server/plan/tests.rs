@@ -73,7 +73,7 @@ fn each_change_is_named_by_its_table_and_keys_and_never_by_a_value() {
         (text("[tls]\ntrust = \"/ca.pem\"\n"), "Tls  Changed: trust"),
         (text("[log]\naudit = \"off\"\n"), "Log  Changed: audit"),
         (
-            text("[server]\nrequest_id = \"off\"\n"),
+            text("[server]\nrequest_id = \"upstream\"\n"),
             "Server  Changed: request_id",
         ),
         (

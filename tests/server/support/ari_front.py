@@ -1,7 +1,8 @@
 """Stands in front of Pebble and adds what its release lacks: renewal information (RFC 9773).
 
-The first certificate that is asked about is to be renewed at once, every other one in a month. What orders say that they replace
-is repeated to them, as the RFC has it, and noted in a file. The first REFUSED questions after an order are refused for their nonces.
+The first certificate that is asked about is to be renewed at once, every other one in a month; where REFUSED is not 0, that one too.
+What orders say that they replace is repeated to them, as the RFC has it, and noted in a file. The first REFUSED questions after an
+order are refused for their nonces.
 
 ari_front.py PORT PEBBLE_PORT CERTIFICATE KEY NOTES REFUSED
 """
@@ -15,8 +16,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 port, pebble, certificate, key, notes = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]
-first = []
 refused = [None] * int(sys.argv[6])
+first = ["none is"] if refused else []
 
 
 def note(text):
