@@ -25,7 +25,7 @@ use crate::worker::launch as worker;
     propagate_version = true,
     max_term_width = 100,
     after_help = "Exit status: 0 as asked · 1 it could not be done · 64 the configuration has errors.\n\
-                  Documentation: docs/configuration.md, docs/admin.md, docs/logs.md, docs/top.md, docs/dashboard.md, docs/failed-requests.md;\n\
+                  Documentation: docs/configuration.md, docs/admin.md, docs/logs.md, docs/top.md, docs/dashboard.md, docs/failed-requests.md; \
                   for a bad night: docs/runbooks; the model in two minutes: docs/architecture.md.\n\
                   Environment: PORTUNUS_CONFIG, PORTUNUS_LOG (a level, or directives as \"info,portunus::tls=debug\")."
 )]
