@@ -196,14 +196,13 @@ pub(super) fn has_token(fields: &HeaderMap, token: &str) -> bool {
     are_equal(given, token)
 }
 
-/// A cookie.
-pub(super) fn cookie<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// The values of a cookie. There may be several: browsers send what other ports of this host have set, too.
+pub(super) fn cookies<'a>(fields: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let all = fields.get_all(COOKIE).iter();
     let pairs = all
         .filter_map(|field| field.to_str().ok())
         .flat_map(|field| field.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
-    values.next()
+    pairs.filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Whether a request comes from where it seems to come from, rather than from a page in a browser here.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
+use super::holder::holders;
 use super::socket::read_token;
 use super::{Question, api, token_file};
 use crate::config;
@@ -63,6 +65,21 @@ pub enum ClientError {
         file: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// Somebody else listens there.
+    #[error(
+        "uid {user} listens at {address}, and {} belongs to uid {owner}: the token is not sent to who is not the server; see who it is with ss -ltnp",
+        file.display()
+    )]
+    Stranger {
+        /// Where it was to be sent.
+        address: SocketAddr,
+        /// Who listens.
+        user: u32,
+        /// Whose the token is.
+        owner: u32,
+        /// The token's file.
+        file: PathBuf,
     },
     /// The server says no.
     #[error("{0}")]
@@ -147,9 +164,28 @@ impl Client {
                 })?;
                 let stream = TcpStream::connect(address).await;
                 let stream = stream.map_err(|error| self.unreached(&error))?;
+                self.is_no_stranger(*address)?;
                 let at = Some((*address, token.as_str()));
                 self.exchange(stream, (question, form), at).await
             }
+        }
+    }
+
+    /// Who listens is root, or whose the token is.
+    fn is_no_stranger(&self, address: SocketAddr) -> Result<(), ClientError> {
+        let file = token_file(&self.state_dir);
+        let owner = std::fs::metadata(&file).map_or(0, |found| found.uid());
+        let mut strangers = holders(address)
+            .into_iter()
+            .filter(|user| ![0, owner].contains(user));
+        match strangers.next() {
+            None => Ok(()),
+            Some(user) => Err(ClientError::Stranger {
+                address,
+                user,
+                owner,
+                file,
+            }),
         }
     }
 

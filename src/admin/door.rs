@@ -67,8 +67,8 @@ impl Door {
         if access::has_token(fields, &guarded.token) {
             return Ok(None);
         }
-        let session = access::cookie(fields, &guarded.cookie);
-        let session = session.filter(|session| guarded.sessions.has(Instant::now(), session));
+        let mut shown = access::cookies(fields, &guarded.cookie);
+        let session = shown.find(|session| guarded.sessions.has(Instant::now(), session));
         session.map(Some).ok_or(access::NO_TOKEN)
     }
 

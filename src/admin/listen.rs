@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use super::patience::Patience;
 use super::places::{Place, Places};
 use super::socket::{Bound, SocketFile};
 use super::{Backend, Declined, Question, SAMPLE_EVERY, Told, api, dashboard};
+use crate::clock::Pace;
 use crate::report::AuditOutcome;
 
 /// A running admin socket; dropping it closes the socket, and removes its file.
@@ -38,7 +39,20 @@ struct Shared {
     backend: Arc<dyn Backend>,
     door: Door,
     listeners: Listeners,
+    refusals: Mutex<Refusals>,
 }
+
+/// Requests that were refused. Whoever may not ask may try as often as he likes: what is written of it is bounded.
+struct Refusals {
+    pace: Pace,
+    untold: u64,
+}
+
+/// Refusals that are told at once, and how many a second when these are used up.
+const REFUSALS_TOLD: (u32, f64) = (20, 1.0);
+
+/// Bytes of a refused request's path that are told.
+const ASKED_BYTES_MAX: usize = 256;
 
 /// Who is at the other end of a connection.
 struct Caller {
@@ -73,6 +87,10 @@ pub fn start(bound: Bound, backend: Arc<dyn Backend>) -> io::Result<Admin> {
         backend,
         door,
         listeners: Listeners::default(),
+        refusals: Mutex::new(Refusals {
+            pace: Pace::new(REFUSALS_TOLD.0, REFUSALS_TOLD.1),
+            untold: 0,
+        }),
     });
     thread::Builder::new().name(name.into()).spawn(move || {
         runtime.block_on(async {
@@ -246,10 +264,29 @@ fn may_ask(request: &Request<Incoming>, peer: &Peer, door: &Door) -> Result<(), 
     door.is_fair(request)
 }
 
+impl Shared {
+    /// Whether a refusal is to be told; how many were not, since the last that was.
+    fn is_told(&self, now: std::time::Instant) -> Option<u64> {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.pace.take(now) {
+            return Some(std::mem::take(&mut refusals.untold));
+        }
+        refusals.untold += 1;
+        None
+    }
+}
+
 fn refused((status, why): No, asked: &str, peer: &Peer, shared: &Shared) -> Response<Content> {
-    tracing::warn!(%status, why, %peer, "a request at the admin or metrics address was refused");
-    let outcome = AuditOutcome::Refused;
-    peer.audit(&*shared.backend, (asked, None), outcome, Some(why));
+    if let Some(untold) = shared.is_told(std::time::Instant::now()) {
+        tracing::warn!(%status, why, %peer, untold, "a request at the admin or metrics address was refused");
+        let (asked, _) = asked.split_at(asked.floor_char_boundary(ASKED_BYTES_MAX));
+        let detail = match untold {
+            0 => why.to_owned(),
+            untold => format!("{why}; {untold} more were refused since the last line of this kind"),
+        };
+        let outcome = AuditOutcome::Refused;
+        peer.audit(&*shared.backend, (asked, None), outcome, Some(&detail));
+    }
     let mut response = api::error(status, why);
     // Who may not ask has no use for another request.
     let close = HeaderValue::from_static("close");

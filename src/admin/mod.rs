@@ -9,6 +9,7 @@ mod client;
 mod dashboard;
 mod door;
 mod events;
+mod holder;
 mod listen;
 mod patience;
 mod places;

@@ -1,5 +1,7 @@
 //! The clock: timers that cost nothing while all goes well, and the time of a request's steps.
 
+mod pace;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use std::task::Context;
 use tokio::time::{Instant, Sleep};
 
 use crate::model::journal::{Journal, Step};
+
+pub use pace::Pace;
 
 /// Notes that a step of a request happens now, where somebody asked for its steps; otherwise this is a look at an `Option`.
 pub fn note(journal: Option<&Arc<Journal>>, step: impl FnOnce() -> Step) {

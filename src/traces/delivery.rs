@@ -32,7 +32,9 @@ impl Delivery {
                 why,
             },
             Said::Later { after, why } => {
-                let after = after.unwrap_or_else(|| self.pause(chance));
+                // A collector that says 0, or a date that is past by our clock, is not asked without end.
+                let pause = self.pause(chance);
+                let after = after.map_or(pause, |after| after.max(pause));
                 self.tries = self.tries.saturating_add(1);
                 // Tried once more at the end of the time, not given up just before it.
                 if elapsed >= GIVE_UP_AFTER {
@@ -105,7 +107,11 @@ mod tests {
             let after = Duration::from_secs(seconds);
             for _ in 0..tries {
                 let next = delivery.next(later(Some(after)), Duration::ZERO, 7);
-                prop_assert_eq!(next, Next::Again { after, why: "down".into() });
+                let Next::Again { after: said, .. } = next else {
+                    panic!("it is to be tried again");
+                };
+                prop_assert!(said >= after && said >= PAUSE_MIN / 2, "{said:?}");
+                prop_assert!(said <= after.max(PAUSE_MAX), "{said:?}");
             }
         }
     }

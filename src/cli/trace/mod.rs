@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Subcommand;
+use nix::fcntl::OFlag;
 
 use super::fail;
 use crate::config;
@@ -103,8 +104,16 @@ fn is_bare(file: &Path) -> bool {
 
 fn read(file: &Path) -> Result<Record, String> {
     let mut text = String::new();
-    let read = fs::File::open(file)
-        .and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_string(&mut text));
+    // A pipe would never answer.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(file);
+    let opened = opened.and_then(|opened| match opened.metadata()?.is_file() {
+        true => Ok(opened),
+        false => Err(io::Error::other("it is no file")),
+    });
+    let read = opened.and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_string(&mut text));
     read.map_err(|error| cannot("be read", file, &error))?;
     parse(&text).map_err(|why| {
         format!(

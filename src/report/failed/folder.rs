@@ -10,8 +10,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use super::Job;
 use super::record::{Record, rfc3339};
-use super::{Job, QUEUE_MAX};
 use crate::draft;
 use crate::model::journal::Step;
 use crate::report::WARN_EVERY;
@@ -54,8 +54,7 @@ impl Writer {
             self.dropped_told = dropped;
             tracing::warn!(
                 count,
-                queue = QUEUE_MAX,
-                "failed requests came faster than they could be written, and were dropped; name fewer of them by narrower rules"
+                "failed requests came faster than they are written, and were dropped; name fewer of them by narrower rules"
             );
         }
     }

@@ -15,10 +15,12 @@ mod redact;
 mod rules;
 mod writing;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::Shared;
 use super::witness::{Asking, Ended, Witness};
+use crate::clock::Pace;
 use crate::config::{Config, FailedRequests};
 
 pub use self::folder::is_record_name;
@@ -30,9 +32,18 @@ use self::rules::Rules;
 /// The witness of failed requests, by the rules of one configuration.
 pub(super) struct Watch {
     rules: Rules,
+    /// How often each rule may have a request written. Whoever can make one fire at will would fill the folder with that, and what
+    /// was there before would give way.
+    paces: Box<[Mutex<Pace>]>,
     settings: Arc<Settings>,
     shared: Arc<Shared>,
 }
+
+/// Requests that a rule may have written at once.
+pub const BURST_MAX: u32 = 50;
+
+/// Requests a second that it may have written when these are used up.
+pub const A_SECOND_MAX: f64 = 1.0;
 
 /// What the writer has to know beside a request.
 #[derive(Debug)]
@@ -58,6 +69,9 @@ impl Watch {
         let sites: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
         Some(Self {
             rules: Rules::new(&own.rules, &sites),
+            paces: (own.rules.iter())
+                .map(|_| Mutex::new(Pace::new(BURST_MAX, A_SECOND_MAX)))
+                .collect(),
             settings: Arc::new(Settings {
                 redaction: redact::Redaction::new(&own.redact),
                 config: own.clone(),
@@ -80,6 +94,16 @@ impl Witness for Watch {
         let fired = self.rules.fired(ended);
         // What the server asks itself is no client's failure.
         if fired.is_empty() || self.shared.own.has(ended.connection.client) {
+            return;
+        }
+        let now = Instant::now();
+        let mut paces = (fired.iter()).filter_map(|rule| self.paces.get(rule.number - 1));
+        let may = paces.any(|pace| {
+            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.take(now)
+        });
+        if !may {
+            self.shared.failed.let_go();
             return;
         }
         self.shared.failed.push(Job {

@@ -41,7 +41,7 @@ enum Thread {
 pub struct Written {
     /// They have a file.
     pub written: u64,
-    /// They were dropped: the queue was full.
+    /// They were dropped: their rules fired too often, or the queue was full.
     pub dropped: u64,
     /// Their file could not be written.
     pub failed: u64,
@@ -76,6 +76,11 @@ impl Queue {
         state.jobs.push_back(job);
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// One is not to be written: its rules fire too often.
+    pub(super) fn let_go(&self) {
+        self.state().count.dropped += 1;
     }
 
     /// What became of them so far.

@@ -30,17 +30,23 @@ impl Redaction {
         if URL_FIELDS.contains(&name) {
             return self.target(&text);
         }
+        if let ("host", Some((user, host))) = (name, text.rsplit_once('@')) {
+            return format!("{}@{host}", left_out(user));
+        }
         text.into_owned()
     }
 
-    /// A target or URL, with the values of parameters left out that are secrets by their name.
+    /// A target or URL, with the values of parameters left out that are secrets by their name, in the query and in the fragment
+    /// (where OAuth 2 has its tokens), and user and password before a host.
     pub(super) fn target(&self, text: &str) -> String {
-        let (path, query) = match text.split_once('?') {
-            Some((path, query)) => (path, query),
-            None => return text.to_owned(),
-        };
-        let parts: Vec<String> = query.split('&').map(|part| self.parameter(part)).collect();
-        format!("{path}?{}", parts.join("&"))
+        let (path, parameters) = text.split_at(text.find(BEFORE_PARAMETERS).unwrap_or(text.len()));
+        let mut told = without_user(path);
+        for part in parameters.split_inclusive(BEFORE_PARAMETERS) {
+            let body = part.trim_end_matches(BEFORE_PARAMETERS);
+            told += &self.parameter(body);
+            told += &part[body.len()..];
+        }
+        told
     }
 
     fn parameter(&self, part: &str) -> String {
@@ -50,11 +56,28 @@ impl Redaction {
         }
     }
 
-    /// Compared decoded: `%74oken` is `token` to whoever reads it.
+    /// Compared as whoever reads it does: `%74oken`, `+token` and `user[token]` are `token`.
     fn is_secret(&self, name: &str) -> bool {
-        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        let name = name.replace('+', " ");
+        let name = percent_encoding::percent_decode_str(&name).decode_utf8_lossy();
         let name = name.to_ascii_lowercase();
-        PARAMETERS.contains(&name.as_str()) || self.more.contains(&name)
+        let is = |name: &str| PARAMETERS.contains(&name) || self.more.contains(name);
+        is(name.trim()) || name.split(['[', ']']).any(|part| is(part.trim()))
+    }
+}
+
+/// What stands before a parameter.
+const BEFORE_PARAMETERS: [char; 4] = ['?', '#', '&', ';'];
+
+/// `https://user:password@host/` without what stands before the host.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("//") else {
+        return url.to_owned();
+    };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}//{}{}", left_out(user), &rest[user.len()..]),
+        None => url.to_owned(),
     }
 }
 
@@ -73,13 +96,15 @@ fn left_out(text: &str) -> String {
 }
 
 /// Fields whose values are never written.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "authorization",
     "proxy-authorization",
     "authentication-info",
     "proxy-authentication-info",
     "cookie",
     "set-cookie",
+    "cookie2",
+    "set-cookie2",
     "x-api-key",
     "api-key",
     "x-auth-token",
@@ -90,12 +115,15 @@ const FIELDS: [&str; 13] = [
 ];
 
 /// Fields that hold URLs.
-const URL_FIELDS: [&str; 5] = [
+const URL_FIELDS: [&str; 8] = [
     "referer",
     "location",
     "content-location",
     "refresh",
     "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "link",
 ];
 
 /// Query parameters whose values are never written.

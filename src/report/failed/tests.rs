@@ -182,12 +182,40 @@ fn what_is_secret_is_told_by_its_length_and_nothing_else() {
         field("Referer", &format!("https://a.test{secret}")),
         format!("https://a.test{written}")
     );
+    for (value, written) in [
+        (
+            "https://u:pw@a.test/cb#access_token=abc&state=1",
+            "https://[redacted, 4 bytes]@a.test/cb#access_token=[redacted, 3 bytes]&state=1",
+        ),
+        ("/?x=1#token=abc", "/?x=1#token=[redacted, 3 bytes]"),
+        ("/?a=1;token=abc;b", "/?a=1;token=[redacted, 3 bytes];b"),
+        ("/?user[token]=abc", "/?user[token]=[redacted, 3 bytes]"),
+        ("/?token%5b%5d=abc", "/?token%5b%5d=[redacted, 3 bytes]"),
+        ("/?+token=abc", "/?+token=[redacted, 3 bytes]"),
+        ("/?%20token=abc", "/?%20token=[redacted, 3 bytes]"),
+        ("/a?mail=a@b.test&?", "/a?mail=a@b.test&?"),
+        ("/plain/path", "/plain/path"),
+    ] {
+        assert_eq!(redaction.target(value), written);
+        assert_eq!(field("X-Original-URI", value), written);
+    }
+    assert_eq!(field("Host", "u:pw@a.test"), "[redacted, 4 bytes]@a.test");
     let mut marked = HeaderValue::from_static("abc");
     marked.set_sensitive(true);
     assert_eq!(
         redaction.field(&http::header::ACCEPT, &marked),
         "[redacted, 3 bytes]"
     );
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_target_is_it_can_be_written_and_holds_no_secret(before in ".{0,40}", after in "[?#&; ].{0,40}") {
+        let redaction = Redaction::new(&[]);
+        let _ = redaction.target(&before);
+        let written = redaction.target(&format!("/a?{before}&token=Sesame{after}"));
+        proptest::prop_assert!(!written.contains("Sesame"), "{written}");
+    }
 }
 
 /// A request that was queued, sent twice, and cut; its fields are `count` of `length` bytes.
