@@ -26,6 +26,8 @@ use crate::config;
 pub struct Client {
     admin: config::Admin,
     state_dir: PathBuf,
+    /// What is wrong with the file that says where to ask.
+    doubt: Option<String>,
 }
 
 /// The answer, and the connection that it came on.
@@ -81,6 +83,16 @@ pub enum ClientError {
         /// The token's file.
         file: PathBuf,
     },
+    /// Nobody could be asked where a bindings file with errors seems to say.
+    #[error(
+        "{error} (the bindings file has errors, the first of them: {doubt}; --admin unix:/path.sock asks elsewhere)"
+    )]
+    Doubtful {
+        /// Why not.
+        error: Box<ClientError>,
+        /// The file's first error.
+        doubt: String,
+    },
     /// The server says no.
     #[error("{0}")]
     Declined(String),
@@ -95,6 +107,7 @@ impl Client {
         Self {
             admin: server.admin.clone(),
             state_dir: server.state_dir.clone(),
+            doubt: None,
         }
     }
 
@@ -103,7 +116,13 @@ impl Client {
         Self {
             admin: config::Admin::Unix(path),
             state_dir: PathBuf::new(),
+            doubt: None,
         }
+    }
+
+    /// The same, where the file that says where to ask has this error, and may have said something else.
+    pub fn despite(self, doubt: Option<String>) -> Self {
+        Self { doubt, ..self }
     }
 
     /// Where it asks.
@@ -143,6 +162,20 @@ impl Client {
         tokio::time::timeout(ANSWER_WAIT, self.connect_and_ask(question, form))
             .await
             .map_err(|_| self.broken(&"it took longer than a minute"))?
+            .map_err(|error| self.doubted(error))
+    }
+
+    /// Where nobody is found, the file's error may be why.
+    fn doubted(&self, error: ClientError) -> ClientError {
+        match (&self.doubt, error) {
+            (Some(doubt), error @ (ClientError::NotRunning(_) | ClientError::Token { .. })) => {
+                ClientError::Doubtful {
+                    error: Box::new(error),
+                    doubt: doubt.clone(),
+                }
+            }
+            (_, error) => error,
+        }
     }
 
     async fn connect_and_ask(

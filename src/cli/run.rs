@@ -19,7 +19,7 @@ pub(super) fn main(config: &Path, arguments: &Arguments) -> ExitCode {
     }
     match server::run(config, LibraryHandlers::new()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(RunError::Configuration) => ExitCode::from(BAD_CONFIGURATION),
+        Err(RunError::Configuration(_)) => ExitCode::from(BAD_CONFIGURATION),
         Err(error) => fail(&error.to_string()),
     }
 }

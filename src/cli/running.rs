@@ -1,6 +1,6 @@
 //! `portunus show`, `pool`, `reload` and `stop`: what a running server is asked through its admin socket.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,8 +13,8 @@ use crate::config;
 /// Where the server is asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct At {
-    /// The admin socket [default: as the bindings file says]
-    #[arg(long, value_name = "unix:PATH")]
+    /// The admin socket, or its loopback address with the token of server.state_dir [default: as the bindings file says]
+    #[arg(long, value_name = "unix:PATH|ADDRESS:PORT")]
     admin: Option<String>,
 }
 
@@ -186,22 +186,27 @@ fn ask(client: &Client, question: Question, form: Form) -> Result<String, String
 }
 
 impl At {
-    /// A bindings file with errors is no reason not to ask a server that runs with what it said before; but where to ask must
-    /// then be said.
+    /// A bindings file with errors is no reason not to ask a server that runs with what it said before: what it says of
+    /// `server.admin` is taken as far as it can be read.
     pub(super) fn client(&self, file: &Path) -> Result<Client, String> {
-        if let Some(admin) = &self.admin {
-            let path = admin.strip_prefix("unix:").ok_or_else(|| {
-                format!("--admin cannot be {admin:?}; write it as unix:/path.sock")
-            })?;
+        let Some(admin) = &self.admin else {
+            let loaded = config::load(file);
+            return Ok(match &loaded.config {
+                Some(config) => Client::new(&config.server),
+                None => Client::new(&config::server_of(file)).despite(loaded.first_error()),
+            });
+        };
+        if let Some(path) = admin.strip_prefix("unix:") {
             return Ok(Client::at(PathBuf::from(path)));
         }
-        let loaded = config::load(file);
-        let config = loaded.config.ok_or_else(|| {
-            format!(
-                "{} has errors (`portunus check` shows them); --admin unix:/path.sock asks without it",
-                file.display()
-            )
-        })?;
-        Ok(Client::new(&config.server))
+        match admin.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Client::new(&config::Server {
+                admin: config::Admin::Loopback(address),
+                ..config::server_of(file)
+            })),
+            _ => Err(format!(
+                "--admin cannot be {admin:?}; write it as unix:/path.sock, or as a loopback address like 127.0.0.1:9180"
+            )),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::reader::{Reader, Table};
-use super::{Config, Diagnostic, Source, check, keys, raw, render};
+use super::{Config, Diagnostic, Server, Source, check, keys, raw, render, settings};
 
 /// The longest file that is read. A binding takes some 150 bytes, so that this is room for 100,000 of them.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -32,6 +32,16 @@ impl Loaded {
     /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    /// The first error in one line, its place before it; none where there is no error.
+    pub fn first_error(&self) -> Option<String> {
+        let found = self.diagnostics.iter().find(|found| found.is_error())?;
+        let message = &found.message;
+        Some(match found.line {
+            0 => message.clone(),
+            line => format!("{}:{line}:{}: {message}", found.file, found.column),
+        })
     }
 
     /// Adds what others found out about this configuration: certificates that cannot be used, say. An error among it takes
@@ -74,6 +84,15 @@ pub fn parse(text: &str, file: &Path) -> Loaded {
     let config = check::check(raw, &reader);
     let findings = reader.finish();
     finish(Some(config), findings, source)
+}
+
+/// What a file says in `[server]` as far as it can be read, whatever else is wrong with the file; defaults for the rest. This is
+/// nothing to serve with: it tells where a server is asked that runs with what the file said before.
+pub fn server_of(path: &Path) -> Server {
+    let source = Source::new(path, read(path).unwrap_or_default());
+    let (tree, _) = DeTable::parse_recoverable(source.text());
+    let reader = Reader::new(&source, Vec::new());
+    settings::server(&Table::open(&reader, tree.get_ref(), &keys::FILE, 0..0))
 }
 
 fn finish(config: Option<Config>, findings: Vec<Diagnostic>, source: Source) -> Loaded {

@@ -64,7 +64,7 @@ pub use failed_requests::{FailedRequests, FailedRule};
 #[cfg(test)]
 pub(crate) use fastcgi::OURS;
 pub use fastcgi::{FastCgi, FastCgiTerms, Scripts};
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, load, parse, server_of};
 pub use process::{
     AtLimit, IdleAction, Ping, Process, RapidFail, Recycle, StartMode, TimeOfDay, WorkerLimits,
     WorkerListen, WorkerProtocol,

@@ -26,9 +26,9 @@ use crate::worker::launch;
 /// Why a run ended otherwise than by a clean stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The configuration has errors, which are told already.
-    #[error("the configuration has errors")]
-    Configuration,
+    /// The configuration has errors, which are told already: the first of them.
+    #[error("the configuration has errors, the first of them: {0}")]
+    Configuration(String),
     /// The server's own log cannot be set up.
     #[error(transparent)]
     OwnLog(#[from] OwnLogError),
@@ -95,13 +95,13 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
         Some(config) => own_log::start(&config.log)?,
         None => {
             tell(&first_look.render(io::stderr().is_terminal()));
-            return Err(RunError::Configuration);
+            return Err(errors_of(&first_look));
         }
     };
     let mut prepared = prepare(file, &library, None);
     tell(&prepared.loaded.render(io::stderr().is_terminal()));
     let Some((config, certificates)) = prepared.take() else {
-        return Err(RunError::Configuration);
+        return Err(errors_of(&prepared.loaded));
     };
     raise_open_files();
     // While it may still make files where the server's user may not.
@@ -164,13 +164,13 @@ async fn attend(
                 "SIGUSR2 (handing the sockets over) is not in this version of Portunus yet"
             ),
             Asked::Stop(by) => {
-                audit(server, "stop", by, AuditOutcome::Done);
+                audit(server, "stop", by, Ok(()));
                 beside.serving.drains();
                 drain(server, asks).await;
                 return End::InOrder;
             }
             Asked::StopNow(by) => {
-                audit(server, "stop-now", by, AuditOutcome::Done);
+                audit(server, "stop-now", by, Ok(()));
                 tracing::info!("stopping at once");
                 return End::AtOnce;
             }
@@ -245,7 +245,7 @@ async fn drain(server: &Server, asks: &mut Asks) {
     let until = async {
         tokio::select! {
             () = tokio::time::sleep(timeout) => {}
-            by = asks.stop_again() => audit(server, "stop-now", by, AuditOutcome::Done),
+            by = asks.stop_again() => audit(server, "stop-now", by, Ok(())),
         }
     };
     if let Drained::Cut(connections) = server.drain(until).await {
@@ -256,15 +256,22 @@ async fn drain(server: &Server, asks: &mut Asks) {
     }
 }
 
-/// Writes down what a signal asked for; what administrators do is written down where they ask.
-fn audit(server: &Server, action: &str, by: By, outcome: AuditOutcome) {
+fn errors_of(loaded: &config::Loaded) -> RunError {
+    RunError::Configuration(loaded.first_error().unwrap_or_default())
+}
+
+/// Writes down what a signal asked for, and why it was not done; what administrators do is written down where they ask.
+fn audit(server: &Server, action: &str, by: By, done: Result<(), &str>) {
     if let By::Signal(signal) = by {
         server.report.audited(&Audited {
             action,
             pool: None,
             by: AuditedBy::Signal(signal),
-            outcome,
-            detail: None,
+            outcome: match done {
+                Ok(()) => AuditOutcome::Done,
+                Err(_) => AuditOutcome::Failed,
+            },
+            detail: done.err(),
         });
     }
 }

@@ -185,6 +185,9 @@ fn an_upstream_that_is_down_is_told_with_every_attempt_and_without_secrets() {
         "{page}"
     );
     let (ok, _, why) = portunus(&server, &["trace", "open", "nowhere.json"]);
+    let told = why.contains("in /") && why.contains("`portunus trace list` has the names");
+    assert!(!ok && told && why.contains("nowhere.json"), "{why}");
+    let (ok, _, why) = portunus(&server, &["trace", "open", "/nowhere/a.json"]);
     assert!(!ok && why.contains("cannot be read"), "{why}");
     let toml = server.path().join("config/bindings.toml");
     let (ok, _, why) = portunus(&server, &["trace", "open", toml.to_str().unwrap()]);

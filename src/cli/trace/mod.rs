@@ -83,8 +83,13 @@ fn open(config: &Path, arguments: &Open) -> Result<(), String> {
 /// The file that is meant: as it is written, else the one of that name in the folder of the configuration.
 fn find(config: &Path, file: Option<&Path>) -> Result<PathBuf, String> {
     match file {
-        Some(file) if file.exists() || !is_bare(file) => Ok(file.to_path_buf()),
-        Some(name) => Ok(folder(config)?.join(name)),
+        Some(file) if file.exists() || file.components().count() > 1 => Ok(file.to_path_buf()),
+        Some(name) if is_bare(name) => Ok(folder(config)?.join(name)),
+        Some(name) => Err(format!(
+            "no failed request is called {}, neither here nor in {}; {NAMES}",
+            name.display(),
+            folder(config)?.display()
+        )),
         None => {
             let folder = folder(config)?;
             let newest = files(&folder)?.pop();
@@ -114,10 +119,10 @@ fn read(file: &Path) -> Result<Record, String> {
         false => Err(io::Error::other("it is no file")),
     });
     let read = opened.and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_string(&mut text));
-    read.map_err(|error| cannot("be read", file, &error))?;
+    read.map_err(|error| format!("{}; {NAMES}", cannot("be read", file, &error)))?;
     parse(&text).map_err(|why| {
         format!(
-            "{} is no failed request of this version of Portunus: {why}; `portunus trace list` names those there are",
+            "{} is no failed request of this version of Portunus: {why}; {NAMES}",
             file.display()
         )
     })
@@ -198,6 +203,8 @@ fn say(text: &str) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+const NAMES: &str = "`portunus trace list` has the names of those there are";
 
 /// Twice the longest file that can be asked for.
 const FILE_BYTES_MAX: u64 = 32 << 20;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
-use super::{Beside, RunError, audit, notify, tell};
+use super::{Beside, RunError, audit, errors_of, notify, tell};
 use crate::certificate::{News, dev};
-use crate::report::AuditOutcome;
 use crate::report::own_log::OwnLog;
 use crate::server::Server;
 use crate::server::control::{By, For, Reloaded, Reply};
@@ -38,11 +37,9 @@ pub(super) fn reload(server: &mut Server, own_log: &OwnLog, beside: &mut Beside,
     notify(&[NotifyState::Ready]);
     match whom {
         For::Signal(signal) => {
-            let outcome = match &result {
-                Ok(_) => AuditOutcome::Done,
-                Err(_) => AuditOutcome::Failed,
-            };
-            audit(server, "reload", By::Signal(signal), outcome);
+            let why = result.err().map(|error| error.to_string());
+            let done = why.as_deref().map_or(Ok(()), Err);
+            audit(server, "reload", By::Signal(signal), done);
         }
         For::Whom(reply) => {
             // Whoever asked may have gone.
@@ -59,7 +56,9 @@ fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<Relo
     let shown = Arc::clone(server.certificates());
     let mut prepared = prepare(file, server.library(), Some(&shown));
     tell(&prepared.loaded.render(io::stderr().is_terminal()));
-    let (config, certificates) = prepared.take().ok_or(RunError::Configuration)?;
+    let Some((config, certificates)) = prepared.take() else {
+        return Err(errors_of(&prepared.loaded));
+    };
     let log = config.log.clone();
     let plan = server.reload(config, Arc::new(certificates))?;
     prepared.news.iter().for_each(News::tell);

@@ -89,6 +89,28 @@ fn every_change_is_written_down_with_who_made_it() {
 }
 
 #[test]
+fn a_signal_that_fails_is_written_down_with_the_first_finding() {
+    let mut server = audited("").start();
+    let bad = audited("")
+        .text()
+        .replace("pool = \"main\"", "pool = \"nobody\"");
+    assert!(
+        server.reload(&bad).contains("nobody"),
+        "the own log has it too"
+    );
+    let line = &lines(&server, 1)[0];
+    assert_eq!(
+        (&line["signal"], &line["outcome"]),
+        (&"SIGHUP".into(), &"failed".into())
+    );
+    let why = line["detail"].as_str().expect("a reason");
+    assert!(
+        why.contains("bindings.toml:") && why.contains("nobody"),
+        "{why}"
+    );
+}
+
+#[test]
 fn the_signals_that_end_it_are_written_down() {
     for (signal, name, action) in [("TERM", "SIGTERM", "stop"), ("QUIT", "SIGQUIT", "stop-now")] {
         let mut server = audited("").start();
