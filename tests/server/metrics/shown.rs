@@ -65,7 +65,14 @@ fn show_bindings_tells_what_came_of_their_requests() {
     assert_eq!(binding["routes"][0]["path"], "/");
     assert_eq!(binding["routes"][0]["requests"], 2);
     assert_eq!(json["bindings"][1]["responses"], 0);
-    assert!(show(&server, &["bindings"]).contains("    Responses: 2 (2xx: 2)"));
+    let text = show(&server, &["bindings"]);
+    assert!(text.contains("    Responses: 2 (2xx: 2)"), "{text}");
+    // A route's requests are those of its site, and it is said that they are.
+    assert_eq!(json["bindings"][1]["routes"][0]["requests"], 2);
+    assert!(
+        text.contains("    Routes of site main, with the requests of all its bindings:\n"),
+        "{text}"
+    );
 }
 
 #[test]
