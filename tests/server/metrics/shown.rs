@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use super::{show, show_json};
-use crate::support::{Site, Tool, Upstream, raw, wait_for};
+use crate::support::{Site, Tool, Upstream, free_port, raw, wait_for};
 
 #[test]
 fn show_service_is_laid_out_as_netsh_lays_it_out() {
@@ -48,6 +48,37 @@ fn show_service_is_laid_out_as_netsh_lays_it_out() {
         (&"main".into(), &1.into())
     );
     assert_eq!(pool["upstreams"][0]["state"], "up");
+}
+
+#[test]
+fn a_pools_only_upstream_that_fails_does_not_read_as_if_it_were_well() {
+    let dead = free_port();
+    let site = Site {
+        handler: format!(
+            "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{dead}\"]\nretry = {{ wait = \"0s\" }}"
+        ),
+        ..Site::default()
+    };
+    let server = site.start();
+    assert_eq!(
+        show_json(&server, "service")["pools"][0]["upstreams"][0]["failing"],
+        false
+    );
+    let mut stream = raw::connect(server.http);
+    assert_eq!(raw::get(&mut stream, "/").0, 502);
+    let text = show(&server, &["service"]);
+    let line = text.lines().find(|line| line.contains("failures: 1"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        line.contains(": up (fails; the pool has no other) for "),
+        "{line}"
+    );
+    assert!(line.contains("last failure: "), "{line}");
+    let upstream = &show_json(&server, "service")["pools"][0]["upstreams"][0];
+    assert_eq!(
+        (&upstream["state"], &upstream["failing"]),
+        (&"up".into(), &true.into())
+    );
 }
 
 #[test]
