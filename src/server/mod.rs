@@ -43,7 +43,7 @@ use crate::report::{Report, ReportError};
 use crate::tls::TlsTable;
 use crate::worker::machine::TERMINATE_GRACE;
 use build::{BuildError, Context, Running};
-use plan::Plan;
+use plan::{AtStart, Plan};
 use ports::{Datagrams, Opened, Ports};
 use privileges::PrivilegeError;
 use rehearsal::{Rehearsals, Stage};
@@ -51,6 +51,7 @@ use upkeep::UpkeepThread;
 
 /// A server that runs.
 pub struct Server {
+    at_start: AtStart,
     config: Config,
     certificates: Arc<Certificates>,
     edge: Arc<Edge>,
@@ -172,6 +173,7 @@ impl Server {
             None,
         )?);
         let mut server = Self {
+            at_start: AtStart::of(&config),
             certificates,
             published: Published::new(Arc::clone(&edge)),
             tls: Arc::new(ArcSwap::new(Arc::clone(&tls_table))),

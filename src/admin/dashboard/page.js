@@ -190,15 +190,21 @@ const pools = new Table(byId("pool-table"), [
 
 const UPSTREAM_STATES = { up: "good", warming: "good", ejected: "bad", down: "bad", trying: "warn", draining: "quiet" };
 
+/** One that gets requests and fails them is not well, whatever its state: the last one of a pool is never ejected. */
+const fails = row => row.failing && UPSTREAM_STATES[row.state] === "good";
+const moodOf = row => (fails(row) ? "warn" : UPSTREAM_STATES[row.state] ?? "warn");
+const lastFailure = row => (row.last_failure ? `${words.time(row.last_failure.time)} ${row.last_failure.what}` : words.NONE);
+
 const upstreams = new Table(byId("upstream-table"), [
   { head: "Upstream", names: true, text: row => row.name },
   { head: "Pool", text: row => row.pool },
-  { head: "State", text: row => row.state + (row.backup ? ", backup" : ""), state: row => UPSTREAM_STATES[row.state] ?? "warn" },
+  { head: "State", text: row => row.state + (fails(row) ? ", fails" : "") + (row.backup ? ", backup" : ""), state: moodOf },
   { head: "Running", number: true, text: row => words.count(row.running) },
   { head: "Responses", number: true, text: row => words.short(row.responses) },
   { head: "of 5xx", number: true, text: row => words.short(row.errors) },
   { head: "Failures", number: true, text: row => words.short(row.failures) },
-], { key: row => JSON.stringify([row.pool, row.name]), empty: "There is no upstream.", caption: "Upstreams, those that are not up first" });
+  { head: "Last failure", long: true, prose: true, text: lastFailure },
+], { key: row => JSON.stringify([row.pool, row.name]), empty: "There is no upstream.", caption: "Upstreams, those that are not well first" });
 
 const WORKER_STATES = { ready: "good", starting: "warn", suspended: "quiet", draining: "quiet", ending: "quiet" };
 
@@ -223,7 +229,7 @@ function showPools({ history, overview }) {
   heading("pools-title", "Pools", overview.pools.length, overview.pools_in_all);
   const ups = overview.pools.flatMap(pool => (pool.upstreams ?? []).map(it => ({ ...it, pool: pool.name })));
   const order = { bad: 0, warn: 1, quiet: 2, good: 3 };
-  ups.sort((one, other) => order[UPSTREAM_STATES[one.state] ?? "warn"] - order[UPSTREAM_STATES[other.state] ?? "warn"]);
+  ups.sort((one, other) => order[moodOf(one)] - order[moodOf(other)]);
   upstreams.update(ups);
   byId("upstreams").hidden = !ups.length;
   const all = overview.pools.flatMap(pool => (pool.workers ?? []).map(it => ({ ...it, pool: pool.name })));
@@ -318,7 +324,7 @@ const requests = new Table(byId("request-table"), [
   },
   { head: "Site", text: row => row.site ?? words.NONE },
   { head: "Pool", text: row => row.pool ?? words.NONE },
-  { head: "Detail", long: true, text: row => row.detail ?? words.NONE },
+  { head: "Detail", long: true, prose: true, text: row => row.detail ?? words.NONE },
   { head: "Request id", text: row => row.request_id ?? words.NONE },
 ], { key: row => row.key, empty: "None of these is remembered.", caption: "What was refused last, the latest first" });
 

@@ -4,7 +4,7 @@
 /**
  * A table. A column has a `head`, and draws what a row has there: `text(row)`; `number: true` aligns it; `state(row)` is a class
  * beside the words; `click(row)` makes a button of it where `clicks(row)` says so; `draw(cell, row)` does it all by itself.
- * `wide` columns are left out on phones.
+ * `wide` columns are left out on phones; `long` ones wrap anywhere, and of these `prose` has sentences and stays wide.
  */
 export class Table {
   constructor(element, columns, { key, empty, caption }) {
@@ -74,7 +74,7 @@ export class Table {
 }
 
 function classes(column) {
-  return [column.number && "number", column.wide && "wide", column.long && "long"].filter(Boolean).join(" ");
+  return [column.number && "number", column.wide && "wide", column.long && "long", column.prose && "prose"].filter(Boolean).join(" ");
 }
 
 function draw(cell, column, row) {

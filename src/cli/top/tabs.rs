@@ -129,17 +129,21 @@ fn bindings(pair: &Pair<'_>) -> Table {
 fn upstreams(pair: &Pair<'_>) -> Table {
     let row = |(pool, upstream): (&str, Both<'_>)| {
         let state = upstream.text("state");
+        // The last one of a pool is never ejected, however it fails.
+        let fails = upstream.now["failing"] == true && matches!(state, "up" | "warming");
         let mood = match state {
+            _ if fails => Mood::Strained,
             "up" | "draining" => Mood::Well,
             "warming" | "trying" => Mood::Strained,
             _ => Mood::Bad,
         };
+        let told = format!("{state}{}", if fails { ", fails" } else { "" });
         let why = upstream.now["last_failure"]["what"].as_str();
         Row {
             cells: vec![
                 Cell::text(pool),
                 Cell::text(upstream.text("name")),
-                Cell::text(state),
+                Cell::text(&told),
                 number(&upstream, "state_for_seconds", age),
                 number(&upstream, "running", count),
                 per_second(&upstream, "responses"),

@@ -117,12 +117,13 @@ fn write_one(text: &mut String, bound: &BoundTo, edge: &Edge, counted: &[Counted
              Responses: {}{of_classes}\n    \
              Bytes received: {}\n    \
              Bytes sent: {}\n    \
-             Routes:\n",
+             Routes of site {}, with the requests of all its bindings:\n",
         site.name,
         protocols(bound).join(", "),
         total.responses,
         total.received as u64,
         total.sent as u64,
+        site.name,
     );
     for route in site.routes() {
         let pool = edge.pools[route.pool].name();

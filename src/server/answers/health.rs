@@ -31,6 +31,20 @@ pub(super) fn is_ready(serving: &Serving) -> bool {
     checks(serving).iter().all(|check| check.fault.is_none())
 }
 
+/// Whether [`ready`] says yes, in a line: `yes`, or `no` and why.
+pub(super) fn line(serving: &Serving) -> String {
+    let checks = checks(serving);
+    let faults = checks.iter().filter_map(|check| {
+        let fault = check.fault.as_ref()?;
+        Some(format!("{}: {fault}", check.name))
+    });
+    let faults: Vec<String> = faults.collect();
+    match faults.is_empty() {
+        true => "yes".to_owned(),
+        false => format!("no ({})", faults.join("; ")),
+    }
+}
+
 /// Each check, and why it says no.
 pub(super) fn json(serving: &Serving) -> Value {
     let checks = checks(serving);

@@ -108,8 +108,12 @@ impl<'a> Queue<'a> {
             head = "";
         }
         let mut head = "    Upstreams:\n";
-        for upstream in self.pool.handler().upstreams() {
-            let _ = writeln!(text, "{head}        {}", upstream_line(&upstream));
+        let upstreams = self.pool.handler().upstreams();
+        for (index, upstream) in upstreams.iter().enumerate() {
+            let mut others = upstreams.iter().enumerate();
+            let has_other = others.any(|(other, it)| other != index && takes_requests(it));
+            let line = upstream_line(upstream, has_other);
+            let _ = writeln!(text, "{head}        {line}");
             head = "";
         }
     }
@@ -145,6 +149,7 @@ fn upstream_json(upstream: &UpstreamState) -> Value {
     json!({
         "name": upstream.name,
         "state": upstream.state,
+        "failing": upstream.failing,
         "backup": upstream.backup,
         "running": upstream.running,
         "responses": upstream.answers,
@@ -157,9 +162,22 @@ fn upstream_json(upstream: &UpstreamState) -> Value {
     })
 }
 
-fn upstream_line(upstream: &UpstreamState) -> String {
+/// Whether requests go to it, well or not.
+fn takes_requests(upstream: &UpstreamState) -> bool {
+    matches!(upstream.state, "up" | "warming")
+}
+
+/// `has_other`: whether requests may go to another one of its pool.
+fn upstream_line(upstream: &UpstreamState, has_other: bool) -> String {
     let since = humantime::format_duration(Duration::from_secs(upstream.for_time.as_secs()));
-    let mut line = format!("{}: {} for {since}", upstream.name, upstream.state);
+    // One that is out says so by its state; one that gets requests and fails them would read as if it were well.
+    let fails = match (takes_requests(upstream) && upstream.failing, has_other) {
+        (false, _) => "",
+        (true, true) => " (fails)",
+        (true, false) => " (fails; the pool has no other)",
+    };
+    let UpstreamState { name, state, .. } = upstream;
+    let mut line = format!("{name}: {state}{fails} for {since}");
     if upstream.backup {
         line.push_str(", backup");
     }

@@ -39,7 +39,7 @@ pub(super) fn told(serving: &Serving) -> Told {
              Addresses:\n",
         env!("CARGO_PKG_VERSION"),
         std::process::id(),
-        if ready { "yes" } else { "no" },
+        health::line(serving),
         humantime::format_duration(Duration::from_secs(uptime.as_secs())),
         now.config.file.display(),
         serving.report.lost(),

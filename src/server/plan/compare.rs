@@ -2,7 +2,7 @@
 
 use super::keys::{self, Keys};
 use super::{Change, Fate, How, Kind};
-use crate::config::{Binding, Config, Handler, Pool, Route, Site};
+use crate::config::{self, Binding, Config, Handler, LogFormat, Pool, Route, Site};
 use crate::model::BindingKey;
 
 /// Everything but the certificates.
@@ -25,16 +25,33 @@ pub(super) fn all(old: &Config, new: &Config, fates: &[Fate]) -> Vec<Change> {
     changes
 }
 
-/// Keys that were changed and take effect at the next start.
-pub(super) fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (of, to) = (&old.server, &new.server);
+/// What the process was started with, of the tables with keys that take effect at a start alone: whatever was reloaded since, it
+/// works by these.
+pub(in crate::server) struct AtStart {
+    server: config::Server,
+    format: LogFormat,
+}
+
+impl AtStart {
+    /// `config`: what the process starts with.
+    pub(in crate::server) fn of(config: &Config) -> Self {
+        Self {
+            server: config.server.clone(),
+            format: config.log.format,
+        }
+    }
+}
+
+/// Keys that are not what the process was started with, and take effect at the next start.
+pub(super) fn restart(started: &AtStart, new: &Config) -> Vec<&'static str> {
+    let (of, to) = (&started.server, &new.server);
     [
         ("server.admin", of.admin != to.admin),
         ("server.metrics", of.metrics != to.metrics),
         ("server.threads", of.threads != to.threads),
         ("server.user", of.user != to.user),
         ("server.group", of.group != to.group),
-        ("log.format", old.log.format != new.log.format),
+        ("log.format", started.format != new.log.format),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

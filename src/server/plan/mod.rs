@@ -8,6 +8,7 @@ mod told;
 mod trial;
 mod workers;
 
+pub(super) use compare::AtStart;
 pub(super) use trial::foresee;
 pub(super) use workers::{Crews, crews};
 
@@ -124,7 +125,7 @@ impl Plan {
         ));
         Self {
             sockets: server.ports.compare(config),
-            restart: compare::restart(old, config),
+            restart: compare::restart(&server.at_start, config),
             crews: workers::plan(old, config, &fates),
             fates,
             changes,

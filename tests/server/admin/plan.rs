@@ -290,6 +290,8 @@ fn what_a_dry_run_announces_is_what_the_reload_does() {
             "~ pool app: handler.workers",
             "~ workers of app are replaced: pid ",
             "~ site main: hsts",
+            // Reloaded already, and still not what the process was started with.
+            "! server.threads takes effect at the next start",
         ],
     );
     let log = "[log]\nerrors = \"../others.log\"\nformat = \"json\"\n";
@@ -307,7 +309,7 @@ fn what_a_dry_run_announces_is_what_the_reload_does() {
             "! log.format takes effect at the next start",
         ],
     );
-    announced_and_done(
+    let back = announced_and_done(
         &mut server,
         &text,
         &[
@@ -316,6 +318,8 @@ fn what_a_dry_run_announces_is_what_the_reload_does() {
             "+ workers of app",
         ],
     );
+    let waiting = back["needs_restart"].as_array().map(Vec::len);
+    assert_eq!(waiting, Some(0), "it is what the process was started with");
 }
 
 #[test]

@@ -106,6 +106,9 @@ fn a_server_that_stops_is_not_ready_and_finishes_its_requests() {
         text.contains("[-] not-draining: the server stops"),
         "{text}"
     );
+    let told = super::show(&server, &["service"]);
+    let line = "    Ready: no (not-draining: the server stops)";
+    assert!(told.lines().any(|it| it == line), "{told}");
     assert_eq!(admin(&server, "/livez").0, 200);
     release.send(()).expect("the upstream waits");
     let (head, _) = raw::read_response(&mut stream);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use super::{show, show_json};
-use crate::support::{Site, Tool, Upstream, raw, wait_for};
+use crate::support::{Site, Tool, Upstream, free_port, raw, wait_for};
 
 #[test]
 fn show_service_is_laid_out_as_netsh_lays_it_out() {
@@ -51,6 +51,37 @@ fn show_service_is_laid_out_as_netsh_lays_it_out() {
 }
 
 #[test]
+fn a_pools_only_upstream_that_fails_does_not_read_as_if_it_were_well() {
+    let dead = free_port();
+    let site = Site {
+        handler: format!(
+            "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{dead}\"]\nretry = {{ wait = \"0s\" }}"
+        ),
+        ..Site::default()
+    };
+    let server = site.start();
+    assert_eq!(
+        show_json(&server, "service")["pools"][0]["upstreams"][0]["failing"],
+        false
+    );
+    let mut stream = raw::connect(server.http);
+    assert_eq!(raw::get(&mut stream, "/").0, 502);
+    let text = show(&server, &["service"]);
+    let line = text.lines().find(|line| line.contains("failures: 1"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        line.contains(": up (fails; the pool has no other) for "),
+        "{line}"
+    );
+    assert!(line.contains("last failure: "), "{line}");
+    let upstream = &show_json(&server, "service")["pools"][0]["upstreams"][0];
+    assert_eq!(
+        (&upstream["state"], &upstream["failing"]),
+        (&"up".into(), &true.into())
+    );
+}
+
+#[test]
 fn show_bindings_tells_what_came_of_their_requests() {
     let server = Site::default().start();
     let mut stream = raw::connect(server.http);
@@ -65,7 +96,14 @@ fn show_bindings_tells_what_came_of_their_requests() {
     assert_eq!(binding["routes"][0]["path"], "/");
     assert_eq!(binding["routes"][0]["requests"], 2);
     assert_eq!(json["bindings"][1]["responses"], 0);
-    assert!(show(&server, &["bindings"]).contains("    Responses: 2 (2xx: 2)"));
+    let text = show(&server, &["bindings"]);
+    assert!(text.contains("    Responses: 2 (2xx: 2)"), "{text}");
+    // A route's requests are those of its site, and it is said that they are.
+    assert_eq!(json["bindings"][1]["routes"][0]["requests"], 2);
+    assert!(
+        text.contains("    Routes of site main, with the requests of all its bindings:\n"),
+        "{text}"
+    );
 }
 
 #[test]

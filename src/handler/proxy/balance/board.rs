@@ -161,6 +161,11 @@ impl Board {
         }
     }
 
+    /// Whether its latest exchange failed.
+    pub(super) fn is_failing(&self, index: usize) -> bool {
+        self.upstreams[index].failing.load(Relaxed) != 0
+    }
+
     fn note_failure(&self, index: usize, cause: &str) {
         let noted = Some((SystemTime::now(), cause.into()));
         *lock(&self.upstreams[index].last_failure) = noted;
@@ -216,6 +221,10 @@ impl Board {
             self.note_failure(index, cause);
         }
         let change = self.change(index, |standing| standing.checked(now, good, rules));
+        if change == Some(Change::Recovered) && self.is_usable(index) {
+            // Requests failed before that, and none has since.
+            self.upstreams[index].failing.store(0, Relaxed);
+        }
         match (change, outcome) {
             (Some(Change::Down), Err(cause)) => tracing::warn!(
                 upstream,

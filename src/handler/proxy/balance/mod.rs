@@ -114,6 +114,8 @@ pub struct UpstreamState {
     pub name: String,
     /// `up`, `warming`, `ejected`, `trying`, `down`, `draining`.
     pub state: &'static str,
+    /// Whether its latest exchange failed.
+    pub failing: bool,
     /// Whether it is used only when no other is usable.
     pub backup: bool,
     /// Requests that it works on now, where that is counted.
@@ -417,6 +419,7 @@ impl Balancer {
                     Mode::Trying => "trying",
                     Mode::Down => "down",
                 },
+                failing: self.board.is_failing(index),
                 backup: member.backup,
                 running: self.slots.as_ref().map(|slots| slots.running(index)),
                 answers: sum(|tally| &tally.answers),
