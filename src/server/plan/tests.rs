@@ -109,7 +109,10 @@ fn each_change_is_named_by_its_table_and_keys_and_never_by_a_value() {
         ),
         (swap("hunter2", "hunter3"), "Pool two Changed: handler.env"),
         (
-            swap("type = \"respond\"\nbody", "type = \"redirect\"\nto"),
+            swap(
+                "type = \"respond\"\nbody = \"one\"",
+                "type = \"redirect\"\nto = \"/one\"",
+            ),
             "Pool one Changed: handler.type",
         ),
     ] {

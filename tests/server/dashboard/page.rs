@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::{Dashboard, exchange, portunus, stdout};
-use crate::support::{Page, Server, Site, raw};
+use crate::support::{Page, Server, Site, free_port, raw};
 
 /// A host that is markup.
 const HOSTILE: &str = "<img src=x onerror=document.title='harmed'>";
@@ -140,6 +140,26 @@ fn a_browser_sees_live_numbers_and_what_is_behind_them() {
         0
     );
     assert_ne!(page.value("document.title"), "1");
+    assert_eq!(page.complaints(), Vec::<Value>::new());
+}
+
+#[test]
+fn an_upstream_that_is_up_and_fails_is_marked_and_says_how_it_failed() {
+    let dashboard = Dashboard::start(Site {
+        handler: format!(
+            "type = \"proxy\"\nupstreams = [\"http://127.0.0.1:{}\"]\nretry = {{ wait = \"0s\" }}",
+            free_port()
+        ),
+        ..Site::default()
+    });
+    let mut stream = raw::connect(dashboard.server.http);
+    assert_eq!(raw::get(&mut stream, "/").0, 502);
+    let mut page = Page::start();
+    page.go(&stdout(&portunus(&dashboard.server, &["dashboard"])));
+    page.wait_text("#upstream-table .state", "up, fails");
+    let mood = page.value("document.querySelector('#upstream-table .state').dataset.state");
+    assert_eq!(mood, "warn");
+    page.wait_text("#upstream-table td.prose", "connect");
     assert_eq!(page.complaints(), Vec::<Value>::new());
 }
 
