@@ -157,20 +157,13 @@ impl Page {
         ));
     }
 
-    /// Clicks at the middle of the first element that a selector finds.
+    /// Clicks on the first element that a selector finds, wherever it is by then: a live page moves what is below what grows.
     pub fn click(&mut self, selector: &str) {
         let find = format!(
-            "(() => {{ const found = document.querySelector({}); found?.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
-             const at = found?.getBoundingClientRect(); return at && [at.x + at.width / 2, at.y + at.height / 2]; }})()",
+            "(() => {{ const found = document.querySelector({}); found?.click(); return Boolean(found); }})()",
             json!(selector)
         );
-        let at = self.value(&find);
-        assert!(at.is_array(), "there is no {selector}");
-        for what in ["mousePressed", "mouseReleased"] {
-            let press =
-                json!({ "type": what, "x": at[0], "y": at[1], "button": "left", "clickCount": 1 });
-            self.order("Input.dispatchMouseEvent", press);
-        }
+        assert_eq!(self.value(&find), true, "there is no {selector}");
     }
 
     /// Writes into the first element that a selector finds.
