@@ -185,7 +185,7 @@ fn everything_that_can_be_asked_is_answered_under_load_with_many_bindings_and_co
     }
     load.join().expect("h2load");
     // 50 ms where the machine has a core for it (benches/observe); a test has none of its own.
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
     let samples = samples(&metrics);
     let count = "portunus_http_server_request_duration_seconds_count";
     for number in 0..BINDINGS {
