@@ -134,7 +134,7 @@ metrics! {
     LINES_DROPPED Counter, "portunus_log_lines_dropped_total" []
         "Lines of the access log and the error log that could not be written.";
     FAILED_REQUESTS Counter, "portunus_failed_requests_total" ["result"]
-        "Requests that fired a rule of [failed_requests]: written to a file, dropped as too many came at once, failed to be written.";
+        "Requests that fired a rule of failed_requests: written to a file, dropped as too many came at once, failed to be written.";
     SPANS_EXPORTED Counter, "portunus_trace_spans_exported_total" []
         "Spans that a collector took.";
     SPANS_DROPPED Counter, "portunus_trace_spans_dropped_total" ["reason"]
