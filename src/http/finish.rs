@@ -100,9 +100,6 @@ impl BodyWatch for Trail {
 
     fn broke(&mut self, error: &BodyError) {
         self.broke_off(error);
-        if let Some(recording) = &mut self.recording {
-            recording.broke(error);
-        }
     }
 
     fn end(&mut self, complete: bool) {

@@ -3,7 +3,6 @@
 //!
 //! Most configurations have none. Then there is no [`Journal`] and no [`Recording`], and a request pays one look at an empty list.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,7 +11,7 @@ use http::{HeaderMap, Request, Response};
 use super::ThreadEdge;
 use crate::handler::upgrade::Tunnel;
 use crate::model::journal::{Journal, RequestHead, ResponseHead, Step};
-use crate::model::{Body, BodyError, Connection, Protocol, Provenance, Reason, Refusal, RoutePath};
+use crate::model::{Body, Connection, Protocol, Provenance, Reason, Refusal, RoutePath};
 use crate::report::{Asking, Ended};
 
 /// A request that is recorded. Dropping it is the request's end.
@@ -101,7 +100,7 @@ impl Recording {
         }
     }
 
-    /// It is refused.
+    /// It is refused, or its response broke.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         if let Some(ended) = &mut self.ended {
             ended.reason = Some(refusal.reason);
@@ -127,13 +126,6 @@ impl Recording {
     /// A piece of its response's content is on its way.
     pub(super) fn first_byte(&self) {
         crate::clock::note(self.journal(), || Step::FirstByte);
-    }
-
-    /// Its response's content broke.
-    pub(super) fn broke(&mut self, error: &BodyError) {
-        let why = error.source().map(ToString::to_string);
-        let detail = format!("the response broke off: {}", why.unwrap_or_default());
-        self.refused(&Refusal::new(error.reason, detail));
     }
 
     /// Its response's content is at an end: its own if it is `complete`, and after so many bytes.

@@ -299,10 +299,14 @@ impl Trail {
     }
 
     /// Writes to the error log that the response broke off behind its head.
-    pub(super) fn broke_off(&self, error: &BodyError) {
+    pub(super) fn broke_off(&mut self, error: &BodyError) {
         let why = error.source().map(ToString::to_string);
         let detail = format!("the response broke off: {}", why.unwrap_or_default());
-        self.tell(&Refusal::new(error.reason, detail), Some(self.status));
+        let refusal = Refusal::new(error.reason, detail);
+        self.tell(&refusal, Some(self.status));
+        if let Some(recording) = &mut self.recording {
+            recording.refused(&refusal);
+        }
     }
 
     /// Where what becomes of its pool's requests is counted.

@@ -195,6 +195,14 @@ impl Metrics {
         threads.map(|thread| thread[accepted as usize].get()).sum()
     }
 
+    /// The same of all kinds.
+    pub fn accepted_total(&self) -> u64 {
+        let threads = self.accepted.iter();
+        threads
+            .flat_map(|thread| thread.iter().map(Count::get))
+            .sum()
+    }
+
     /// How many connections with TLS over TCP their clients have ended, with close_notify or without it.
     pub fn closed_count(&self, said: bool) -> u64 {
         let threads = self.closed.iter();

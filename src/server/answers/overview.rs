@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Serving, Shown, bindings, health};
 use crate::admin::{Declined, Explained, Told, Wanted};
 use crate::model::Reason;
-use crate::report::metrics::{Accepted, PastRefusal};
+use crate::report::metrics::PastRefusal;
 use crate::server::explain::{Asking, Handshakes, explain, render};
 use crate::server::history::Look;
 
@@ -18,8 +18,7 @@ pub(super) fn told(serving: &Serving, pools: Value) -> Told {
     let metrics = serving.report.metrics();
     let reloads = metrics.reloads();
     let uptime = metrics.started().elapsed().unwrap_or_default();
-    let accepted = [Accepted::Cleartext, Accepted::Tls, Accepted::Quic];
-    let accepted: u64 = accepted.iter().map(|it| metrics.accepted_count(*it)).sum();
+    let accepted = metrics.accepted_total();
     let (pools_all, pools) = fullest(pools);
     let (bindings_all, bindings, rates) = busiest(serving, &now);
     let seconds = |time| humantime::format_rfc3339_seconds(time).to_string();

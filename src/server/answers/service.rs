@@ -8,15 +8,13 @@ use serde_json::json;
 use super::{Serving, Shown, bindings, health, queues};
 use crate::admin::Told;
 use crate::model::{Protocol, Reason};
-use crate::report::metrics::Accepted;
 
 pub(super) fn told(serving: &Serving) -> Told {
     let now = serving.now.load();
     let metrics = serving.report.metrics();
     let reloads = metrics.reloads();
     let uptime = metrics.started().elapsed().unwrap_or_default();
-    let accepted = [Accepted::Cleartext, Accepted::Tls, Accepted::Quic];
-    let accepted: u64 = accepted.iter().map(|it| metrics.accepted_count(*it)).sum();
+    let accepted = metrics.accepted_total();
     let turned_away = serving.report.refused_count(Reason::ConnLimit);
     let (done, resumed) = handshakes(serving);
     let failed = failed_handshakes(serving);
