@@ -8,7 +8,7 @@ use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Declined, Filter, PoolOrder, Probe, Question, Told, Wanted, dashboard, query};
+use super::{Declined, Filter, Form, PoolOrder, Probe, Question, Told, Wanted, dashboard, query};
 use crate::model::{plain_json, plain_lines};
 use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
@@ -145,30 +145,39 @@ pub(super) fn path(question: &Question) -> (Method, String) {
 /// The document that describes all of it, for programs.
 pub(super) const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 
-/// The response to what was asked.
+/// The form in which an answer is asked for.
+pub(super) fn form(accept: Option<&HeaderValue>) -> Form {
+    match accept.is_some_and(|accept| accept.as_bytes() == TEXT) {
+        true => Form::Text,
+        false => Form::Json,
+    }
+}
+
+/// The response to what was asked, in the form in which it was.
 pub(super) fn answer(
     question: &Question,
     answer: Result<Told, Declined>,
-    accept: Option<&HeaderValue>,
+    form: Form,
 ) -> Response<Full<Bytes>> {
     match answer {
         Ok(told) if *question == Question::Metrics => {
-            with_content(StatusCode::OK, EXPOSITION, told.text)
+            with_content(StatusCode::OK, EXPOSITION, told.content)
         }
         // Whoever asks it looks at the status, and a person at the text.
         Ok(told) if matches!(question, Question::Live(_) | Question::Ready(_)) => {
-            with_content(StatusCode::OK, PLAIN, told.text)
+            with_content(StatusCode::OK, PLAIN, told.content)
         }
         Err(Declined(why)) if matches!(question, Question::Live(_) | Question::Ready(_)) => {
             with_content(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why)
         }
         Ok(told) if *question == Question::OpenApi => {
-            with_content(StatusCode::OK, "application/json", told.text)
+            with_content(StatusCode::OK, JSON, told.content)
         }
-        Ok(told) if accept.is_some_and(|accept| accept.as_bytes() == TEXT) => {
-            with_content(StatusCode::OK, PLAIN, plain_lines(&told.text).into_owned())
-        }
-        Ok(told) => respond(StatusCode::OK, &told.json),
+        // Whoever looks at it on a terminal is told what clients sent, too.
+        Ok(told) => match form {
+            Form::Json => with_content(StatusCode::OK, JSON, plain_json(told.content)),
+            Form::Text => with_content(StatusCode::OK, PLAIN, plain_lines(told.content)),
+        },
         Err(Declined(why)) if matches!(question, Question::Explain(_)) => {
             error(StatusCode::BAD_REQUEST, &why)
         }
@@ -187,9 +196,7 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
 }
 
 fn respond(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    // Whoever looks at it on a terminal is told what clients sent, too.
-    let text = format!("{value:#}\n");
-    with_content(status, "application/json", plain_json(&text).into_owned())
+    with_content(status, JSON, plain_json(format!("{value:#}\n")))
 }
 
 /// `kind`: its media type.
@@ -206,6 +213,7 @@ pub(super) fn with_content(
     response
 }
 
+const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What `Accept` holds where the form for a person is wanted; anything else is a program's.

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::holder::holders;
 use super::socket::read_token;
-use super::{Question, api, token_file};
+use super::{Form, Question, api, token_file};
 use crate::config;
 
 /// A way to a running server.
@@ -35,15 +35,6 @@ struct Answered {
     text: String,
     sender: SendRequest<Empty<Bytes>>,
     connection: JoinHandle<Result<(), hyper::Error>>,
-}
-
-/// How an answer is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// For a person.
-    Text,
-    /// For a program.
-    Json,
 }
 
 /// Why there is no answer.

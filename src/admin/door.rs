@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::access::{self, No, Peer};
 use super::sessions::{CODE_LIFE, Sessions, Shown};
-use super::{Declined, Told, api, dashboard, query};
+use super::{Declined, Form, Told, api, dashboard, query};
 
 /// What stands between who asks and his answer.
 pub(super) enum Door {
@@ -132,7 +132,7 @@ impl Door {
     }
 
     /// A code by which a browser may log in, for who has no session himself.
-    pub(super) fn code(&self, session: Option<&str>) -> Result<Told, Declined> {
+    pub(super) fn code(&self, session: Option<&str>, form: Form) -> Result<Told, Declined> {
         let Self::Token(guarded) = self else {
             let why = "no login is needed at a unix socket: who may use it may ask";
             return Err(Declined(why.into()));
@@ -143,10 +143,11 @@ impl Door {
         }
         let code = guarded.sessions.make_code(Instant::now());
         let code = code.ok_or_else(|| Declined("the system has no random bytes".into()))?;
-        Ok(Told {
-            json: json!({ "code": *code, "valid_seconds": CODE_LIFE.as_secs() }),
-            text: format!("{}\n", *code),
-        })
+        Ok(Told::of(
+            form,
+            || json!({ "code": *code, "valid_seconds": CODE_LIFE.as_secs() }),
+            || format!("{}\n", *code),
+        ))
     }
 }
 

@@ -24,7 +24,7 @@ use super::events::{self, Listeners, Stream};
 use super::patience::Patience;
 use super::places::{Place, Places};
 use super::socket::{Bound, SocketFile};
-use super::{Backend, Declined, Question, SAMPLE_EVERY, Told, api, dashboard};
+use super::{Backend, Declined, Form, Question, SAMPLE_EVERY, Told, api, dashboard};
 use crate::clock::Pace;
 use crate::report::AuditOutcome;
 
@@ -240,16 +240,11 @@ async fn respond(
         let why = "here are /metrics, /livez and /readyz; the rest is asked at server.admin";
         return Ok(whole(api::error(StatusCode::FORBIDDEN, why)));
     }
+    let form = api::form(request.headers().get(ACCEPT));
     let logged_in = session.map(|_| peer.logged_in());
-    let answer = ask(
-        &question,
-        logged_in.as_ref().unwrap_or(peer),
-        shared,
-        session,
-    )
-    .await;
-    let accept = request.headers().get(ACCEPT);
-    Ok(whole(api::answer(&question, answer, accept)))
+    let peer = logged_in.as_ref().unwrap_or(peer);
+    let answer = ask(&question, form, peer, shared, session).await;
+    Ok(whole(api::answer(&question, answer, form)))
 }
 
 fn whole(response: Response<Full<Bytes>>) -> Response<Content> {
@@ -307,19 +302,17 @@ async fn log_in(request: Request<Incoming>, peer: &Peer, shared: &Shared) -> Res
 /// Has a question answered, and writes down what it changes.
 async fn ask(
     question: &Question,
+    form: Form,
     peer: &Peer,
     shared: &Shared,
     session: Option<&str>,
 ) -> Result<Told, Declined> {
     let backend = &*shared.backend;
     if *question == Question::OpenApi {
-        return Ok(Told {
-            json: serde_json::Value::Null,
-            text: api::DOCUMENT.to_owned(),
-        });
+        return Ok(Told::text(api::DOCUMENT.to_owned()));
     }
     let Some(action) = question.action() else {
-        return backend.answer(question.clone()).await;
+        return backend.answer(question.clone(), form).await;
     };
     // A server that stops may be gone before its answer is written down.
     let stops = matches!(question, Question::Stop { .. });
@@ -327,13 +320,12 @@ async fn ask(
         peer.audit(backend, action, AuditOutcome::Done, None);
     }
     let answer = match question {
-        Question::LoginCode => shared.door.code(session),
-        _ => backend.answer(question.clone()).await,
+        Question::LoginCode => shared.door.code(session, form),
+        _ => backend.answer(question.clone(), form).await,
     };
     match &answer {
         Ok(told) if !stops => {
-            let done = told.json["done"].as_str();
-            peer.audit(backend, action, AuditOutcome::Done, done);
+            peer.audit(backend, action, AuditOutcome::Done, told.done.as_deref());
         }
         Ok(_) => {}
         Err(Declined(why)) => peer.audit(backend, action, AuditOutcome::Failed, Some(why)),
@@ -380,9 +372,12 @@ async fn sample(shared: Arc<Shared>) {
 
 /// How all of it is, as an event; where that cannot be had, a comment, so that nobody takes the connection for dead.
 async fn overview(backend: &dyn Backend) -> Bytes {
-    let asked = tokio::time::timeout(OVERVIEW_WAIT, backend.answer(Question::Overview));
+    let asked = tokio::time::timeout(
+        OVERVIEW_WAIT,
+        backend.answer(Question::Overview, Form::Json),
+    );
     match asked.await {
-        Ok(Ok(told)) => events::event("overview", &told.json.to_string()),
+        Ok(Ok(told)) => events::event("overview", told.content.trim_end()),
         Ok(Err(_)) | Err(_) => events::STILL_HERE,
     }
 }

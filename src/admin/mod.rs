@@ -23,11 +23,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use http::{Method, Uri};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::report::Audited;
 
-pub use client::{Client, ClientError, Form};
+pub use client::{Client, ClientError};
 pub use dashboard::LOGIN_PATH;
 pub use listen::{Admin, start};
 pub use socket::{Bound, SocketError, bind, bind_metrics};
@@ -158,8 +158,8 @@ pub enum PoolOrder {
 
 /// Who can answer.
 pub trait Backend: Send + Sync {
-    /// Answers, or says why not.
-    fn answer(&self, question: Question) -> Answer;
+    /// Answers, in the form that is asked for where there are both, or says why not.
+    fn answer(&self, question: Question, form: Form) -> Answer;
 
     /// Takes note of what was counted since it last did. Called every [`SAMPLE_EVERY`], by one thread.
     fn sample(&self);
@@ -171,13 +171,62 @@ pub trait Backend: Send + Sync {
 /// An answer to come.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Told, Declined>> + Send>>;
 
-/// An answer, in two forms.
+/// An answer, in the form that was asked for.
 #[derive(Debug)]
 pub struct Told {
+    /// As it is sent: JSON, or text that ends with a line.
+    content: String,
+    /// What was done, in short, where something was.
+    done: Option<String>,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For a person.
+    Text,
     /// For a program.
-    pub json: Value,
-    /// For a person, ending with a line.
-    pub text: String,
+    Json,
+}
+
+impl Told {
+    /// Put into one of two forms; the other is never made.
+    pub fn of<T: Serialize>(
+        form: Form,
+        json: impl FnOnce() -> T,
+        text: impl FnOnce() -> String,
+    ) -> Self {
+        match form {
+            Form::Json => Self::written(serde_json::to_string_pretty(&json())),
+            Form::Text => Self::text(text()),
+        }
+    }
+
+    /// Of which there is no form but a person's.
+    pub fn text(content: String) -> Self {
+        Self {
+            content,
+            done: None,
+        }
+    }
+
+    /// Of which there is no form but a program's: one line.
+    pub fn json(value: &impl Serialize) -> Self {
+        Self::written(serde_json::to_string(value))
+    }
+
+    fn written(json: serde_json::Result<String>) -> Self {
+        // No map of ours has keys that are not text, and no value fails to say what it is.
+        Self::text(json.unwrap_or_default() + "\n")
+    }
+
+    /// Of something that was done, which is remembered.
+    pub fn done(self, what: impl Into<String>) -> Self {
+        Self {
+            done: Some(what.into()),
+            ..self
+        }
+    }
 }
 
 /// Why what was asked could not be done, for a person.

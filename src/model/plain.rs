@@ -12,20 +12,33 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// The same for text of several lines, whose ends stay.
-pub fn plain_lines(text: &str) -> Cow<'_, str> {
-    let obeyed = |sign| sign != '\n' && is_obeyed(sign);
-    escaped(text, obeyed, |out, sign| {
+pub fn plain_lines(text: String) -> String {
+    lines_escaped(text, |out, sign| {
         let _ = write!(out, "\\u{{{:x}}}", u32::from(sign));
     })
 }
 
 /// The same for JSON that is written already. Whoever writes JSON escapes what is below a space, and leaves the rest; as the rest
 /// stands in strings alone, it can be escaped as strings are, and says the same.
-pub fn plain_json(text: &str) -> Cow<'_, str> {
-    let obeyed = |sign| sign != '\n' && is_obeyed(sign);
-    escaped(text, obeyed, |out, sign| {
+pub fn plain_json(text: String) -> String {
+    lines_escaped(text, |out, sign| {
         let _ = write!(out, "\\u{:04x}", u32::from(sign));
     })
+}
+
+fn lines_escaped(text: String, write: impl Fn(&mut String, char)) -> String {
+    // Answers have megabytes, and mostly nothing else: looked at without a branch a byte.
+    let of_print = |bytes: &[u8]| {
+        let all = bytes.iter();
+        all.fold(true, |so_far, it| {
+            so_far & matches!(it, b'\n' | b' '..=b'~')
+        })
+    };
+    if text.as_bytes().chunks(4096).all(of_print) {
+        return text;
+    }
+    let obeyed = |sign| sign != '\n' && is_obeyed(sign);
+    escaped(&text, obeyed, write).into_owned()
 }
 
 fn escaped(
@@ -67,20 +80,20 @@ mod tests {
             plain("\u{9b}31m\u{7f}\u{202e}"),
             "\\u{9b}31m\\u{7f}\\u{202e}"
         );
-        assert_eq!(plain_lines("a\r\n\x07"), "a\\u{d}\n\\u{7}");
+        assert_eq!(plain_lines("a\r\n\x07".into()), "a\\u{d}\n\\u{7}");
     }
 
     proptest! {
         #[test]
         fn nothing_that_a_terminal_obeys_is_left(text in any::<String>()) {
             prop_assert!(!plain(&text).chars().any(is_obeyed));
-            prop_assert!(!plain_lines(&text).chars().any(|it| it != '\n' && is_obeyed(it)));
+            prop_assert!(!plain_lines(text).chars().any(|it| it != '\n' && is_obeyed(it)));
         }
 
         #[test]
         fn json_says_the_same_as_before(text in any::<String>()) {
             let json = serde_json::to_string(&text).expect("a string");
-            let escaped = plain_json(&json);
+            let escaped = plain_json(json);
             prop_assert!(!escaped.chars().any(is_obeyed));
             let read: String = serde_json::from_str(&escaped).expect("a string");
             prop_assert_eq!(read, text);

@@ -4,46 +4,68 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::answers::queues::Queue;
-use crate::admin::{Answer, Declined, PoolOrder, Told};
+use crate::admin::{Answer, Declined, Form, PoolOrder, Told};
 use crate::http::Edge;
 use crate::model::plain;
-use crate::pool::PoolState;
-use crate::report::Report;
+use crate::pool::{Pool, PoolState};
+use crate::report::metrics::PoolCounted;
 use crate::worker::{PoolView, WorkerView};
 
-/// How every pool stands.
-pub(super) fn show(edge: &Arc<Edge>, report: &Arc<Report>) -> Answer {
-    let (pools, report) = (edge.pools.clone(), Arc::clone(report));
-    Box::pin(async move {
-        let views = join_all(pools.iter().map(|pool| async {
-            match pool.handler().desk() {
-                Some(desk) => desk.show().await,
-                None => None,
-            }
-        }))
-        .await;
-        let mut told = Told {
-            json: Value::Null,
-            text: String::new(),
-        };
-        let mut all = Vec::new();
-        let counted = report.metrics().pools();
-        for (pool, view) in pools.iter().zip(&views) {
-            let state = view.as_ref().map(|it| it.state.as_str());
-            let queue = Queue::of(pool, &counted, state);
-            all.push(json_of(&queue, view.as_ref()));
-            write_text(&mut told.text, &queue, view.as_ref());
+/// Every pool, and its workers where it has some.
+pub(super) struct Crewed(Vec<(Arc<Pool>, Option<PoolView>)>);
+
+impl Crewed {
+    /// Asks each pool for its workers.
+    pub(super) fn look(edge: &Edge) -> impl Future<Output = Self> + use<> {
+        let pools = edge.pools.clone();
+        async move {
+            let views = join_all(pools.iter().map(|pool| async {
+                match pool.handler().desk() {
+                    Some(desk) => desk.show().await,
+                    None => None,
+                }
+            }));
+            let views = views.await;
+            Self(pools.into_iter().zip(views).collect())
         }
-        told.json = json!({ "pools": all });
-        Ok(told)
-    })
+    }
+
+    /// Each one's queue. `counted`: what came of their requests.
+    pub(super) fn queues<'a>(&'a self, counted: &[PoolCounted]) -> Vec<Queue<'a>> {
+        let pools = self.0.iter();
+        pools
+            .map(|(pool, view)| Queue::of(pool, counted, view.as_ref()))
+            .collect()
+    }
+
+    /// How every pool stands.
+    pub(super) fn told(&self, counted: &[PoolCounted], form: Form) -> Told {
+        let queues = self.queues(counted);
+        let text = || {
+            let mut text = String::new();
+            for (queue, (_, view)) in queues.iter().zip(&self.0) {
+                queue.write("Pool", &mut text);
+                if let Some(view) = view {
+                    write_crew(&mut text, view);
+                }
+            }
+            text
+        };
+        Told::of(form, || All { pools: &queues }, text)
+    }
+}
+
+#[derive(Serialize)]
+struct All<'a> {
+    pools: &'a [Queue<'a>],
 }
 
 /// Tells a pool something.
-pub(super) fn tell(edge: &Arc<Edge>, name: &str, order: PoolOrder) -> Answer {
+pub(super) fn tell(edge: &Edge, name: &str, order: PoolOrder, form: Form) -> Answer {
     let Some(pool) = edge.pools.iter().find(|pool| pool.name() == name) else {
         let names: Vec<&str> = edge.pools.iter().map(|pool| pool.name()).collect();
         let why = format!("there is no pool {name:?}; there is {}", names.join(", "));
@@ -52,9 +74,9 @@ pub(super) fn tell(edge: &Arc<Edge>, name: &str, order: PoolOrder) -> Answer {
     if let Some(desk) = pool.handler().desk() {
         // Made here and now: each is a future of its own type.
         return match order {
-            PoolOrder::Recycle => answered(name, desk.recycle()),
-            PoolOrder::Stop => answered(name, desk.stop()),
-            PoolOrder::Start => answered(name, desk.start()),
+            PoolOrder::Recycle => answered(name, desk.recycle(), form),
+            PoolOrder::Stop => answered(name, desk.stop(), form),
+            PoolOrder::Start => answered(name, desk.start(), form),
         };
     }
     let done = match order {
@@ -68,42 +90,28 @@ pub(super) fn tell(edge: &Arc<Edge>, name: &str, order: PoolOrder) -> Answer {
             Ok("started".to_owned())
         }
     };
-    answered(name, std::future::ready(done))
+    answered(name, std::future::ready(done), form)
 }
 
 fn answered(
     name: &str,
     done: impl Future<Output = Result<String, String>> + Send + 'static,
+    form: Form,
 ) -> Answer {
     let name = name.to_owned();
     Box::pin(async move {
         match done.await {
-            Ok(what) => Ok(Told {
-                text: format!("{what}\n"),
-                json: json!({ "pool": name, "done": what }),
-            }),
+            Ok(what) => {
+                let json = || json!({ "pool": name, "done": what });
+                let told = Told::of(form, json, || format!("{what}\n"));
+                Ok(told.done(what))
+            }
             Err(why) => Err(Declined(format!("pool {name:?}: {why}"))),
         }
     })
 }
 
-fn json_of(queue: &Queue<'_>, view: Option<&PoolView>) -> Value {
-    let mut told = queue.json();
-    let mut say = |key: &str, value: Value| told.insert(key.to_owned(), value);
-    if let Some(view) = view {
-        say("workers", json!(view.workers));
-        say("worker_failures", json!(view.failures));
-        say("last_failure", json!(view.last_failure));
-        say("history", json!(view.history));
-    }
-    Value::Object(told)
-}
-
-fn write_text(text: &mut String, queue: &Queue<'_>, view: Option<&PoolView>) {
-    queue.write("Pool", text);
-    let Some(view) = view else {
-        return;
-    };
+fn write_crew(text: &mut String, view: &PoolView) {
     let _ = writeln!(text, "    Workers: {}", view.workers.len());
     for worker in &view.workers {
         let _ = writeln!(text, "        {}", line(worker));

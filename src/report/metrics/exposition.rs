@@ -22,10 +22,12 @@ pub struct Exposition {
 pub struct Series<'a> {
     metric: &'static Metric,
     text: &'a mut String,
-    /// The upper bounds of a histogram, as they are written.
+    /// The end of each line of a histogram's buckets before its count: `le="0.5"} `.
     bounds: Vec<String>,
     /// The labels of a series, as they are written.
     labels: String,
+    /// What all buckets of a series begin with.
+    bucket: String,
 }
 
 /// What a sample may be.
@@ -38,6 +40,13 @@ pub trait Sample {
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Exposition {
+    /// With room for so many bytes: as many as it had when it was last asked for, or none.
+    pub fn with_room(bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+        }
+    }
+
     /// Begins a metric; all its series follow.
     pub fn metric(&mut self, metric: &'static Metric) -> Series<'_> {
         let Metric { name, help, .. } = metric;
@@ -50,7 +59,10 @@ impl Exposition {
         // Writing to memory does not fail; no help of ours has a line end or a backslash.
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         let bounds = match metric.kind {
-            Kind::Histogram(bounds) => bounds.iter().map(f64::to_string).collect(),
+            Kind::Histogram(bounds) => (bounds.iter().map(f64::to_string))
+                .chain(["+Inf".to_owned()])
+                .map(|bound| format!("le=\"{bound}\"}} "))
+                .collect(),
             Kind::Counter | Kind::Gauge => Vec::new(),
         };
         Series {
@@ -58,6 +70,7 @@ impl Exposition {
             text,
             bounds,
             labels: String::new(),
+            bucket: String::new(),
         }
     }
 
@@ -76,7 +89,7 @@ impl Series<'_> {
     /// One series. `labels`: the values, in the order of the metric's labels.
     pub fn value(&mut self, labels: &[&str], value: impl Sample) {
         self.label(labels);
-        self.sample("", None, value);
+        self.sample("", value);
     }
 
     /// One series of a histogram.
@@ -87,15 +100,24 @@ impl Series<'_> {
             self.metric.name
         );
         self.label(labels);
-        let mut so_far = 0;
-        for (bound, count) in sum.counts.iter().take(self.bounds.len()).enumerate() {
-            so_far += count;
-            self.sample("_bucket", Some(bound), so_far);
+        self.bucket.clear();
+        for part in [self.metric.name, "_bucket{", &self.labels] {
+            self.bucket.push_str(part);
         }
-        let count = sum.count();
-        self.sample("_bucket", Some(self.bounds.len()), count);
-        self.sample("_sum", None, sum.sum);
-        self.sample("_count", None, count);
+        if !self.labels.is_empty() {
+            self.bucket.push(',');
+        }
+        let mut so_far = 0;
+        // The last of them is above all bounds.
+        for (bound, count) in self.bounds.iter().zip(&sum.counts) {
+            so_far += count;
+            self.text.push_str(&self.bucket);
+            self.text.push_str(bound);
+            so_far.write(self.text);
+            self.text.push('\n');
+        }
+        self.sample("_sum", sum.sum);
+        self.sample("_count", so_far);
     }
 
     /// Puts together the labels of the lines to come.
@@ -118,23 +140,14 @@ impl Series<'_> {
         }
     }
 
-    /// One line. `bound`: the place of a bucket's upper bound; behind the last one, none.
-    fn sample(&mut self, end: &str, bound: Option<usize>, value: impl Sample) {
+    /// One line.
+    fn sample(&mut self, end: &str, value: impl Sample) {
         let text = &mut *self.text;
         text.push_str(self.metric.name);
         text.push_str(end);
-        if bound.is_some() || !self.labels.is_empty() {
+        if !self.labels.is_empty() {
             text.push('{');
             text.push_str(&self.labels);
-            if let Some(bound) = bound {
-                let open = match self.labels.is_empty() {
-                    true => "le=\"",
-                    false => ",le=\"",
-                };
-                text.push_str(open);
-                text.push_str(self.bounds.get(bound).map_or("+Inf", String::as_str));
-                text.push('"');
-            }
             text.push('}');
         }
         text.push(' ');

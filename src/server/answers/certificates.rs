@@ -3,17 +3,39 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Serving;
-use crate::admin::Told;
-use crate::certificate::Inventory;
+use crate::admin::{Form, Told};
+use crate::certificate::{Inventory, InventoryEntry};
 use crate::ocsp::{Stapling, Status};
 
-pub(super) fn told(serving: &Serving) -> Told {
+pub(super) fn told(serving: &Serving, form: Form) -> Told {
     let now = serving.now.load();
     let inventory = Inventory::of(&now.config, &now.certificates);
     let staples = serving.stapler.report();
+    Told::of(
+        form,
+        || json(&inventory, &staples),
+        || text(&inventory, &staples),
+    )
+}
+
+#[derive(Serialize)]
+struct All<'a> {
+    certificates: &'a [InventoryEntry],
+    staples: Vec<Value>,
+}
+
+fn json<'a>(inventory: &'a Inventory, staples: &[Stapling]) -> All<'a> {
+    All {
+        certificates: &inventory.certificates,
+        staples: staples.iter().map(staple_json).collect(),
+    }
+}
+
+fn text(inventory: &Inventory, staples: &[Stapling]) -> String {
     let mut text = inventory.to_string();
     if text.is_empty() {
         text = "no certificates: nothing is served over https\n".to_owned();
@@ -25,9 +47,7 @@ pub(super) fn told(serving: &Serving) -> Told {
         // Writing to memory does not fail.
         let _ = writeln!(text, "{}", staple_line(staple));
     }
-    let staples: Vec<Value> = staples.iter().map(staple_json).collect();
-    let json = json!({ "certificates": inventory.certificates, "staples": staples });
-    Told { json, text }
+    text
 }
 
 fn staple_line(staple: &Stapling) -> String {

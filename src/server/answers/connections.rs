@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Serving, Shown};
-use crate::admin::{Filter, Told};
+use crate::admin::{Filter, Form, Told};
 use crate::listener::{OpenConnection, Which};
 use crate::model::{Doing, Protocol, plain};
 
-pub(super) fn told(serving: &Serving, filter: Filter) -> Told {
+pub(super) fn told(serving: &Serving, filter: Filter, form: Form) -> Told {
     let now = serving.now.load();
     let max = filter.limit.unwrap_or(SHOWN).min(SHOWN_MAX);
     let which = Which {
@@ -30,22 +30,27 @@ pub(super) fn told(serving: &Serving, filter: Filter) -> Told {
     shown.truncate(max);
     let open = serving.limits.open();
     let shown: Vec<Seen> = shown.iter().map(|open| Seen::new(open, &now)).collect();
-    let mut text = format!("Open connections: {open}\n    Speaking HTTP: {speaking}\n");
-    // Writing to memory does not fail.
-    if let Some(client) = filter.client {
-        let _ = writeln!(text, "    Of {client}: {matching}");
-    }
-    let _ = writeln!(text, "    Shown: {}, the oldest first", shown.len());
-    for seen in &shown {
-        let _ = writeln!(text, "{}", seen.line());
-    }
-    let json = json!({
-        "open": open,
-        "speaking_http": speaking,
-        "matching": matching,
-        "connections": shown.iter().map(Seen::json).collect::<Vec<_>>(),
-    });
-    Told { json, text }
+    let json = || {
+        json!({
+            "open": open,
+            "speaking_http": speaking,
+            "matching": matching,
+            "connections": shown.iter().map(Seen::json).collect::<Vec<_>>(),
+        })
+    };
+    let text = || {
+        let mut text = format!("Open connections: {open}\n    Speaking HTTP: {speaking}\n");
+        // Writing to memory does not fail.
+        if let Some(client) = filter.client {
+            let _ = writeln!(text, "    Of {client}: {matching}");
+        }
+        let _ = writeln!(text, "    Shown: {}, the oldest first", shown.len());
+        for seen in &shown {
+            let _ = writeln!(text, "{}", seen.line());
+        }
+        text
+    };
+    Told::of(form, json, text)
 }
 
 /// A connection as it was seen.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Serving;
-use crate::admin::Told;
+use crate::admin::{Form, Told};
 use crate::model::{Protocol, Reason, plain};
 use crate::report::metrics::PastRefusal;
 
@@ -19,8 +19,13 @@ struct Group {
     last: PastRefusal,
 }
 
-pub(super) fn told(serving: &Serving) -> Told {
+pub(super) fn told(serving: &Serving, form: Form) -> Told {
     let groups = groups(serving.report.metrics().handshake_failures());
+    let json = || json!({ "failures": groups.iter().map(json_of).collect::<Vec<_>>() });
+    Told::of(form, json, || text(&groups))
+}
+
+fn text(groups: &[Group]) -> String {
     let mut text = match groups.is_empty() {
         true => "no handshake has failed\n".to_owned(),
         false => format!(
@@ -28,11 +33,10 @@ pub(super) fn told(serving: &Serving) -> Told {
             groups.len()
         ),
     };
-    for group in &groups {
+    for group in groups {
         write_one(&mut text, group);
     }
-    let json = json!({ "failures": groups.iter().map(json_of).collect::<Vec<_>>() });
-    Told { json, text }
+    text
 }
 
 /// `failures`: the latest first.

@@ -139,13 +139,12 @@ fn told(name: &str, checks: &[Check], probe: &Probe) -> Result<Told, Declined> {
         return Err(Declined(text));
     }
     text.push_str(&format!("{name} check passed\n"));
-    Ok(Told {
-        json: json!({ "ok": true }),
-        text: match probe.verbose || !probe.exclude.is_empty() {
+    Ok(Told::text(
+        match probe.verbose || !probe.exclude.is_empty() {
             true => text,
             false => "ok\n".to_owned(),
         },
-    })
+    ))
 }
 
 impl Check {

@@ -13,7 +13,7 @@ mod reload;
 mod service;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Instant, SystemTime};
 
@@ -23,8 +23,9 @@ use tokio::sync::oneshot;
 
 use super::control::{Asked, By, Control, For};
 use super::history::History;
-use super::{Server, plan, pools};
-use crate::admin::{Answer, Backend, Declined, Question, Told};
+use super::pools::{self, Crewed};
+use super::{Server, plan};
+use crate::admin::{Answer, Backend, Declined, Form, Question, Told};
 use crate::certificate::Certificates;
 use crate::config::Config;
 use crate::http::Edge;
@@ -49,6 +50,8 @@ pub(super) struct Serving {
     threads: Box<[Weak<Worker>]>,
     draining: AtomicBool,
     history: Mutex<History>,
+    /// Bytes of the metrics when they were last asked for.
+    exposed: AtomicUsize,
     began: Instant,
 }
 
@@ -73,6 +76,7 @@ impl Serving {
             threads: server.workers.clone().into(),
             draining: AtomicBool::new(false),
             history: Mutex::default(),
+            exposed: AtomicUsize::new(0),
             began: Instant::now(),
         })
     }
@@ -132,7 +136,7 @@ impl Answers {
     }
 
     /// Has the configuration taken anew, or only told what that would do.
-    fn reload(&self, dry_run: bool) -> Answer {
+    fn reload(&self, dry_run: bool, form: Form) -> Answer {
         let control = self.control.clone();
         // Those that are there before it: they are what it is about.
         let crews = plan::crews(&self.serving.now.load().edge);
@@ -147,7 +151,7 @@ impl Answers {
                 return Err(busy());
             }
             match result.await {
-                Ok(Ok(reloaded)) => Ok(reload::told(&reloaded, &crews, dry_run)),
+                Ok(Ok(reloaded)) => Ok(reload::told(&reloaded, &crews, dry_run, form)),
                 Ok(Err(why)) => Err(Declined(why)),
                 // It is stopping, and what it is asked is dropped.
                 Err(_) => Err(Declined("the server is stopping".into())),
@@ -155,23 +159,27 @@ impl Answers {
         })
     }
 
-    /// How all of it is; the workers of pools are asked for.
-    fn overview(&self) -> Answer {
-        let serving = Arc::clone(&self.serving);
-        let pools = pools::show(&serving.now.load().edge, &serving.report);
-        Box::pin(async move {
-            let pools = pools.await?;
-            Ok(overview::told(&serving, pools.json))
-        })
+    /// How every pool stands; the workers of those that have some are asked for.
+    fn pools(&self, form: Form) -> Answer {
+        let report = Arc::clone(&self.serving.report);
+        let crewed = Crewed::look(&self.serving.now.load().edge);
+        Box::pin(async move { Ok(crewed.await.told(&report.metrics().pools(), form)) })
     }
 
-    fn stop(&self, now: bool) -> Answer {
+    /// How all of it is, in short.
+    fn overview(&self) -> Answer {
+        let serving = Arc::clone(&self.serving);
+        let crewed = Crewed::look(&serving.now.load().edge);
+        Box::pin(async move { Ok(overview::told(&serving, &crewed.await)) })
+    }
+
+    fn stop(&self, now: bool, form: Form) -> Answer {
         let asked = match now {
             true => Asked::StopNow(By::Administrator),
             false => Asked::Stop(By::Administrator),
         };
         let answer = match self.control.ask(asked) {
-            true => Ok(done("stopping")),
+            true => Ok(done("stopping", form)),
             false => Err(busy()),
         };
         Box::pin(std::future::ready(answer))
@@ -183,31 +191,31 @@ impl Backend for Answers {
         self.serving.report.audited(entry);
     }
 
-    fn answer(&self, question: Question) -> Answer {
+    fn answer(&self, question: Question, form: Form) -> Answer {
         let serving = &self.serving;
         let told = match question {
-            Question::Certificates => Ok(certificates::told(serving)),
-            Question::Service => Ok(service::told(serving)),
-            Question::Bindings => Ok(bindings::told(serving)),
-            Question::Connections(filter) => Ok(connections::told(serving, filter)),
-            Question::TlsFailures => Ok(failures::told(serving)),
+            Question::Certificates => Ok(certificates::told(serving, form)),
+            Question::Service => Ok(service::told(serving, form)),
+            Question::Bindings => Ok(bindings::told(serving, form)),
+            Question::Connections(filter) => Ok(connections::told(serving, filter, form)),
+            Question::TlsFailures => Ok(failures::told(serving, form)),
             Question::Metrics => Ok(metrics::told(serving)),
             Question::Live(probe) => health::live(serving, &probe),
             Question::Ready(probe) => health::ready(serving, &probe),
             // Whoever passes questions on has the document himself.
             Question::OpenApi => Err(Declined("there is no document here".into())),
-            Question::Pools => return pools::show(&serving.now.load().edge, &serving.report),
+            Question::Pools => return self.pools(form),
             Question::Pool { name, order } => {
-                return pools::tell(&serving.now.load().edge, &name, order);
+                return pools::tell(&serving.now.load().edge, &name, order, form);
             }
             Question::Overview => return self.overview(),
             Question::History => Ok(overview::history(serving)),
-            Question::Refusals(wanted) => overview::refusals(serving, &wanted),
-            Question::Explain(asked) => overview::explained(serving, asked),
+            Question::Refusals(wanted) => overview::refusals(serving, &wanted, form),
+            Question::Explain(asked) => overview::explained(serving, asked, form),
             Question::LoginCode => Err(Declined("codes are made by the admin address".into())),
-            Question::Reload => return self.reload(false),
-            Question::Plan => return self.reload(true),
-            Question::Stop { now } => return self.stop(now),
+            Question::Reload => return self.reload(false, form),
+            Question::Plan => return self.reload(true, form),
+            Question::Stop { now } => return self.stop(now, form),
         };
         Box::pin(std::future::ready(told))
     }
@@ -220,11 +228,8 @@ impl Backend for Answers {
     }
 }
 
-fn done(what: &str) -> Told {
-    Told {
-        json: json!({ what: true }),
-        text: format!("{what}\n"),
-    }
+fn done(what: &str, form: Form) -> Told {
+    Told::of(form, || json!({ what: true }), || format!("{what}\n"))
 }
 
 fn busy() -> Declined {

@@ -1,26 +1,29 @@
 //! What the dashboard shows: the state of all, in an answer whose size is bounded, since it is made again and again.
 
-use std::cmp::Ordering;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
-use super::{Serving, Shown, bindings, health};
-use crate::admin::{Declined, Explained, Told, Wanted};
+use super::bindings::{self, Row};
+use super::queues::Queue;
+use super::{Serving, health};
+use crate::admin::{Declined, Explained, Form, Told, Wanted};
 use crate::model::Reason;
 use crate::report::metrics::PastRefusal;
 use crate::server::explain::{Asking, Handshakes, explain, render};
 use crate::server::history::Look;
+use crate::server::pools::Crewed;
 
-/// `pools`: as `show pools` has them.
-pub(super) fn told(serving: &Serving, pools: Value) -> Told {
+pub(super) fn told(serving: &Serving, crewed: &Crewed) -> Told {
     let now = serving.now.load();
     let metrics = serving.report.metrics();
     let reloads = metrics.reloads();
     let uptime = metrics.started().elapsed().unwrap_or_default();
     let accepted = metrics.accepted_total();
-    let (pools_all, pools) = fullest(pools);
-    let (bindings_all, bindings, rates) = busiest(serving, &now);
+    let counted = metrics.pools();
+    let (pools_all, pools) = fullest(crewed.queues(&counted));
+    let counted = metrics.traffic();
+    let (bindings_all, bindings, rates) = busiest(serving, bindings::rows(&now, &counted));
     let seconds = |time| humantime::format_rfc3339_seconds(time).to_string();
     let json = json!({
         "time": seconds(SystemTime::now()),
@@ -51,54 +54,42 @@ pub(super) fn told(serving: &Serving, pools: Value) -> Told {
         "responses_per_second": rates,
         "last": serving.history().last(),
     });
-    of_json(json)
+    Told::json(&json)
 }
 
 pub(super) fn history(serving: &Serving) -> Told {
     let json = serving.history().json();
-    of_json(json)
-}
-
-/// For a person it is a program's: there is no other form of it.
-fn of_json(json: Value) -> Told {
-    let text = format!("{json:#}\n");
-    Told { json, text }
+    Told::json(&json)
 }
 
 /// How many pools there are, and those in which most wait and most were refused, where not all can be shown.
-fn fullest(mut pools: Value) -> (usize, Value) {
-    let Some(all) = pools["pools"].as_array_mut() else {
-        return (0, json!([]));
-    };
+fn fullest(mut all: Vec<Queue<'_>>) -> (usize, Vec<Queue<'_>>) {
     let count = all.len();
     if count > ROWS_MAX {
-        all.sort_by_key(|pool| {
-            let of = |key: &str| pool[key].as_u64().unwrap_or(0);
-            std::cmp::Reverse((of("waiting"), of("rejected"), of("running")))
-        });
+        all.sort_by_key(|pool| std::cmp::Reverse((pool.waiting, pool.rejected, pool.running)));
         all.truncate(ROWS_MAX);
     }
-    (count, pools["pools"].take())
+    (count, all)
 }
 
 /// The same of bindings, by what comes to them; and how many responses each has a second.
-fn busiest(serving: &Serving, now: &Shown) -> (usize, Vec<Value>, Map<String, Value>) {
-    let mut all = bindings::json(serving, now);
+fn busiest<'a>(
+    serving: &Serving,
+    mut all: Vec<Row<'a>>,
+) -> (usize, Vec<Row<'a>>, Map<String, Value>) {
     let history = serving.history();
-    let rate = |one: &Value| history.rate(one["binding"].as_str().unwrap_or_default());
     let count = all.len();
     if count > ROWS_MAX {
-        let weight = |one: &Value| (rate(one), one["responses"].as_f64().unwrap_or(0.0));
-        all.sort_by(|one, other| {
-            weight(other)
-                .partial_cmp(&weight(one))
-                .unwrap_or(Ordering::Equal)
+        all.sort_by_cached_key(|row| {
+            // No rate is negative, and such numbers are in the order of their bits.
+            let rate = history.rate(&row.binding).to_bits();
+            std::cmp::Reverse((rate, row.responses))
         });
         all.truncate(ROWS_MAX);
     }
-    let rates = all.iter().filter_map(|one| {
-        let name = one["binding"].as_str()?;
-        Some((name.to_owned(), json!(history.rate(name))))
+    let rates = all.iter().map(|row| {
+        let rate = history.rate(&row.binding);
+        (row.binding.clone(), json!(rate))
     });
     let rates = rates.collect();
     (count, all, rates)
@@ -124,7 +115,7 @@ pub(super) fn look(serving: &Serving) -> Look {
 }
 
 /// What was refused last.
-pub(super) fn refusals(serving: &Serving, wanted: &Wanted) -> Result<Told, Declined> {
+pub(super) fn refusals(serving: &Serving, wanted: &Wanted, form: Form) -> Result<Told, Declined> {
     let reason = match &wanted.reason {
         None => None,
         Some(name) => {
@@ -146,15 +137,12 @@ pub(super) fn refusals(serving: &Serving, wanted: &Wanted) -> Result<Told, Decli
         .limit
         .map_or(REFUSALS_MAX, |limit| limit.min(REFUSALS_MAX));
     let shown: Vec<Value> = found.iter().take(limit).map(json_of).collect();
-    let mut text = String::new();
-    for refusal in &shown {
+    Ok(Told::of(
+        form,
+        || json!({ "remembered": found.len(), "refusals": shown }),
         // One line each, as the error log has them.
-        text.push_str(&format!("{refusal}\n"));
-    }
-    Ok(Told {
-        json: json!({ "remembered": found.len(), "refusals": shown }),
-        text,
-    })
+        || shown.iter().map(|refusal| format!("{refusal}\n")).collect(),
+    ))
 }
 
 fn json_of(it: &PastRefusal) -> Value {
@@ -187,6 +175,7 @@ fn json_of(it: &PastRefusal) -> Value {
 pub(super) fn explained(
     serving: &Serving,
     asked: Option<Box<Explained>>,
+    form: Form,
 ) -> Result<Told, Declined> {
     let asked = asked.ok_or_else(|| Declined("url is missing".into()))?;
     let now = serving.now.load();
@@ -199,10 +188,7 @@ pub(super) fn explained(
     let config = now.settled.as_ref().unwrap_or(&now.config);
     let explanation = explain(config, &Handshakes::Running(&now.tls_table), &asking);
     let explanation = explanation.map_err(Declined)?;
-    Ok(Told {
-        json: serde_json::to_value(&explanation).map_err(|error| Declined(error.to_string()))?,
-        text: render(&explanation),
-    })
+    Ok(Told::of(form, || &explanation, || render(&explanation)))
 }
 
 /// Pools, and bindings, that one answer has.

@@ -21,11 +21,22 @@ impl Process {
         let page = page.ok().flatten().map_or(4096, |page| page as u64);
         Self {
             cpu: cpu().unwrap_or_default(),
-            open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+            open_files: open_files(),
             open_files_max: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
             resident_bytes: resident_pages * page,
             virtual_bytes: virtual_pages * page,
         }
+    }
+}
+
+/// The size of their folder, as Linux has it since 6.2; before, it is 0, and they are counted, which takes milliseconds for ten
+/// thousand of them.
+fn open_files() -> usize {
+    const FOLDER: &str = "/proc/self/fd";
+    let size = std::fs::metadata(FOLDER).map_or(0, |folder| folder.len());
+    match size {
+        0 => std::fs::read_dir(FOLDER).map_or(0, Iterator::count),
+        size => size.try_into().unwrap_or(usize::MAX),
     }
 }
 

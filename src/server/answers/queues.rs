@@ -3,83 +3,86 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
+use super::Shown;
 use super::metrics::QUEUE_REASONS;
-use super::{Serving, Shown};
 use crate::handler::proxy::UpstreamState;
 use crate::model::{Reason, plain};
 use crate::pool::{Pool, PoolState};
 use crate::report::metrics::PoolCounted;
+use crate::worker::PoolView;
 
 /// A pool's queue, to be told.
+#[derive(Serialize)]
 pub(in crate::server) struct Queue<'a> {
-    pool: &'a Pool,
-    counted: Option<&'a PoolCounted>,
+    name: &'a str,
     state: &'static str,
+    concurrency: u32,
+    queue_length: u32,
+    pub(super) running: u32,
+    pub(super) waiting: u32,
+    oldest_wait_seconds: Option<f64>,
+    arrived: u64,
+    queued: u64,
+    abandoned: u64,
+    pub(super) rejected: u64,
+    #[serde(serialize_with = "by_reason")]
+    refused_by_reason: Vec<(Reason, u64)>,
+    #[serde(serialize_with = "serialize_upstreams")]
+    upstreams: Vec<UpstreamState>,
+    #[serde(flatten)]
+    crew: Option<&'a PoolView>,
 }
 
-/// Every pool, as JSON.
-pub(super) fn json(serving: &Serving, now: &Shown) -> Vec<Value> {
-    let counted = serving.report.metrics().pools();
+/// Every pool.
+pub(super) fn all<'a>(now: &'a Shown, counted: &[PoolCounted]) -> Vec<Queue<'a>> {
     let pools = now.edge.pools.iter();
-    let queues = pools.map(|pool| Queue::of(pool, &counted, None));
-    queues.map(|queue| Value::Object(queue.json())).collect()
+    pools.map(|pool| Queue::of(pool, counted, None)).collect()
 }
 
 /// Every pool, in the layout of `netsh http show servicestate`.
-pub(super) fn write(text: &mut String, serving: &Serving, now: &Shown) {
-    let counted = serving.report.metrics().pools();
-    for pool in &now.edge.pools {
-        Queue::of(pool, &counted, None).write("Request queue name", text);
+pub(super) fn text(queues: &[Queue<'_>]) -> String {
+    let mut text = String::new();
+    for queue in queues {
+        queue.write("Request queue name", &mut text);
     }
+    text
 }
 
 impl<'a> Queue<'a> {
-    /// `state`: where the pool's handler knows it better than its gate.
+    /// `view`: of one with workers, which knows its state better than its gate does.
     pub(in crate::server) fn of(
         pool: &'a Pool,
-        counted: &'a [PoolCounted],
-        state: Option<&'static str>,
+        counted: &[PoolCounted],
+        view: Option<&'a PoolView>,
     ) -> Self {
+        let (counts, limits) = (pool.counts(), pool.limits());
+        let refused = refused(PoolCounted::of_pool(counted, pool.name()));
+        let turned_away = refused.iter().filter(|(it, _)| QUEUE_REASONS.contains(it));
         Self {
-            pool,
-            counted: PoolCounted::of_pool(counted, pool.name()),
-            state: state.unwrap_or_else(|| state_of(pool)),
+            name: pool.name(),
+            state: view.map_or_else(|| state_of(pool), |it| it.state.as_str()),
+            concurrency: limits.concurrency,
+            queue_length: limits.queue_length,
+            running: counts.running,
+            waiting: counts.waiting,
+            oldest_wait_seconds: counts.oldest_wait.map(|it| it.as_secs_f64()),
+            arrived: counts.arrived,
+            queued: counts.queued,
+            abandoned: counts.abandoned,
+            rejected: turned_away.map(|(_, count)| count).sum(),
+            refused_by_reason: refused,
+            upstreams: pool.handler().upstreams(),
+            crew: view,
         }
-    }
-
-    /// As JSON.
-    pub(in crate::server) fn json(&self) -> Map<String, Value> {
-        let (counts, limits) = (self.pool.counts(), self.pool.limits());
-        let refused: Map<String, Value> = refused(self.counted)
-            .map(|(reason, count)| (reason.as_str().to_owned(), json!(count)))
-            .collect();
-        let upstreams = self.pool.handler().upstreams();
-        let oldest = counts.oldest_wait.map(|it| it.as_secs_f64());
-        let all = [
-            ("name", json!(self.pool.name())),
-            ("state", json!(self.state)),
-            ("concurrency", json!(limits.concurrency)),
-            ("queue_length", json!(limits.queue_length)),
-            ("running", json!(counts.running)),
-            ("waiting", json!(counts.waiting)),
-            ("oldest_wait_seconds", json!(oldest)),
-            ("arrived", json!(counts.arrived)),
-            ("queued", json!(counts.queued)),
-            ("abandoned", json!(counts.abandoned)),
-            ("rejected", json!(rejected(self.counted))),
-            ("refused_by_reason", Value::Object(refused)),
-            ("upstreams", upstreams.iter().map(upstream_json).collect()),
-        ];
-        let all = all.into_iter();
-        all.map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// As text under a head.
     pub(in crate::server) fn write(&self, head: &str, text: &mut String) {
-        let (counts, limits) = (self.pool.counts(), self.pool.limits());
-        let age = counts.oldest_wait.unwrap_or_default().as_millis() as u64;
+        let age = self.oldest_wait_seconds.unwrap_or_default();
+        let age = Duration::from_millis((age * 1000.0) as u64);
         // Writing to memory does not fail.
         let _ = write!(
             text,
@@ -92,23 +95,23 @@ impl<'a> Queue<'a> {
              Max queued request age: {}\n    \
              Requests arrived: {}\n    \
              Requests rejected: {}\n",
-            self.pool.name(),
+            self.name,
             self.state,
-            limits.concurrency,
-            limits.queue_length,
-            counts.running,
-            counts.waiting,
-            humantime::format_duration(Duration::from_millis(age)),
-            counts.arrived,
-            rejected(self.counted),
+            self.concurrency,
+            self.queue_length,
+            self.running,
+            self.waiting,
+            humantime::format_duration(age),
+            self.arrived,
+            self.rejected,
         );
         let mut head = "    Refused by reason:\n";
-        for (reason, count) in refused(self.counted) {
+        for (reason, count) in &self.refused_by_reason {
             let _ = writeln!(text, "{head}        {reason}: {count}");
             head = "";
         }
         let mut head = "    Upstreams:\n";
-        let upstreams = self.pool.handler().upstreams();
+        let upstreams = &self.upstreams;
         for (index, upstream) in upstreams.iter().enumerate() {
             let mut others = upstreams.iter().enumerate();
             let has_other = others.any(|(other, it)| other != index && takes_requests(it));
@@ -129,20 +132,26 @@ fn state_of(pool: &Pool) -> &'static str {
     }
 }
 
-/// What the pool turned away, in all.
-fn rejected(counted: Option<&PoolCounted>) -> u64 {
-    let turned_away = |(reason, _): &(Reason, u64)| QUEUE_REASONS.contains(reason);
-    let of_queue = refused(counted).filter(turned_away);
-    of_queue.map(|(_, count)| count).sum()
-}
-
 /// Why requests of the pool failed, in its queue or behind it.
-fn refused(counted: Option<&PoolCounted>) -> impl Iterator<Item = (Reason, u64)> {
+fn refused(counted: Option<&PoolCounted>) -> Vec<(Reason, u64)> {
     let counts = counted.into_iter().flat_map(|it| &it.refused);
     let by_reason = Reason::ALL.iter().zip(counts);
     by_reason
         .map(|(&reason, &count)| (reason, count))
         .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+fn by_reason<S: Serializer>(refused: &[(Reason, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    let refused = refused.iter();
+    serializer.collect_map(refused.map(|(reason, count)| (reason.as_str(), count)))
+}
+
+fn serialize_upstreams<S: Serializer>(
+    upstreams: &[UpstreamState],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(upstreams.iter().map(upstream_json))
 }
 
 fn upstream_json(upstream: &UpstreamState) -> Value {

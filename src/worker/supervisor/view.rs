@@ -10,11 +10,13 @@ use crate::worker::machine::State;
 /// A pool's workers, and what became of those before them.
 #[derive(Clone, Debug, Serialize)]
 pub struct PoolView {
-    /// How the pool stands.
+    /// How the pool stands, which is told of it as of every pool.
+    #[serde(skip)]
     pub state: State,
     /// Those that there are, in the order of their start.
     pub workers: Vec<WorkerView>,
     /// How many failed since the server was started.
+    #[serde(rename = "worker_failures")]
     pub failures: u64,
     /// How the last one failed.
     pub last_failure: Option<Event>,
