@@ -14,6 +14,7 @@ pub mod respond;
 pub mod tower;
 pub mod upgrade;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,6 +54,13 @@ pub trait Handler: Send + Sync {
     /// How the upstreams stand that it sends requests to.
     fn upstreams(&self) -> Vec<proxy::UpstreamState> {
         Vec::new()
+    }
+
+    /// What an upstream, or a worker, is called that requests are sent to; by the number that
+    /// [`Reached`](crate::model::Reached) has of it.
+    fn upstream_name(&self, number: u32) -> Option<Cow<'_, str>> {
+        let _ = number;
+        None
     }
 
     /// What is to run beside the requests for as long as the handler is there, off the data threads; handed out once. It ends

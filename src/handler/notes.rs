@@ -1,6 +1,7 @@
-//! Where a request's attempts with upstreams are noted, if anybody asked for its steps.
+//! Where a request's attempts with upstreams are noted: how long the one under way took, and, if anybody asked for them, its steps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Response};
 
@@ -8,11 +9,15 @@ use super::proxy::Attempt;
 use crate::clock;
 use crate::config;
 use crate::model::journal::{AttemptStep, Cause, Journal, Step};
-use crate::model::{Body, ChildSpan, Facts, SpanContext};
+use crate::model::{Body, ChildSpan, Facts, SpanContext, Took};
 
-/// A request's journal, if it has one, and which attempt is under way. Without a journal nothing is done here.
+/// How long the attempt under way took so far; and the request's journal, if it has one. Without a journal nothing else is done
+/// here.
 #[derive(Debug, Default)]
-pub(super) struct Notes(Option<Open>);
+pub(super) struct Notes {
+    took: Took,
+    open: Option<Open>,
+}
 
 #[derive(Debug)]
 struct Open {
@@ -28,17 +33,20 @@ struct Open {
 impl Notes {
     /// Those of a request that has not been sent yet.
     pub(super) fn of(facts: &Facts) -> Self {
-        Self(facts.journal.as_ref().map(|journal| Open {
-            journal: Arc::clone(journal),
-            attempt: 0,
-            next: Cause::First,
-            span: facts.provenance.span().cloned().map(Box::new),
-        }))
+        Self {
+            took: Took::default(),
+            open: facts.journal.as_ref().map(|journal| Open {
+                journal: Arc::clone(journal),
+                attempt: 0,
+                next: Cause::First,
+                span: facts.provenance.span().cloned().map(Box::new),
+            }),
+        }
     }
 
     /// What an upstream is told of the attempt that is under way; none where it has been told already, or no spans are made.
     pub(super) fn traceparent(&self) -> Option<HeaderValue> {
-        let open = self.0.as_ref().filter(|open| open.attempt > 1)?;
+        let open = self.open.as_ref().filter(|open| open.attempt > 1)?;
         let span = open.span.as_ref()?;
         let id = span.child(ChildSpan::Attempt(open.attempt));
         Some(span.told(id).field().clone())
@@ -46,17 +54,21 @@ impl Notes {
 
     /// Those of the same request, which is sent to another beside it.
     pub(super) fn beside(&self) -> Self {
-        Self(self.0.as_ref().map(|open| Open {
-            journal: Arc::clone(&open.journal),
-            attempt: 0,
-            next: Cause::Hedge,
-            span: open.span.clone(),
-        }))
+        Self {
+            took: Took::default(),
+            open: self.open.as_ref().map(|open| Open {
+                journal: Arc::clone(&open.journal),
+                attempt: 0,
+                next: Cause::Hedge,
+                span: open.span.clone(),
+            }),
+        }
     }
 
     /// The request is to be sent to `upstream`.
     pub(super) fn begin(&mut self, upstream: &config::Upstream) {
-        if let Some(open) = &mut self.0 {
+        self.took = Took::default();
+        if let Some(open) = &mut self.open {
             open.attempt = open.journal.next_attempt();
             let cause = std::mem::replace(&mut open.next, Cause::Retry);
             let upstream = upstream.to_string().into();
@@ -66,9 +78,29 @@ impl Notes {
 
     /// Something happened in the attempt that is under way.
     pub(super) fn note(&self, step: impl FnOnce() -> AttemptStep) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             clock::note(Some(&open.journal), || Step::Attempt(open.attempt, step()));
         }
+    }
+
+    /// There is a new connection, which was so long in coming.
+    pub(super) fn connected(&mut self, after: Duration) {
+        self.took.connect = Some(after);
+    }
+
+    /// The response's head is there, so long after the request began to be sent.
+    pub(super) fn answered(&mut self, after: Duration) {
+        self.took.response = Some(after);
+    }
+
+    /// How long the parts of the attempt took that is under way, or over.
+    pub(super) fn took(&self) -> Took {
+        self.took
+    }
+
+    /// The attempt that counts was made beside it, and took so long.
+    pub(super) fn overtaken(&mut self, took: Took) {
+        self.took = took;
     }
 
     /// The attempt that is under way is over.
@@ -89,7 +121,7 @@ impl Notes {
 
     /// The request waits before it is sent again.
     pub(super) fn pauses(&self) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             clock::note(Some(&open.journal), || Step::Paused);
         }
     }

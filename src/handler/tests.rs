@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 
 use crate::model::{
-    Activity, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, RoutePath,
+    Activity, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance, Reached,
+    RoutePath,
 };
 
 /// The facts of a cleartext request of `192.0.2.7` to a host.
@@ -27,5 +28,6 @@ pub(super) fn facts(host: &str) -> Facts {
         rules: None,
         provenance: Provenance::default(),
         journal: None,
+        reached: Reached::default(),
     }
 }

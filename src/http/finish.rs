@@ -13,8 +13,8 @@ use super::trail::{AccessTrail, Stage, Trail};
 use crate::config::RequestIds;
 use crate::handler::upgrade::Tunnel;
 use crate::model::{Body, BodyError, BodyWatch, HostName, Protocol, Scheme};
-use crate::report::Access;
 use crate::report::metrics::Answered;
+use crate::report::{Access, SentTo};
 
 /// Makes a response ready to be sent. Its trail hangs on its body: the work ends when that is sent or dropped.
 pub(super) fn respond(mut trail: Box<Trail>, mut response: Response<Body>, close: bool) -> Answer {
@@ -135,6 +135,12 @@ impl Trail {
         let tls = connection.tls.as_ref();
         let shown = connection.client_certificate();
         let binding = (self.binding).map(|binding| edge.bindings[binding].key.to_string());
+        let sent_on = self.sent_on();
+        let upstream = sent_on.as_ref().map(|(name, sent)| SentTo {
+            name,
+            attempts: sent.attempts,
+            took: sent.took,
+        });
         edge.report.accessed(&Access {
             time: access.time,
             client: self.client(),
@@ -164,6 +170,7 @@ impl Trail {
             binding: binding.as_deref(),
             queue_wait: access.queue_wait,
             handler_time: span(access.admitted, access.answered),
+            upstream,
             duration: answered.duration,
             user_agent: text(access.user_agent.as_ref()).as_deref(),
             referer: text(access.referer.as_ref()).as_deref(),

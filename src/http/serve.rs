@@ -18,8 +18,8 @@ use crate::config::Overflow;
 use crate::handler::Reply;
 use crate::model::journal::Step;
 use crate::model::{
-    Body, BodyError, Connection, Facts, HostName, InFlight, Protocol, Reason, Refusal, RoutePath,
-    Scheme, Stand, TlsFacts,
+    Body, BodyError, Connection, Facts, HostName, InFlight, Protocol, Reached, Reason, Refusal,
+    RoutePath, Scheme, Stand, TlsFacts,
 };
 use crate::pool::Entry;
 use crate::site::https_redirect_target;
@@ -248,6 +248,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
         rules,
         provenance: std::mem::take(&mut trail.provenance),
         journal: (trail.recording.as_ref()).and_then(|recording| recording.journal().cloned()),
+        reached: Reached::default(),
     });
     Ok(Placed::ForPool(pool, limits))
 }

@@ -3,6 +3,7 @@
 //! It lies in one place from beginning to end: every request has one, and moving it along its way would cost more than most
 //! of what is done on it.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,7 +21,7 @@ use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{
     BodyError, ClientAddr, Connection, Facts, HostName, InFlight, Noted, PoolMark, Protocol,
-    Provenance, Reason, Refusal, Scheme, Stand,
+    Provenance, Reason, Refusal, Scheme, SentOn, Stand,
 };
 use crate::pool::{Permit, Place};
 use crate::report::Refused;
@@ -309,6 +310,13 @@ impl Trail {
         }
     }
 
+    /// Whom its handler has sent it on to, and what that is called.
+    pub(super) fn sent_on(&self) -> Option<(Cow<'_, str>, SentOn)> {
+        let sent = self.facts.as_ref()?.reached.sent_on()?;
+        let handler = self.edge.pools[self.pool?].handler();
+        Some((handler.upstream_name(sent.upstream)?, sent))
+    }
+
     /// Where what becomes of its pool's requests is counted.
     fn counted_pool(&self) -> Option<&PoolTraffic> {
         self.pool.and_then(|pool| self.edge.tallies.pool(pool))
@@ -318,7 +326,9 @@ impl Trail {
         if let Some(pool) = self.counted_pool() {
             pool.refused(refusal.reason);
         }
+        let upstream = self.sent_on().map(|(name, _)| name);
         self.edge.report.refused(&Refused {
+            upstream: upstream.as_deref(),
             host: self.host().map(HostName::as_str),
             method: self.method.as_ref().map(Method::as_str),
             path: self.target().map(PathAndQuery::path),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::journal::Journal;
 use super::{
     Activity, ClientAddr, ClientCertificate, ClientIdentity, Handshake, HostName, HostPattern,
-    LocalAddr, Provenance, RoutePath, RouteRules,
+    LocalAddr, Provenance, Reached, RoutePath, RouteRules,
 };
 
 /// What a connection speaks, as the logs write it.
@@ -131,6 +131,8 @@ pub struct Facts {
     pub provenance: Provenance,
     /// Where its steps are noted, if somebody asked for them.
     pub journal: Option<Arc<Journal>>,
+    /// Whom the handler has sent it on to.
+    pub reached: Reached,
 }
 
 impl Facts {

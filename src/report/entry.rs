@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Scheme};
+use crate::model::{ClientAddr, Connection, LocalAddr, Protocol, Reason, Scheme, Took};
 
 /// One line of the error log: something was refused before a handler saw it, or a handler could not answer.
 ///
@@ -49,6 +49,8 @@ pub struct Refused<'a> {
     pub site: Option<&'a str>,
     /// The pool's name.
     pub pool: Option<&'a str>,
+    /// The upstream that the request was sent to last.
+    pub upstream: Option<&'a str>,
     /// A sentence for a person.
     pub detail: Option<&'a str>,
 }
@@ -82,6 +84,7 @@ impl<'a> Refused<'a> {
             status: None,
             site: None,
             pool: None,
+            upstream: None,
             detail: None,
         }
     }
@@ -161,6 +164,8 @@ pub struct Access<'a> {
     pub queue_wait: Duration,
     /// From the handler's start to its response's head.
     pub handler_time: Duration,
+    /// The upstream that it was sent on to; none where that was none.
+    pub upstream: Option<SentTo<'a>>,
     /// From the request's start to the response's end.
     pub duration: Duration,
     /// User-Agent
@@ -171,6 +176,17 @@ pub struct Access<'a> {
     pub reason: Option<Reason>,
     /// Whether the response was sent to its end.
     pub complete: bool,
+}
+
+/// The upstream of a request: the one that answered, else the one that was tried last.
+#[derive(Clone, Copy, Debug)]
+pub struct SentTo<'a> {
+    /// As the configuration writes it.
+    pub name: &'a str,
+    /// How often an upstream was tried.
+    pub attempts: u32,
+    /// How long this attempt took.
+    pub took: Took,
 }
 
 impl<'a> Access<'a> {
@@ -211,6 +227,7 @@ impl<'a> Access<'a> {
             binding: None,
             queue_wait: Duration::ZERO,
             handler_time: Duration::ZERO,
+            upstream: None,
             duration: Duration::ZERO,
             user_agent: None,
             referer: None,

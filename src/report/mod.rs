@@ -34,7 +34,7 @@ use crate::model::{ClientAddr, Protocol, Reason};
 
 pub use self::audit::{AuditOutcome, Audited, AuditedBy};
 pub use self::capture::Captured;
-pub use self::entry::{Access, Refused};
+pub use self::entry::{Access, Refused, SentTo};
 pub use self::format::FIELD_BYTES_MAX;
 pub use self::sink::BUFFER_BYTES_MAX;
 pub use self::target::ReportError;

@@ -40,6 +40,7 @@ mod ocsp;
 mod overload;
 mod pools;
 mod proxy;
+mod reached;
 mod reload;
 mod renewal;
 mod restarts;

@@ -94,7 +94,11 @@ impl Night {
 
     /// Runs commands of the page, with what stands under "First" replaced. Whether the last succeeded, and all that was said.
     fn run(&mut self, commands: &str) -> (bool, String) {
-        let log = self.server.log();
+        let mut log = self.server.log();
+        // The pages say to append it.
+        let access = fs::read_to_string(self.server.path().join("access.log"));
+        log.push('\n');
+        log += &access.unwrap_or_default();
         fs::write(self.work.join("portunus.log"), log).expect("the log");
         let certs = self.server.path().join("certs");
         let program = Path::new(env!("CARGO_BIN_EXE_portunus"));

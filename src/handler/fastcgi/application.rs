@@ -5,6 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Response;
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::exchange;
@@ -67,7 +68,7 @@ impl Application {
                 answered => return answered.map_err(|failure| failure.attempt),
             }
         }
-        let connection = Connection::new(self.connect(&outbound.notes).await?);
+        let connection = Connection::new(self.connect(&mut outbound.notes).await?);
         let answered = exchange::run(self, connection, outbound).await;
         answered.map_err(|failure| failure.attempt)
     }
@@ -77,15 +78,17 @@ impl Application {
         self.shelves.mine()
     }
 
-    async fn connect(&self, notes: &Notes) -> Result<Stream, Attempt> {
+    async fn connect(&self, notes: &mut Notes) -> Result<Stream, Attempt> {
+        let began = Instant::now();
         let connecting = self.connector.connect_plain(&self.name, notes);
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
-        connected
-            .unwrap_or_else(|_| {
-                let name = &self.name;
-                let detail = format!("{name} could not be connected to within connect_timeout");
-                Err(Refusal::new(Reason::UpstreamTimeout, detail))
-            })
-            .map_err(Attempt::Elsewhere)
+        let connected = connected.unwrap_or_else(|_| {
+            let name = &self.name;
+            let detail = format!("{name} could not be connected to within connect_timeout");
+            Err(Refusal::new(Reason::UpstreamTimeout, detail))
+        });
+        let stream = connected.map_err(Attempt::Elsewhere)?;
+        notes.connected(began.elapsed());
+        Ok(stream)
     }
 }

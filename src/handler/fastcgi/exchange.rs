@@ -67,7 +67,9 @@ pub(super) async fn run(
         progress: outbound.progress.take(),
         notes: &outbound.notes,
     };
-    let answered = exchange.head(application.response_timeout).await;
+    let began = Instant::now();
+    let answered = exchange.head(application.response_timeout, began).await;
+    let took = began.elapsed();
     let (head, rest) = answered.map_err(|attempt| Failure {
         attempt,
         heard: exchange.inbound.has_heard(),
@@ -100,14 +102,14 @@ pub(super) async fn run(
     let mut response = Response::new(body.await);
     *response.status_mut() = status;
     *response.headers_mut() = fields;
+    outbound.notes.answered(took);
     Ok(response)
 }
 
 impl Exchange<'_> {
     /// Waits for the head, for so long.
-    async fn head(&mut self, timeout: Duration) -> Result<(Head, Bytes), Attempt> {
+    async fn head(&mut self, timeout: Duration, began: Instant) -> Result<(Head, Bytes), Attempt> {
         let mut timer = LazyTimer::default();
-        let began = Instant::now();
         poll_fn(|cx| {
             if let Poll::Ready(answered) = self.poll(cx) {
                 return Poll::Ready(answered);

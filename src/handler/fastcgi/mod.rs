@@ -21,6 +21,7 @@ pub mod record;
 mod script;
 mod shelf;
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -53,7 +54,9 @@ impl FastCgi {
             Ok(outbound) => outbound,
             Err(answer) => return Ok(answer),
         };
+        facts.reached.begin(THE_ONE);
         let answered = self.application.exchange(&mut outbound).await;
+        facts.reached.settle(THE_ONE, outbound.notes.took());
         answered.map_err(Attempt::into_refusal)
     }
 }
@@ -66,7 +69,14 @@ impl Handler for FastCgi {
     fn is_outdated(&self) -> bool {
         self.terms.is_outdated()
     }
+
+    fn upstream_name(&self, _: u32) -> Option<Cow<'_, str>> {
+        Some(Cow::Owned(self.application.name.to_string()))
+    }
 }
+
+/// It has no other application.
+const THE_ONE: u32 = 0;
 
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,8 @@ use self::peer::Listener;
 pub(super) use self::peer::pairs;
 use super::*;
 use crate::model::{
-    Activity, BodyError, ClientAddr, Connection, Ids, LocalAddr, Protocol, Provenance, RequestId,
-    RoutePath, TraceParent, split_authority,
+    Activity, BodyError, ClientAddr, Connection, Ids, LocalAddr, Protocol, Provenance, Reached,
+    RequestId, RoutePath, TraceParent, split_authority,
 };
 use crate::model::{Reason, Refusal};
 
@@ -63,6 +63,7 @@ pub(super) fn facts(uri: &Uri) -> Facts {
         path: RoutePath::parse(uri.path_and_query().expect("a path")).expect("a good path"),
         provenance: Provenance::default(),
         journal: None,
+        reached: Reached::default(),
         rules: None,
     }
 }

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Activity, ClientAddr, Connection, LocalAddr, Protocol, Provenance, RoutePath, split_authority,
+    Activity, ClientAddr, Connection, LocalAddr, Protocol, Provenance, Reached, RoutePath,
+    split_authority,
 };
 
 /// Keeps what it saw, and answers at once where it may.
@@ -58,6 +59,7 @@ fn facts() -> Facts {
         rules: None,
         provenance: Provenance::default(),
         journal: None,
+        reached: Reached::default(),
     }
 }
 

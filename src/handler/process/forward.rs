@@ -28,12 +28,13 @@ impl Doorway {
             Ok(errand) => errand,
             Err(answer) => return Ok(answer),
         };
-        match seated.seat.peer.exchange(&mut errand).await {
+        match send(&seated, &mut errand, facts).await {
             Ok(response) => Ok(deliver(response, seated.work)),
             Err(attempt) => {
                 let again = Again {
                     doorway: self,
                     errand,
+                    facts,
                     method: &method,
                     path,
                     failing_since: None,
@@ -49,6 +50,7 @@ impl Doorway {
 struct Again<'a> {
     doorway: &'a Doorway,
     errand: Errand,
+    facts: &'a Facts,
     method: &'a Method,
     path: &'a str,
     /// Since when no worker takes a connection for it.
@@ -88,12 +90,25 @@ impl Again<'_> {
             }
             let but: Vec<WorkerId> = self.died.into_iter().collect();
             seated = self.doorway.find(self.method, self.path, &but).await?;
-            attempt = match seated.seat.peer.exchange(&mut self.errand).await {
+            attempt = match send(&seated, &mut self.errand, self.facts).await {
                 Ok(response) => return Ok(deliver(response, seated.work)),
                 Err(attempt) => attempt,
             };
         }
     }
+}
+
+/// Sends a request to a worker, and leaves word of it.
+async fn send(
+    seated: &Seated,
+    errand: &mut Errand,
+    facts: &Facts,
+) -> Result<Response<Body>, Attempt> {
+    let number = u32::try_from(seated.work.member().id().number).unwrap_or(u32::MAX);
+    facts.reached.begin(number);
+    let sent = seated.seat.peer.exchange(errand).await;
+    facts.reached.settle(number, errand.notes().took());
+    sent
 }
 
 /// Whether a worker could not be connected to, which a moment later may be otherwise.

@@ -13,6 +13,7 @@ mod forward;
 mod page;
 mod peer;
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,6 +59,10 @@ impl Handler for Process {
             return Reply::Now(Ok(page));
         }
         Reply::later(self.doorway.forward(request, facts))
+    }
+
+    fn upstream_name(&self, number: u32) -> Option<Cow<'_, str>> {
+        Some(Cow::Owned(format!("worker {number}")))
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

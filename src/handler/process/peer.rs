@@ -16,7 +16,7 @@ use crate::handler::notes::Notes;
 use crate::handler::proxy::{Attempt, Outbound, Upstream, Waits};
 use crate::model::{
     Activity, Body, ClientAddr, Connection, Facts, HostName, LocalAddr, Protocol, Provenance,
-    Reason, Refusal, RoutePath,
+    Reached, Reason, Refusal, RoutePath,
 };
 use crate::worker::launch::WorkerAddress;
 
@@ -181,6 +181,7 @@ fn facts(request: &Request<Body>) -> Result<Facts, String> {
         path: RoutePath::parse(target).map_err(|error| error.to_string())?,
         provenance: Provenance::default(),
         journal: None,
+        reached: Reached::default(),
         rules: None,
     })
 }

@@ -17,7 +17,7 @@ use super::upstream::{Attempt, Upstream};
 use super::{Proxy, renamed};
 use crate::config;
 use crate::handler::{Outcome, Reply};
-use crate::model::{Body, Facts, Reason};
+use crate::model::{Body, Facts, Reason, Took};
 
 impl Proxy {
     /// Every request has a future of this: what few of them need is in boxes of its own. It is no `async fn`, whose arguments lie
@@ -52,12 +52,14 @@ impl Proxy {
                     let hedged = self.hedged(chosen, &mut outbound, &wish, facts, after);
                     let hedged = Box::pin(hedged).await;
                     sent_to.extend(hedged.beside);
+                    outbound.notes.overtaken(hedged.took);
                     (hedged.chosen, hedged.sent)
                 }
             };
             match sent {
                 Ok(response) if !calls_for_retry(rules, response.status()) => {
-                    Ok(self.deliver(chosen, response, &wish, facts))
+                    let took = outbound.notes.took();
+                    Ok(self.deliver(chosen, response, took, &wish, facts))
                 }
                 outcome => {
                     let again = Again {
@@ -76,9 +78,10 @@ impl Proxy {
         })
     }
 
-    /// An upstream, with the request called as the route has it there.
+    /// An upstream that the request is about to be sent to, with the request called as the route has it there.
     pub(super) fn called(&self, index: usize, outbound: &mut Outbound, facts: &Facts) -> &Upstream {
         let upstream = &self.upstreams[index];
+        facts.reached.begin(index as u32);
         if let Some(host) = renamed::of(facts).and_then(|it| renamed::host(it, upstream.name())) {
             outbound.call(host);
         }
@@ -90,10 +93,12 @@ impl Proxy {
         &self,
         mut chosen: Chosen<'_>,
         mut response: Response<Body>,
+        took: Took,
         wish: &Wish,
         facts: &Facts,
     ) -> Response<Body> {
-        chosen.answered(response.status());
+        facts.reached.settle(chosen.upstream as u32, took);
+        chosen.answered(response.status(), took);
         if let Some(rewrite) = renamed::of(facts) {
             let upstream = self.upstreams[chosen.upstream].name();
             renamed::back(rewrite, upstream, facts, response.headers_mut());
@@ -145,7 +150,7 @@ impl<'a> Again<'a> {
                 break;
             }
             if let Ok(response) = &sent {
-                chosen.answered(response.status());
+                chosen.answered(response.status(), self.outbound.notes.took());
             }
             // What the upstream works on is given back before another is asked for.
             drop(chosen);
@@ -167,9 +172,16 @@ impl<'a> Again<'a> {
             let upstream = (self.proxy).called(chosen.upstream, &mut self.outbound, self.facts);
             sent = upstream.exchange(&mut self.outbound).await;
         }
+        let took = self.outbound.notes.took();
         match sent {
-            Ok(response) => Ok(self.proxy.deliver(chosen, response, &self.wish, self.facts)),
-            Err(attempt) => Err(attempt.into_refusal()),
+            Ok(response) => {
+                let proxy = self.proxy;
+                Ok(proxy.deliver(chosen, response, took, &self.wish, self.facts))
+            }
+            Err(attempt) => {
+                self.facts.reached.settle(chosen.upstream as u32, took);
+                Err(attempt.into_refusal())
+            }
         }
     }
 

@@ -13,14 +13,18 @@ use super::Proxy;
 use super::balance::{Chosen, Wish};
 use super::forward::calls_for_retry;
 use super::outbound::Outbound;
-use super::upstream::Attempt;
-use crate::model::{Body, Facts};
+use super::upstream::{Attempt, Upstream};
+use crate::model::{Body, Facts, Took};
+
+type Sent = Result<Response<Body>, Attempt>;
 
 /// What came of it.
 pub(super) struct Hedged<'a> {
     /// Whose answer it is.
     pub(super) chosen: Chosen<'a>,
-    pub(super) sent: Result<Response<Body>, Attempt>,
+    pub(super) sent: Sent,
+    /// How long its attempt took.
+    pub(super) took: Took,
     /// Who was asked beside it, to no good.
     pub(super) beside: Option<usize>,
 }
@@ -47,10 +51,11 @@ impl Proxy {
     ) -> Hedged<'a> {
         let twin = outbound.twin();
         let upstream = self.called(chosen.upstream, outbound, facts);
-        let mut first = pin!(upstream.exchange(outbound));
-        let one = |chosen, sent| Hedged {
+        let mut first = pin!(timed(upstream, outbound));
+        let one = |chosen, (sent, took)| Hedged {
             chosen,
             sent,
+            took,
             beside: None,
         };
         tokio::select! {
@@ -64,7 +69,7 @@ impl Proxy {
             return one(chosen, sent);
         };
         let upstream = self.called(beside.upstream, &mut twin, facts);
-        let mut second = pin!(upstream.exchange(&mut twin));
+        let mut second = pin!(timed(upstream, &mut twin));
         // One that failed is waited for no longer; the other one's answer counts then, whatever it is.
         tokio::select! {
             biased;
@@ -72,28 +77,26 @@ impl Proxy {
                 false => one(chosen, sent),
                 true => Hedged {
                     beside: Some(chosen.upstream),
-                    sent: second.await,
-                    chosen: beside,
+                    ..one(beside, second.await)
                 },
             },
             sent = &mut second => match self.is_no_good(&mut beside, &sent) {
                 false => one(beside, sent),
                 true => Hedged {
                     beside: Some(beside.upstream),
-                    sent: first.await,
-                    chosen,
+                    ..one(chosen, first.await)
                 },
             },
         }
     }
 
     /// Whether an exchange came to no good; its upstream is told then.
-    fn is_no_good(&self, chosen: &mut Chosen<'_>, sent: &Result<Response<Body>, Attempt>) -> bool {
+    fn is_no_good(&self, chosen: &mut Chosen<'_>, (sent, took): &(Sent, Took)) -> bool {
         match sent {
             Ok(response) => {
                 let calls = calls_for_retry(self.balancer.retry_rules(), response.status());
                 if calls {
-                    chosen.answered(response.status());
+                    chosen.answered(response.status(), *took);
                 }
                 calls
             }
@@ -103,4 +106,10 @@ impl Proxy {
             }
         }
     }
+}
+
+/// An exchange, and how long it took.
+async fn timed(upstream: &Upstream, outbound: &mut Outbound) -> (Sent, Took) {
+    let sent = upstream.exchange(outbound).await;
+    (sent, outbound.notes.took())
 }

@@ -17,6 +17,7 @@ mod telling;
 mod upload;
 mod upstream;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,11 @@ impl Handler for Proxy {
 
     fn upstreams(&self) -> Vec<UpstreamState> {
         self.balancer.state()
+    }
+
+    fn upstream_name(&self, number: u32) -> Option<Cow<'_, str>> {
+        let known = self.upstreams.get(number as usize).is_some();
+        known.then(|| Cow::Borrowed(self.balancer.name(number as usize)))
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

@@ -15,6 +15,7 @@ mod hints;
 mod keeping;
 mod multiplexed;
 mod names;
+mod reached;
 mod scripted;
 mod services;
 mod strictness;
@@ -38,7 +39,7 @@ use crate::config;
 use crate::handler::{Handler as _, Outcome};
 use crate::model::{
     Activity, Body, BodyError, ClientAddr, Connection, Facts, LocalAddr, Protocol, Provenance,
-    Reason, Refusal, RoutePath, split_authority,
+    Reached, Reason, Refusal, RoutePath, split_authority,
 };
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -107,6 +108,7 @@ fn facts_of(authority: &str, client: &str, uri: &Uri, protocol: Protocol) -> Fac
         rules: None,
         provenance: Provenance::default(),
         journal: None,
+        reached: Reached::default(),
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
             status: entry.status,
             site: entry.site.map(Text),
             pool: entry.pool.map(Text),
+            upstream: entry.upstream.map(Text),
             request_id: entry.request_id,
             trace_id: entry.trace_id,
             span_id: entry.span_id,
@@ -68,6 +69,10 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
             binding: entry.binding,
             queue_wait_ms: Millis(entry.queue_wait),
             handler_time_ms: Millis(entry.handler_time),
+            upstream: entry.upstream.map(|it| Text(it.name)),
+            upstream_attempts: entry.upstream.map(|it| it.attempts),
+            upstream_connect_ms: (entry.upstream).and_then(|it| it.took.connect.map(Millis)),
+            upstream_response_ms: (entry.upstream).and_then(|it| it.took.response.map(Millis)),
             duration_ms: Millis(entry.duration),
             user_agent: entry.user_agent.map(Text),
             referer: entry.referer.map(Text),
@@ -119,6 +124,8 @@ struct RefusedLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
@@ -169,6 +176,14 @@ struct AccessLine<'a> {
     binding: Option<&'a str>,
     queue_wait_ms: Millis,
     handler_time_ms: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_connect_ms: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_response_ms: Option<Millis>,
     duration_ms: Millis,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<Text<'a>>,

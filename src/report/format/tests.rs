@@ -2,7 +2,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Scheme};
+use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Scheme, Took};
+use crate::report::SentTo;
 
 fn client() -> ClientAddr {
     ClientAddr::new(SocketAddr::from(([192, 0, 2, 7], 50123)))
@@ -54,6 +55,14 @@ fn whole() -> Access<'static> {
         binding: Some("https://www.shop.test:443"),
         queue_wait: Duration::from_micros(1500),
         handler_time: Duration::from_micros(2250),
+        upstream: Some(SentTo {
+            name: "http://10.0.0.1:80",
+            attempts: 2,
+            took: Took {
+                connect: Some(Duration::from_micros(1200)),
+                response: Some(Duration::from_micros(2100)),
+            },
+        }),
         duration: Duration::from_millis(40),
         user_agent: Some("curl/8 (x y)"),
         referer: Some("https://a.test/"),
@@ -78,6 +87,7 @@ fn the_error_log_has_its_fields_by_name_and_in_order() {
         status: Some(503),
         site: Some("shop"),
         pool: Some("api"),
+        upstream: Some("unix:/run/app.sock"),
         detail: Some("the queue of pool api is full (10 requests wait)"),
         ..Refused::new(Reason::QueueFull, client(), local(), Protocol::Http2)
     };
@@ -87,7 +97,7 @@ fn the_error_log_has_its_fields_by_name_and_in_order() {
             r#"{"time":"2026-01-02T03:04:05.678Z","reason":"QueueFull","client":"192.0.2.7:50123","local":"[2001:db8::1]:443","#,
             r#""protocol":"h2","sni":"www.shop.test","alpn":"h2 http/1.1","tls_version":"TLSv1.2 TLSv1.3","#,
             r#""ja4":"t13d1516h2_8daaf6152771_e5627efa2ab1","client_subject":"CN=alice","client_fingerprint":"0af1","host":"www.shop.test","method":"GET","path":"/x","status":503,"#,
-            r#""site":"shop","pool":"api","detail":"the queue of pool api is full (10 requests wait)"}"#,
+            r#""site":"shop","pool":"api","upstream":"unix:/run/app.sock","detail":"the queue of pool api is full (10 requests wait)"}"#,
             "\n"
         )
     );
@@ -116,6 +126,7 @@ fn an_access_as_json() {
             r#""tls_resumed":true,"client_subject":"CN=alice,O=Shop Ltd","client_fingerprint":"0af1","#,
             r#""method":"GET","host":"www.shop.test","path":"/x","query":"a=b","status":200,"bytes_sent":13,"bytes_received":7,"#,
             r#""site":"shop","pool":"api","binding":"https://www.shop.test:443","queue_wait_ms":1.5,"handler_time_ms":2.25,"#,
+            r#""upstream":"http://10.0.0.1:80","upstream_attempts":2,"upstream_connect_ms":1.2,"upstream_response_ms":2.1,"#,
             r#""duration_ms":40.0,"user_agent":"curl/8 (x y)","referer":"https://a.test/","reason":"QueueFull","request_id":"f6c1","trace_id":"4bf9","span_id":"00f0","complete":true}"#,
             "\n"
         )
@@ -127,7 +138,8 @@ fn an_access_as_w3c() {
     assert_eq!(
         access(AccessFormat::W3c, &whole()),
         "2026-01-02 03:04:05 2001:db8::1 GET /x a=b 443 192.0.2.7 HTTP/2.0 curl/8+(x+y) https://a.test/ www.shop.test 200 13 7 \
-         40 www.shop.test h2 TLSv1.3 TLS_AES_256_GCM_SHA384 1 api 1 2 QueueFull CN=alice,O=Shop+Ltd 0af1 10.0.0.1 f6c1 4bf9 00f0\n"
+         40 www.shop.test h2 TLSv1.3 TLS_AES_256_GCM_SHA384 1 api 1 2 QueueFull CN=alice,O=Shop+Ltd 0af1 10.0.0.1 f6c1 4bf9 00f0 \
+         http://10.0.0.1:80 2 1 2\n"
     );
     let bare = Access {
         method: "GET",
@@ -136,7 +148,7 @@ fn an_access_as_w3c() {
     };
     assert_eq!(
         access(AccessFormat::W3c, &bare),
-        "2026-01-02 03:04:05 2001:db8::1 GET / - 443 192.0.2.7 HTTP/1.1 - - - - 0 0 0 - - - - - - 0 0 - - - - - - -\n"
+        "2026-01-02 03:04:05 2001:db8::1 GET / - 443 192.0.2.7 HTTP/1.1 - - - - 0 0 0 - - - - - - 0 0 - - - - - - - - - - -\n"
     );
 }
 
@@ -154,7 +166,8 @@ fn a_w3c_log_begins_with_its_directives_and_every_line_has_the_fields_they_name(
         lines[3],
         "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port c-ip cs-version cs(User-Agent) cs(Referer) \
          cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-tls-resumed x-pool x-queue-wait x-handler-time x-reason \
-         x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id x-span-id"
+         x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id x-span-id x-upstream x-upstream-attempts x-upstream-connect \
+         x-upstream-response"
     );
     let fields = lines[3].split(' ').count() - 1;
     for entry in [whole(), bare()] {
@@ -235,7 +248,7 @@ fn nothing_a_client_sends_makes_a_line_or_a_field() {
         let line = access(AccessFormat::W3c, &entry);
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         let fields: Vec<_> = line.trim_end_matches('\n').split(' ').collect();
-        assert_eq!(fields.len(), 31, "{line}");
+        assert_eq!(fields.len(), 35, "{line}");
         for at in [3, 4, 5, 9, 10, 11, 16] {
             assert_eq!(fields[at], w3c);
         }

@@ -13,7 +13,8 @@ use crate::report::Access;
 /// The fields, in the order of [`accessed`].
 const FIELDS: &str = "date time s-ip cs-method cs-uri-stem cs-uri-query s-port c-ip cs-version cs(User-Agent) cs(Referer) \
 cs-host sc-status sc-bytes cs-bytes time-taken x-sni x-alpn x-tls x-cipher x-tls-resumed x-pool x-queue-wait x-handler-time x-reason \
-x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id x-span-id";
+x-client-subject x-client-fingerprint x-peer x-request-id x-trace-id x-span-id x-upstream x-upstream-attempts x-upstream-connect \
+x-upstream-response";
 
 /// The directives that a file begins with, and that are written again whenever it is opened.
 pub(super) fn header(clock: &Clock) -> Vec<u8> {
@@ -44,10 +45,7 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
     text(line, entry.user_agent);
     text(line, entry.referer);
     text(line, entry.host);
-    match entry.status {
-        Some(status) => number(line, status.into()),
-        None => text(line, None),
-    }
+    known(line, entry.status.map(u64::from), number);
     number(line, entry.bytes_sent);
     number(line, entry.bytes_received);
     millis(line, entry.duration);
@@ -76,6 +74,19 @@ pub(super) fn accessed(clock: &Clock, entry: &Access<'_>, line: &mut Vec<u8>) {
     text(line, entry.request_id);
     text(line, entry.trace_id);
     text(line, entry.span_id);
+    text(line, entry.upstream.map(|it| it.name));
+    let attempts = entry.upstream.map(|it| u64::from(it.attempts));
+    known(line, attempts, number);
+    let took = entry.upstream.map(|it| it.took).unwrap_or_default();
+    known(line, took.connect, millis);
+    known(line, took.response, millis);
+}
+
+fn known<T>(line: &mut Vec<u8>, value: Option<T>, write: fn(&mut Vec<u8>, T)) {
+    match value {
+        Some(value) => write(line, value),
+        None => text(line, None),
+    }
 }
 
 fn text(line: &mut Vec<u8>, value: Option<&str>) {

@@ -28,7 +28,7 @@ const fn scaled<const N: usize>(bounds: &[f64; N], unit: f64) -> [u64; N] {
 
 /// Durations, as one thread counts them.
 #[derive(Debug, Default)]
-pub(super) struct Durations(Histogram<{ SECONDS.len() }>);
+pub struct Durations(Histogram<{ SECONDS.len() }>);
 
 /// Sizes, as one thread counts them.
 #[derive(Debug, Default)]
@@ -52,12 +52,14 @@ pub struct Sum {
 }
 
 impl Durations {
-    pub(super) fn add(&self, duration: std::time::Duration) {
+    /// Counts one.
+    pub fn add(&self, duration: std::time::Duration) {
         // 584 years of them fit.
         self.0.add(&NANOS, duration.as_nanos() as u64);
     }
 
-    pub(super) fn add_to(&self, sum: &mut Sum) {
+    /// Adds those of this thread to all.
+    pub fn add_to(&self, sum: &mut Sum) {
         self.0.add_to(sum, 1e-9);
     }
 }
@@ -123,6 +125,16 @@ impl Sum {
     /// How many.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// Adds others of the same metric.
+    pub fn add(&mut self, others: &Self) {
+        self.counts
+            .resize(others.counts.len().max(self.counts.len()), 0);
+        for (all, count) in self.counts.iter_mut().zip(&others.counts) {
+            *all += count;
+        }
+        self.sum += others.sum;
     }
 }
 

@@ -102,6 +102,8 @@ metrics! {
         "Of those, responses of status 5xx.";
     UPSTREAM_FAILURES Counter, "portunus_upstream_failures_total" ["pool" "upstream"]
         "Exchanges with the upstream that ended without a response.";
+    UPSTREAM_RESPONSE Histogram(&SECONDS), "portunus_upstream_response_seconds" ["pool" "upstream"]
+        "From a request's first byte to the upstream to the whole head of its response; its count is that of responses.";
 
     HANDSHAKES Counter, "portunus_tls_handshakes_total" ["binding" "transport" "version" "cipher" "resumed"]
         "TLS handshakes that were done, over TCP and over QUIC.";

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Series};
 pub use handshakes::{Kind as HandshakeKind, TRANSPORTS};
-pub use histogram::{Sum, quantile};
+pub use histogram::{Durations, Sum, quantile};
 pub use recent::{HANDSHAKES_MAX, PastRefusal, REFUSALS_MAX};
 pub use routes::RouteCounts;
 pub use spans::{SpanCounts, SpanLoss};

@@ -209,6 +209,10 @@ fn upstreams(all: &mut Exposition, now: &Shown) {
     each(&list::UPSTREAM_RESPONSES, |upstream| upstream.answers);
     each(&list::UPSTREAM_ERRORS, |upstream| upstream.errors);
     each(&list::UPSTREAM_FAILURES, |upstream| upstream.failures);
+    let mut series = all.metric(&list::UPSTREAM_RESPONSE);
+    for (pool, upstream) in upstreams.iter().filter(|(_, it)| it.took.count() > 0) {
+        series.histogram(&[pool, &upstream.name], &upstream.took);
+    }
 }
 
 /// Who is named twice gets twice the requests, and is one series all the same.
@@ -222,6 +226,7 @@ fn once_each(upstreams: Vec<UpstreamState>) -> Vec<UpstreamState> {
         same.answers += upstream.answers;
         same.errors += upstream.errors;
         same.failures += upstream.failures;
+        same.took.add(&upstream.took);
         same.running = same.running.zip(upstream.running).map(|(a, b)| a + b);
     }
     each

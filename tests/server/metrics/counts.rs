@@ -183,6 +183,22 @@ fn counters_are_the_sums_of_the_logs_after_a_mixed_load() {
     assert_eq!(sum(&samples, name, &[]), of_log("bytes_received"));
     assert_eq!(of_log("bytes_received"), 3.0, "what a handler has read");
 
+    let took = |key| {
+        log.iter()
+            .filter_map(move |line: &Value| line[key].as_f64())
+    };
+    let name = "portunus_upstream_response_seconds_count";
+    let answers = took("upstream_response_ms").count() as f64;
+    assert_eq!(
+        (sum(&samples, name, &[("pool", "app")]), answers),
+        (2.0, 2.0)
+    );
+    let seconds = took("upstream_response_ms").sum::<f64>() / 1000.0;
+    let name = "portunus_upstream_response_seconds_sum";
+    let apart = sum(&samples, name, &[("pool", "app")]) - seconds;
+    // The log's are cut to a microsecond.
+    assert!((-1e-9..2.1e-6).contains(&apart), "{apart}");
+
     let errors = wait_for("the error log to have what was refused", || {
         let errors = lines(&server, "errors.log");
         let all = sum(&scrape(&server), "portunus_refusals_total", &[]);

@@ -168,7 +168,7 @@ fn slow() {
     };
     let both = upstreams(&[quick.port, slow.port]);
     let bindings = Site {
-        head: LOG.into(),
+        head: format!("{LOG}access = \"../access.log\"\n"),
         handler: format!("type = \"proxy\"\n{both}"),
         tail: "[failed_requests]\nfolder = \"../failed\"\n[[failed_requests.rule]]\nlonger_than = \"1s\"".into(),
         ..Site::default()
@@ -184,7 +184,12 @@ fn slow() {
         let (_, said) = night.run("portunus trace open --print");
         said.contains(&culprit).then_some(())
     });
-    night.look(&["first byte", "Upstreams:", "Queued requests: 0", &culprit]);
+    let slowest = format!(" ms in the mean of 1: http://{culprit}\n");
+    wait_for("the access log to have both", || {
+        let log = std::fs::read_to_string(night.server.path().join("access.log"));
+        (log.unwrap_or_default().lines().count() == 2).then_some(())
+    });
+    night.look(&["first byte", "Upstreams:", "Queued requests: 0", &slowest]);
     night.edit(&both, &upstreams(&[quick.port]));
     night.mend(0);
     night.prove();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::{
-    Activity, ClientAddr, Connection, HostName, LocalAddr, Protocol, Provenance, RoutePath,
+    Activity, ClientAddr, Connection, HostName, LocalAddr, Protocol, Provenance, Reached, RoutePath,
 };
 
 /// When files of a [`Tree`] were last changed.
@@ -68,6 +68,7 @@ fn facts(request: &Request<Body>) -> Facts {
         rules: None,
         provenance: Provenance::default(),
         journal: None,
+        reached: Reached::default(),
     }
 }
 

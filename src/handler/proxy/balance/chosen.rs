@@ -1,13 +1,11 @@
 //! An upstream that was chosen, and what its exchange tells of it.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use http::{Response, StatusCode};
 
 use super::slots::Held;
 use super::{Balancer, OwnBoard};
 use crate::handler::upgrade::Tunnel;
-use crate::model::{Body, BodyError, BodyWatch, Reason, Refusal};
+use crate::model::{Body, BodyError, BodyWatch, Reason, Refusal, Took};
 
 /// An upstream that was chosen, for the time of an exchange. It is to be told how that ended: dropped without, nothing is
 /// known of it.
@@ -21,16 +19,14 @@ pub(in crate::handler::proxy) struct Chosen<'a> {
 
 impl Chosen<'_> {
     /// The upstream answered.
-    pub(in crate::handler::proxy) fn answered(&mut self, status: StatusCode) {
+    pub(in crate::handler::proxy) fn answered(&mut self, status: StatusCode, took: Took) {
         let balancer = self.balancer;
-        let tally = &balancer.threads.mine().tallies[self.upstream];
-        count(&tally.answers);
+        balancer.threads.mine().tallies[self.upstream].answered(status, took);
         let trying = std::mem::take(&mut self.trying);
         if balancer.board.succeeded(self.upstream, trying) {
             balancer.let_in();
         }
         if status.is_server_error() {
-            count(&tally.errors);
             let answers = balancer.answers(self.upstream);
             balancer.board.erred(self.upstream, answers);
         }
@@ -40,7 +36,7 @@ impl Chosen<'_> {
     pub(in crate::handler::proxy) fn failed(&mut self, refusal: &Refusal) {
         if is_upstreams(refusal.reason) {
             let balancer = self.balancer;
-            count(&balancer.threads.mine().tallies[self.upstream].failures);
+            balancer.threads.mine().tallies[self.upstream].failed();
             let trying = std::mem::take(&mut self.trying);
             balancer
                 .board
@@ -111,9 +107,4 @@ pub(in crate::handler::proxy) fn is_upstreams(reason: Reason) -> bool {
             | Reason::UpstreamTimeout
             | Reason::UpstreamProtocol
     )
-}
-
-/// Counts by one what no other thread writes: an addition without a lock on the bus.
-fn count(counter: &AtomicU64) {
-    counter.store(counter.load(Relaxed) + 1, Relaxed);
 }

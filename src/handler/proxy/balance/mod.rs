@@ -18,11 +18,12 @@ mod ring;
 mod slots;
 mod standing;
 mod sticky;
+mod tally;
 mod turns;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::SET_COOKIE;
@@ -37,9 +38,11 @@ use self::ring::Ring;
 use self::slots::{Held, Slots};
 use self::standing::{Answers, Mode};
 pub use self::sticky::{Said, Sticky};
+use self::tally::{Tallied, Tally};
 use self::turns::{Chance, Choices, Smooth, least, two};
 use crate::config::{self, HashBy, Policy};
 use crate::model::{Facts, PerThread, Reason, Refusal, Scheme};
+use crate::report::metrics::Sum;
 
 /// Chooses upstreams, and learns from what becomes of requests.
 pub(super) struct Balancer {
@@ -74,14 +77,6 @@ struct Mine {
 )]
 struct OwnBoard(Arc<Arc<Board>>);
 
-/// What came of a thread's exchanges with one upstream. Written by that thread alone, and read by all.
-#[derive(Default)]
-struct Tally {
-    answers: AtomicU64,
-    errors: AtomicU64,
-    failures: AtomicU64,
-}
-
 /// What a request says of where it wants to go.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wish {
@@ -108,7 +103,7 @@ pub(super) struct Full {
 }
 
 /// How an upstream stands, and what it did so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamState {
     /// As the configuration writes it.
     pub name: String,
@@ -126,6 +121,8 @@ pub struct UpstreamState {
     pub errors: u64,
     /// Exchanges without a response.
     pub failures: u64,
+    /// How long it took until its responses' heads.
+    pub took: Sum,
     /// For how long it has stood so: since the balancer was made, or its state changed.
     pub for_time: Duration,
     /// When an exchange or a check of its health failed last, and why.
@@ -399,18 +396,21 @@ impl Balancer {
         }
     }
 
+    /// As the configuration writes it.
+    pub(super) fn name(&self, upstream: usize) -> &str {
+        self.board.name(upstream)
+    }
+
     /// How each upstream stands.
     pub(super) fn state(&self) -> Vec<UpstreamState> {
         let members = self.config.members.iter().enumerate();
         let state = |(index, member): (usize, &config::Member)| {
-            let sum = |of: fn(&Tally) -> &AtomicU64| {
-                let threads = self.threads.iter();
-                threads
-                    .map(|mine| of(&mine.tallies[index]).load(Relaxed))
-                    .sum()
-            };
+            let mut tallied = Tallied::default();
+            for mine in self.threads.iter() {
+                mine.tallies[index].add_to(&mut tallied);
+            }
             UpstreamState {
-                name: self.board.name(index).to_owned(),
+                name: self.name(index).to_owned(),
                 state: match self.board.mode(index) {
                     _ if member.weight == 0 => "draining",
                     Mode::Up => "up",
@@ -422,9 +422,10 @@ impl Balancer {
                 failing: self.board.is_failing(index),
                 backup: member.backup,
                 running: self.slots.as_ref().map(|slots| slots.running(index)),
-                answers: sum(|tally| &tally.answers),
-                errors: sum(|tally| &tally.errors),
-                failures: sum(|tally| &tally.failures),
+                answers: tallied.answers,
+                errors: tallied.errors,
+                failures: tallied.failures,
+                took: tallied.took,
                 for_time: self.board.stands_for(index),
                 last_failure: self.board.last_failure(index),
             }
@@ -435,8 +436,9 @@ impl Balancer {
     fn answers(&self, upstream: usize) -> Answers {
         let mut answers = Answers::default();
         for mine in self.threads.iter() {
-            answers.all += mine.tallies[upstream].answers.load(Relaxed);
-            answers.errors += mine.tallies[upstream].errors.load(Relaxed);
+            let (all, errors) = mine.tallies[upstream].answers();
+            answers.all += all;
+            answers.errors += errors;
         }
         answers
     }

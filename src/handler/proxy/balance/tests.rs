@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::*;
 use crate::config::{Balance, Member};
+use crate::model::Took;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,6 +25,10 @@ fn wish() -> Wish {
     }
 }
 
+fn took() -> Took {
+    Took::default()
+}
+
 fn down() -> Refusal {
     Refusal::new(Reason::UpstreamConnect, "nobody is there")
 }
@@ -34,7 +39,7 @@ fn send(balancer: &Balancer, wish: &Wish, answers: impl Fn(usize) -> bool) -> us
         .choose(wish)
         .unwrap_or_else(|_| panic!("there is room"));
     match answers(chosen.upstream) {
-        true => chosen.answered(StatusCode::OK),
+        true => chosen.answered(StatusCode::OK, took()),
         false => chosen.failed(&down()),
     }
     chosen.upstream
@@ -163,10 +168,11 @@ async fn one_that_answers_with_errors_alone_is_ejected_and_never_half_of_all() {
             let Ok(mut chosen) = balancer.choose(&wish()) else {
                 panic!("there is room");
             };
-            chosen.answered(match chosen.upstream < bad {
+            let status = match chosen.upstream < bad {
                 true => StatusCode::INTERNAL_SERVER_ERROR,
                 false => StatusCode::OK,
-            });
+            };
+            chosen.answered(status, took());
         }
         let states = balancer.state();
         states.iter().filter(|it| it.state == "ejected").count()
@@ -330,7 +336,7 @@ proptest! {
                             prop_assert!(!primaries || index >= backups, "a backup: {} of {:?}", index, usable);
                         }
                         match works[index] {
-                            true => chosen.answered(StatusCode::OK),
+                            true => chosen.answered(StatusCode::OK, took()),
                             false => chosen.failed(&down()),
                         }
                     }

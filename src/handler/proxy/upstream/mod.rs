@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::Response;
+use tokio::time::Instant;
 
 pub(super) use self::announce::Ends;
 pub(in crate::handler) use self::connector::Connector;
@@ -158,9 +159,12 @@ impl Upstream {
     }
 
     /// A new connection for HTTP/1.1, on which nothing has been said but the handshake.
-    async fn connect(&self, ends: Option<Ends>, notes: &Notes) -> Result<Stream, Attempt> {
+    async fn connect(&self, ends: Option<Ends>, notes: &mut Notes) -> Result<Stream, Attempt> {
+        let began = Instant::now();
         let connecting = (self.connector).connect(&self.name, Offer::Http1, ends, notes);
-        self.within_connect_timeout(connecting).await
+        let stream = self.within_connect_timeout(connecting).await?;
+        notes.connected(began.elapsed());
+        Ok(stream)
     }
 
     async fn within_connect_timeout<T>(

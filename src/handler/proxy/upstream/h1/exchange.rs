@@ -76,7 +76,10 @@ pub(super) async fn exchange(
     .await;
     let request = outbound.request.take();
     let ended = match answered {
-        Ok(head) => return Ok(head),
+        Ok(head) => {
+            outbound.notes.answered(sent.elapsed());
+            return Ok(head);
+        }
         Err(ended) => ended,
     };
     let untouched = link.sending.take_untouched();

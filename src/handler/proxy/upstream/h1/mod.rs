@@ -47,7 +47,7 @@ impl Upstream {
         let head = match self.over_kept(outbound).await? {
             Some(head) => head,
             None => {
-                let stream = Box::pin(self.connect(outbound.ends, &outbound.notes)).await?;
+                let stream = Box::pin(self.connect(outbound.ends, &mut outbound.notes)).await?;
                 self.over_new(stream, outbound).await?
             }
         };

@@ -72,7 +72,10 @@ pub(super) async fn exchange(
         waiting.poll(progress.as_deref(), &outbound.notes, cx)
     });
     match polled.await {
-        Some(Ok(response)) => Ok(pass_on(waiting.pump, place, response, outbound, upstream)),
+        Some(Ok(response)) => {
+            outbound.notes.answered(waiting.sent.elapsed());
+            Ok(pass_on(waiting.pump, place, response, outbound, upstream))
+        }
         Some(Err(error)) => Err(waiting.failed(&error, parts, &place, outbound, upstream)),
         None => {
             if outbound.repeatable {

@@ -13,6 +13,7 @@ mod watched;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::Response;
+use tokio::time::Instant;
 
 use self::exchange::{Failed, exchange};
 use self::session::Place;
@@ -50,10 +51,11 @@ impl Upstream {
                     {
                         return self.answer(head, outbound);
                     }
-                    match self
-                        .within_connect_timeout(self.join(outbound.ends, &outbound.notes))
-                        .await?
-                    {
+                    let began = Instant::now();
+                    let joined = self.join(outbound.ends, &outbound.notes);
+                    let joined = self.within_connect_timeout(joined).await?;
+                    outbound.notes.connected(began.elapsed());
+                    match joined {
                         Joined::Session(place) => place,
                         Joined::Stream(stream) => {
                             let head = self.over_new(stream, outbound).await?;
