@@ -228,8 +228,7 @@ fn place<B: http_body::Body>(trail: &mut Trail, request: &Request<B>) -> Result<
     }
     let route = site.route(&path, request.method())?;
     let pool = route.pool;
-    trail.pool = Some(pool);
-    trail.route = Some(route.index);
+    (trail.pool, trail.route) = (Some(pool), Some(route.index));
     edge.routed[bound.site].count(route.index);
     trail.note(|| Step::RouteFound {
         route: route.path.clone(),

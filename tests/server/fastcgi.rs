@@ -123,6 +123,37 @@ fn a_script_sees_its_request_whatever_the_client_speaks() {
 }
 
 #[test]
+fn the_application_is_named_with_its_times_and_not_where_no_script_was_found() {
+    let log = "[log]\nerrors = \"../errors.log\"\naccess = \"../access.log\"";
+    let (server, _php) = site(log, &[("show.php", SHOW)]);
+    assert_eq!(raw::status(&get(&server, "/show.php")), 200);
+    assert_eq!(raw::status(&get(&server, "/none.php")), 404);
+    let line = |path: &str| {
+        wait_for("a line of the access log", || {
+            let text = fs::read_to_string(server.path().join("access.log")).unwrap_or_default();
+            let lines = text
+                .lines()
+                .filter_map(|it| serde_json::from_str::<Value>(it).ok());
+            lines.into_iter().find(|line| line["path"] == path)
+        })
+    };
+    let sent = line("/show.php");
+    let upstream = sent["upstream"].as_str().expect("the application");
+    assert!(
+        upstream.starts_with("unix:") && upstream.ends_with("/php.sock"),
+        "{sent}"
+    );
+    assert_eq!(sent["upstream_attempts"], 1);
+    assert!(sent["upstream_connect_ms"].is_f64(), "{sent}");
+    let (took, all) = (&sent["upstream_response_ms"], &sent["handler_time_ms"]);
+    assert!(
+        took.as_f64() > Some(0.0) && took.as_f64() <= all.as_f64(),
+        "{sent}"
+    );
+    assert_eq!(line("/none.php")["upstream"], Value::Null);
+}
+
+#[test]
 fn forms_and_uploads_reach_a_script_whole() {
     let script = "<?php if ($_FILES) echo md5_file($_FILES['file']['tmp_name']);
         else echo $_POST['name'] ?? md5(file_get_contents('php://input'));";

@@ -342,7 +342,7 @@ fn nothing_that_a_client_sends_makes_a_line_of_its_own_or_a_field() {
         for line in &lines {
             match format {
                 "json" => drop(json(line)),
-                "w3c" => assert_eq!(line.split(' ').count(), 31, "{line}"),
+                "w3c" => assert_eq!(line.split(' ').count(), 35, "{line}"),
                 _ => assert_eq!(line.matches('"').count(), 2, "{line}"),
             }
         }

@@ -163,3 +163,46 @@ fn no_worker_outlives_the_server_however_that_ends() {
         });
     }
 }
+
+#[test]
+fn a_request_is_told_with_the_worker_that_had_it() {
+    let log = "[log]\nerrors = \"../errors.log\"\naccess = \"../access.log\"";
+    let app = App::start("", &format!("workers = 1\n{log}"));
+    assert_eq!(app.get("/pid").0, 200);
+    // It kills one worker, and the next has it then.
+    assert_eq!(app.get("/crash-once").0, 200);
+    assert_eq!(app.get("/crash").0, 502);
+    let lines = wait_for("three lines of the access log", || {
+        let text = fs::read_to_string(app.server.path().join("access.log")).unwrap_or_default();
+        let lines = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
+        let lines: Vec<Value> = lines
+            .filter_map(|it| serde_json::from_str(it).ok())
+            .collect();
+        (lines.len() == 3).then_some(lines)
+    });
+    let of = |path: &str| {
+        let line = lines.iter().find(|line| line["path"] == path);
+        line.unwrap_or_else(|| panic!("no {path} in {lines:?}"))
+    };
+    let first = of("/pid");
+    assert_eq!(
+        (&first["upstream"], &first["upstream_attempts"]),
+        (&"worker 1".into(), &1.into())
+    );
+    assert!(first["upstream_connect_ms"].is_f64() && first["upstream_response_ms"].is_f64());
+    let repeated = of("/crash-once");
+    assert_eq!(repeated["upstream"], "worker 2", "{repeated}");
+    assert!(
+        repeated["upstream_attempts"].as_u64() >= Some(2),
+        "{repeated}"
+    );
+    let error = app.server.wait_error("Connection_Abandoned_By_ReqQueue");
+    assert_eq!(error["upstream"], of("/crash")["upstream"]);
+    let named = error["upstream"].as_str().expect("a worker");
+    assert!(
+        error["detail"]
+            .as_str()
+            .is_some_and(|it| it.starts_with(named)),
+        "{error}"
+    );
+}
