@@ -148,6 +148,21 @@ fn an_upstream_that_says_nothing_is_told_with_its_connection_and_no_response() {
 }
 
 #[test]
+fn an_upstream_that_breaks_off_in_its_response_is_named() {
+    let upstream = Upstream::start(|talk| {
+        talk.read_head();
+        talk.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    });
+    let server = proxy(&[upstream.port], "");
+    assert!(get(&server, "/").ends_with("half"));
+    let error = server.wait_error("Upstream_Reset");
+    assert_eq!(error["upstream"], name(upstream.port));
+    let line = accesses(&server, 1).remove(0);
+    assert_eq!(told(&line), (&*name(upstream.port), 1, true, true));
+    assert_eq!(line["complete"], false);
+}
+
+#[test]
 fn the_time_of_a_slow_upstream_is_its_own() {
     let upstream = Upstream::start(|talk| {
         while talk.read_head().is_some() {
