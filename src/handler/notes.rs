@@ -98,8 +98,8 @@ impl Notes {
         self.took
     }
 
-    /// The attempt that counts was made beside it, and took so long.
-    pub(super) fn overtaken(&mut self, took: Took) {
+    /// Of two attempts side by side, the one that counts took so long.
+    pub(super) fn counts(&mut self, took: Took) {
         self.took = took;
     }
 

@@ -52,7 +52,7 @@ impl Proxy {
                     let hedged = self.hedged(chosen, &mut outbound, &wish, facts, after);
                     let hedged = Box::pin(hedged).await;
                     sent_to.extend(hedged.beside);
-                    outbound.notes.overtaken(hedged.took);
+                    outbound.notes.counts(hedged.took);
                     (hedged.chosen, hedged.sent)
                 }
             };
