@@ -20,10 +20,10 @@ use http::Request;
 
 use self::doorway::Doorway;
 use self::peer::Settings;
-use super::{Gate, Handler, Reply, Upkeep};
+use super::{Gate, Handler, Outlook, Reply, Upkeep};
 use crate::config;
 use crate::handler::proxy::goes_no_further;
-use crate::model::{Body, Facts};
+use crate::model::{Body, Facts, Refusal};
 use crate::worker::{Desk, Front, Parked, Supervisor};
 
 /// A pool that owns its application.
@@ -58,6 +58,11 @@ impl Handler for Process {
             return Reply::Now(Ok(page));
         }
         Reply::later(self.doorway.forward(request, facts))
+    }
+
+    fn outlook(&self) -> Result<Outlook, Refusal> {
+        let status = self.doorway.page_status();
+        Ok(status.map_or(Outlook::Ready, Outlook::Page))
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

@@ -28,11 +28,11 @@ use self::checks::Checks;
 pub(in crate::handler) use self::outbound::Outbound;
 use self::outbound::ends_here;
 use self::upstream::TlsClients;
-use super::{BuildError, Handler, Outcome, Reply, Upkeep};
+use super::{BuildError, Handler, Outcome, Outlook, Reply, Upkeep};
 use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
-pub use self::balance::{Said, Sticky, UpstreamState};
+pub use self::balance::{Said, Sticky, UpstreamFailure, UpstreamState};
 pub(in crate::handler) use self::fields::{
     one_length, strip_for_upstream, tells_length, to_client,
 };
@@ -103,6 +103,10 @@ impl Handler for Proxy {
 
     fn upstreams(&self) -> Vec<UpstreamState> {
         self.balancer.state()
+    }
+
+    fn outlook(&self) -> Result<Outlook, Refusal> {
+        self.balancer.outlook()
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

@@ -44,7 +44,7 @@ impl Chosen<'_> {
             let trying = std::mem::take(&mut self.trying);
             balancer
                 .board
-                .failed(self.upstream, trying, &refusal.detail);
+                .failed(self.upstream, trying, refusal.reason, &refusal.detail);
         }
     }
 
@@ -95,7 +95,8 @@ impl BodyWatch for Watch {
         if is_upstreams(error.reason) {
             let cause = std::error::Error::source(error)
                 .map_or_else(|| error.to_string(), ToString::to_string);
-            self.board.0.failed(self.upstream, false, &cause);
+            let board = &self.board.0;
+            board.failed(self.upstream, false, error.reason, &cause);
         }
     }
 

@@ -14,6 +14,7 @@ mod budget;
 mod chosen;
 mod field;
 mod keyed;
+mod outlook;
 mod ring;
 mod slots;
 mod standing;
@@ -33,9 +34,11 @@ use self::budget::Budget;
 pub(super) use self::chosen::{Chosen, is_upstreams};
 use self::field::Field;
 use self::keyed::Keyed;
+pub(super) use self::outlook::Unwell;
+pub use self::outlook::{UpstreamFailure, UpstreamState};
 use self::ring::Ring;
 use self::slots::{Held, Slots};
-use self::standing::{Answers, Mode};
+use self::standing::Answers;
 pub use self::sticky::{Said, Sticky};
 use self::turns::{Chance, Choices, Smooth, least, two};
 use crate::config::{self, HashBy, Policy};
@@ -105,31 +108,6 @@ impl Wish {
 pub(super) struct Full {
     only: Option<usize>,
     first: usize,
-}
-
-/// How an upstream stands, and what it did so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamState {
-    /// As the configuration writes it.
-    pub name: String,
-    /// `up`, `warming`, `ejected`, `trying`, `down`, `draining`.
-    pub state: &'static str,
-    /// Whether its latest exchange failed.
-    pub failing: bool,
-    /// Whether it is used only when no other is usable.
-    pub backup: bool,
-    /// Requests that it works on now, where that is counted.
-    pub running: Option<u32>,
-    /// Responses that it gave.
-    pub answers: u64,
-    /// Those of status 5xx.
-    pub errors: u64,
-    /// Exchanges without a response.
-    pub failures: u64,
-    /// For how long it has stood so: since the balancer was made, or its state changed.
-    pub for_time: Duration,
-    /// When an exchange or a check of its health failed last, and why.
-    pub last_failure: Option<(SystemTime, Arc<str>)>,
 }
 
 impl Balancer {
@@ -374,7 +352,7 @@ impl Balancer {
     pub(super) fn checked(
         &self,
         upstream: usize,
-        outcome: Result<(), &str>,
+        outcome: Result<(), &Unwell>,
         rules: &config::Health,
     ) {
         if self.board.checked(upstream, outcome, rules) {
@@ -397,39 +375,6 @@ impl Balancer {
             let cookie = sticky.issue(upstream, unix_now(), wish.secure);
             response.headers_mut().append(SET_COOKIE, cookie);
         }
-    }
-
-    /// How each upstream stands.
-    pub(super) fn state(&self) -> Vec<UpstreamState> {
-        let members = self.config.members.iter().enumerate();
-        let state = |(index, member): (usize, &config::Member)| {
-            let sum = |of: fn(&Tally) -> &AtomicU64| {
-                let threads = self.threads.iter();
-                threads
-                    .map(|mine| of(&mine.tallies[index]).load(Relaxed))
-                    .sum()
-            };
-            UpstreamState {
-                name: self.board.name(index).to_owned(),
-                state: match self.board.mode(index) {
-                    _ if member.weight == 0 => "draining",
-                    Mode::Up => "up",
-                    Mode::Warming(_) => "warming",
-                    Mode::Ejected(_) => "ejected",
-                    Mode::Trying => "trying",
-                    Mode::Down => "down",
-                },
-                failing: self.board.is_failing(index),
-                backup: member.backup,
-                running: self.slots.as_ref().map(|slots| slots.running(index)),
-                answers: sum(|tally| &tally.answers),
-                errors: sum(|tally| &tally.errors),
-                failures: sum(|tally| &tally.failures),
-                for_time: self.board.stands_for(index),
-                last_failure: self.board.last_failure(index),
-            }
-        };
-        members.map(state).collect()
     }
 
     fn answers(&self, upstream: usize) -> Answers {

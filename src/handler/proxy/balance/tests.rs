@@ -24,6 +24,10 @@ fn wish() -> Wish {
     }
 }
 
+fn bad() -> Unwell {
+    Unwell::from("bad".to_owned())
+}
+
 fn down() -> Refusal {
     Refusal::new(Reason::UpstreamConnect, "nobody is there")
 }
@@ -99,7 +103,7 @@ async fn nor_does_it_by_hash_when_nobody_is_usable() {
         .map(|_| send(&balancer, &key(true), |_| false))
         .last();
     let owner = owner.expect("three requests");
-    balancer.checked(1 - owner, Err("bad"), &health);
+    balancer.checked(1 - owner, Err(&bad()), &health);
     advance(20 * SECOND).await;
     let is_try = |repeatable| {
         balancer
@@ -313,7 +317,8 @@ proptest! {
                 match event {
                     Event::Turn(index, now) => works[index] = now,
                     Event::Check(index, good) => {
-                        balancer.checked(index, if good { Ok(()) } else { Err("bad") }, &health);
+                        let bad = bad();
+                        balancer.checked(index, if good { Ok(()) } else { Err(&bad) }, &health);
                     }
                     Event::Wait(seconds) => advance(SECOND * u32::try_from(seconds).expect("few")).await,
                     Event::Send { repeatable } => {
