@@ -119,7 +119,7 @@ impl Trail {
         let answered = Answered {
             protocol: self.protocol,
             status: self.status.as_u16(),
-            duration: self.began.elapsed(),
+            duration: self.in_flight.since.elapsed(),
             received: (self.received.as_ref()).map_or(0, |received| received.load(Relaxed)),
             sent: self.sent,
         };

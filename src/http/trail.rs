@@ -19,8 +19,8 @@ use crate::handler::upgrade::ExtendedConnect;
 use crate::model::journal::Step;
 use crate::model::template::Said;
 use crate::model::{
-    BodyError, ClientAddr, Connection, Facts, HostName, InFlight, Noted, PoolMark, Protocol,
-    Provenance, Reason, Refusal, Scheme, Stand,
+    BodyError, ClientAddr, Connection, Facts, HostName, InFlight, PoolMark, Protocol, Provenance,
+    Reason, Refusal, Scheme, Stand,
 };
 use crate::pool::{Permit, Place};
 use crate::report::Refused;
@@ -48,7 +48,6 @@ pub(super) struct Trail {
     pub(super) route: Option<usize>,
     pub(super) pool: Option<usize>,
     pub(super) stage: Stage,
-    pub(super) began: Instant,
     /// Since when it waits in its pool's queue.
     pub(super) queued: Option<Instant>,
     /// Bytes of its content that were read; none where it has no content.
@@ -119,9 +118,8 @@ impl Trail {
                 complete: true,
             })
         });
-        let began = Instant::now();
         Box::new(Self {
-            recording: Recording::begin(edge, connection, protocol, request, began),
+            recording: Recording::begin(edge, connection, protocol, request, in_flight.since),
             edge: Arc::clone(edge),
             connection: Arc::clone(connection),
             protocol,
@@ -135,7 +133,6 @@ impl Trail {
             route: None,
             pool: None,
             stage: Stage::Waiting,
-            began,
             queued: None,
             received: None,
             access,
@@ -242,11 +239,8 @@ impl Trail {
             edge: self.edge.mark(),
             pool,
         };
-        self.in_flight.waits(stand, mark, || Noted {
-            host: facts.host.clone(),
-            target: facts.path.target().clone(),
-            since: self.began,
-        });
+        let asked = || (facts.host.clone(), facts.path.target().clone());
+        self.in_flight.waits(stand, mark, asked);
     }
 
     /// It waits in its pool's queue, at this place.

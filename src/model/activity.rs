@@ -36,6 +36,8 @@ struct Flights {
 /// One request under way: its response is not sent yet. Dropping it ends that.
 #[derive(Debug)]
 pub struct InFlight {
+    /// When it came.
+    pub since: Instant,
     flights: Arc<Flights>,
     stand: Stand,
     is_noted: bool,
@@ -93,10 +95,11 @@ pub struct Doing {
 }
 
 impl Activity {
-    /// Another request is under way.
-    pub fn enter(&self) -> InFlight {
+    /// Another request is under way, which came at this time.
+    pub fn enter(&self, since: Instant) -> InFlight {
         self.requests.add(1);
         InFlight {
+            since,
             flights: Arc::clone(&self.flights),
             stand: Stand::Moving,
             is_noted: false,
@@ -173,13 +176,23 @@ impl Flights {
 
 impl InFlight {
     /// It has to wait, in its pool's queue or for its handler.
-    pub fn waits(&mut self, stand: Stand, mark: PoolMark, noted: impl FnOnce() -> Noted) {
+    pub fn waits(
+        &mut self,
+        stand: Stand,
+        mark: PoolMark,
+        asked: impl FnOnce() -> (HostName, PathAndQuery),
+    ) {
         self.flights.edge.store(mark.edge, Relaxed);
         self.flights.pool.store(mark.pool, Relaxed);
         if !self.is_noted {
             let mut place = self.flights.noted();
             if place.is_none() {
-                *place = Some(noted());
+                let (host, target) = asked();
+                *place = Some(Noted {
+                    host,
+                    target,
+                    since: self.since,
+                });
                 drop(place);
                 self.is_noted = true;
             }
@@ -218,11 +231,10 @@ impl Drop for InFlight {
 mod tests {
     use super::*;
 
-    fn noted(path: &'static str) -> impl FnOnce() -> Noted {
-        move || Noted {
-            host: HostName::parse("shop.test").expect("a host"),
-            target: PathAndQuery::from_static(path),
-            since: Instant::now(),
+    fn noted(path: &'static str) -> impl FnOnce() -> (HostName, PathAndQuery) {
+        move || {
+            let host = HostName::parse("shop.test").expect("a host");
+            (host, PathAndQuery::from_static(path))
         }
     }
 
@@ -234,7 +246,7 @@ mod tests {
     fn what_waits_is_named_until_its_response_is_sent() {
         let activity = Activity::default();
         let mark = PoolMark { edge: 1, pool: 2 };
-        let mut one = activity.enter();
+        let mut one = activity.enter(Instant::now());
         assert_eq!((activity.in_flight(), path(&activity)), (1, None));
         one.waits(Stand::Queued, mark, noted("/one"));
         let doing = activity.doing();
@@ -253,7 +265,10 @@ mod tests {
     #[test]
     fn of_several_the_first_is_named_and_none_leaves_a_trace() {
         let activity = Activity::default();
-        let (mut one, mut two) = (activity.enter(), activity.enter());
+        let (mut one, mut two) = (
+            activity.enter(Instant::now()),
+            activity.enter(Instant::now()),
+        );
         one.waits(Stand::Working, PoolMark::default(), noted("/one"));
         two.waits(Stand::Queued, PoolMark::default(), noted("/two"));
         assert_eq!(path(&activity).as_deref(), Some("/one"));

@@ -23,7 +23,7 @@ pub struct Respond {
 #[derive(Debug)]
 struct Prepared {
     /// Cloned as a whole: that costs 20 ns a field, where building the map anew costs 45 for every field whose name `http`
-    /// does not know.
+    /// does not know. That a clone has to grow for Server and Date costs as much as making one with room for them.
     headers: HeaderMap,
     content: Bytes,
 }
@@ -62,7 +62,7 @@ impl Handler for Respond {
 
 impl Prepared {
     fn new(config: &config::Respond) -> Self {
-        // A clone keeps this room, and needs it: Date and Server are still to come.
+        // Of this room a clone keeps the places by hash, which are not made anew for Server and Date.
         let mut headers = HeaderMap::with_capacity(config.headers.len() + 4);
         for (name, value) in &config.headers {
             headers.append(own_name(name), own_value(value));

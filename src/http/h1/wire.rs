@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::handler::upgrade::Tunnel;
 use crate::http::counting::one_more;
@@ -103,7 +104,7 @@ impl Wire {
     pub(super) fn request(&self) -> (InFlight, Option<Refusal>) {
         let refused = one_more(&self.requests) == self.stand_in.load(Relaxed);
         let refusal = refused.then(|| self.rare().stand_in.take()).flatten();
-        (self.connection.activity.enter(), refusal)
+        (self.connection.activity.enter(Instant::now()), refusal)
     }
 
     /// The body that is being read breaks its framing.

@@ -191,7 +191,7 @@ impl<I: Transport> Future for Driver<I> {
             Poll::Pending => this.shared.answered().clear(),
             Poll::Ready(Some(Ok(accepted))) => {
                 let edge = this.shared.thread.edge();
-                this.begin(&edge, accepted, cx);
+                this.begin(&edge, accepted, std::time::Instant::now(), cx);
                 cx.waker().wake_by_ref();
             }
             Poll::Ready(Some(Err(error))) => {
@@ -231,8 +231,10 @@ impl<I: Transport> Driver<I> {
             budget = budget.saturating_sub(accepted.len());
             if any {
                 let edge = self.shared.thread.edge();
+                // They came together; the last of them has waited for the others.
+                let came = std::time::Instant::now();
                 for accepted in accepted {
-                    self.begin(&edge, accepted, cx);
+                    self.begin(&edge, accepted, came, cx);
                 }
             }
             if let Some(end) = end {
@@ -289,9 +291,16 @@ impl<I: Transport> Driver<I> {
     }
 
     /// Begins a stream; most end here.
-    fn begin(&mut self, edge: &ThreadEdge, (request, respond): Accepted, cx: &mut Context<'_>) {
+    fn begin(
+        &mut self,
+        edge: &ThreadEdge,
+        (request, respond): Accepted,
+        came: std::time::Instant,
+        cx: &mut Context<'_>,
+    ) {
         self.idle_since = None;
-        let Some(mut streaming) = stream::begin(&self.shared, edge, request, respond) else {
+        let begun = stream::begin(&self.shared, edge, request, respond, came);
+        let Some(mut streaming) = begun else {
             return;
         };
         if streaming.as_mut().poll(cx).is_pending() {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -25,15 +26,16 @@ pub(super) fn begin(
     edge: &ThreadEdge,
     mut request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
+    came: Instant,
 ) -> Option<Streaming> {
     if multiplexed::fault(&request).is_some() {
         respond.send_reset(Code::PROTOCOL_ERROR);
         return None;
     }
     if request.extensions().get::<h2::ext::Protocol>().is_some() {
-        return tunnel::begin(shared, edge, request, respond);
+        return tunnel::begin(shared, edge, request, respond, came);
     }
-    let in_flight = shared.connection.activity.enter();
+    let in_flight = shared.connection.activity.enter(came);
     let fields_max = edge.limits.max_header_fields;
     multiplexed::join_cookies(request.headers_mut(), fields_max);
     let has_content = !request.body().is_end_stream();

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use h2::server::SendResponse;
@@ -26,13 +27,14 @@ pub(super) fn begin(
     edge: &ThreadEdge,
     mut request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
+    came: Instant,
 ) -> Option<Streaming> {
     let protocol = request.extensions_mut().remove::<h2::ext::Protocol>()?;
     if extended::fault(&request).is_some() {
         respond.send_reset(Code::PROTOCOL_ERROR);
         return None;
     }
-    let in_flight = shared.connection.activity.enter();
+    let in_flight = shared.connection.activity.enter(came);
     multiplexed::join_cookies(request.headers_mut(), edge.limits.max_header_fields);
     extended::translate(&mut request, Asked::named(protocol.as_ref()));
     let (parts, receiving) = request.into_parts();

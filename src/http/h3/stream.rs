@@ -225,7 +225,11 @@ impl Stream {
             expects: multiplexed::expects_continue(&request).then(|| Arc::clone(rest)),
             interim: multiplexed::interim(&mut request),
         };
-        let in_flight = self.shared.connection.activity.enter();
+        let in_flight = self
+            .shared
+            .connection
+            .activity
+            .enter(std::time::Instant::now());
         let connection = &self.shared.connection;
         let request = request.map(|()| content);
         let serving = multiplexed::serve(&edge, connection, Protocol::Http3, request, in_flight);

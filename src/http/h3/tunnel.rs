@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use ::h3::error::Code;
 use bytes::{Buf, Bytes};
@@ -40,7 +41,7 @@ pub(super) async fn run(
     let edge = stream.shared.thread.edge();
     multiplexed::join_cookies(request.headers_mut(), edge.limits.max_header_fields);
     extended::translate(&mut request, asked);
-    let in_flight = stream.shared.connection.activity.enter();
+    let in_flight = stream.shared.connection.activity.enter(Instant::now());
     let connection = &stream.shared.connection;
     let request = request.map(|()| Body::empty());
     let serving = multiplexed::serve(&edge, connection, Protocol::Http3, request, in_flight);
