@@ -143,11 +143,11 @@ impl Board {
         change.is_some()
     }
 
-    /// An exchange failed.
-    pub(super) fn failed(&self, index: usize, tried: bool, reason: Reason, cause: &str) {
+    /// An exchange failed. `reason`: what its request is refused for; none where it was answered, and the answer broke off.
+    pub(super) fn failed(&self, index: usize, tried: bool, reason: Option<Reason>, cause: &str) {
         let now = self.now();
         self.fails(index, now);
-        self.note_failure(index, Some(reason), cause);
+        self.note_failure(index, reason, cause);
         let may_eject = self.others_usable(index) > 0;
         let change = self.change(index, |standing| {
             standing.failed(now, tried, &self.rules, may_eject)

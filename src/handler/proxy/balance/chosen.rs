@@ -42,9 +42,8 @@ impl Chosen<'_> {
             let balancer = self.balancer;
             count(&balancer.threads.mine().tallies[self.upstream].failures);
             let trying = std::mem::take(&mut self.trying);
-            balancer
-                .board
-                .failed(self.upstream, trying, refusal.reason, &refusal.detail);
+            let (board, reason) = (&balancer.board, Some(refusal.reason));
+            board.failed(self.upstream, trying, reason, &refusal.detail);
         }
     }
 
@@ -95,8 +94,7 @@ impl BodyWatch for Watch {
         if is_upstreams(error.reason) {
             let cause = std::error::Error::source(error)
                 .map_or_else(|| error.to_string(), ToString::to_string);
-            let board = &self.board.0;
-            board.failed(self.upstream, false, error.reason, &cause);
+            self.board.0.failed(self.upstream, false, None, &cause);
         }
     }
 
