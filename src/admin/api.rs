@@ -14,6 +14,7 @@ use crate::report::metrics::CONTENT_TYPE as EXPOSITION;
 
 const POOLS: &str = "/v1/pools";
 const CONNECTIONS: &str = "/v1/connections";
+const EXPLAIN: &str = "/v1/explain";
 const ALL: Filter = Filter {
     limit: None,
     client: None,
@@ -33,7 +34,7 @@ static PATHS: [(&str, Method, Question); 19] = [
     ("/v1/overview", Method::GET, Question::Overview),
     ("/v1/history", Method::GET, Question::History),
     ("/v1/refusals", Method::GET, Question::Refusals(Wanted::ANY)),
-    ("/v1/explain", Method::GET, Question::Explain(None)),
+    (EXPLAIN, Method::GET, Question::Explain(None)),
     ("/metrics", Method::GET, Question::Metrics),
     ("/livez", Method::GET, Question::Live(Probe::NEW)),
     ("/readyz", Method::GET, Question::Ready(Probe::NEW)),
@@ -134,6 +135,9 @@ pub(super) fn path(question: &Question) -> (Method, String) {
             Method::GET,
             format!("{CONNECTIONS}{}", query::filtered(*filter)),
         );
+    }
+    if let Question::Explain(Some(asked)) = question {
+        return (Method::GET, format!("{EXPLAIN}{}", query::explains(asked)));
     }
     let (path, method, _) = PATHS
         .iter()

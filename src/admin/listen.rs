@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -130,6 +131,8 @@ impl Listener {
                         accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream)));
                     match accepted {
                         Ok((peer, stream)) => {
+                            // The system gives less if it may not give so much.
+                            let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
                             let place = places.take().await;
                             serve(stream, Peer::of(peer), place, &shared);
                         }
@@ -382,6 +385,9 @@ async fn overview(backend: &dyn Backend) -> Bytes {
     }
 }
 
+/// Each time that the client has made room, this thread has to be given its turn, and beside a saturated data thread it waits for
+/// that: an answer of megabytes is to take few of them. Of TCP the system sees to it itself.
+const SEND_BUFFER: usize = 1 << 20;
 /// Beyond them, those who have not shown yet that they may ask make room, and administrators wait for each other.
 const CONNECTIONS_MAX: usize = 32;
 /// Whoever connects and says nothing takes one of these places.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::{Method, Uri};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{Explained, Filter, Question, Wanted};
 
@@ -26,6 +26,25 @@ pub(super) fn filtered(filter: Filter) -> String {
         true => String::new(),
         false => format!("?{}", parts.join("&")),
     }
+}
+
+/// The query that asks what would happen to a request, with its question mark.
+pub(super) fn explains(asked: &Explained) -> String {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let ip = asked.ip.map(|ip| ip.to_string());
+    let parts = [
+        ("method", Some(asked.method.as_str())),
+        ("ip", ip.as_deref()),
+        ("sni", asked.sni.as_deref()),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let mut query = format!("?url={}", encode(&asked.url.to_string()));
+    for (name, value) in parts {
+        query += &format!("&{name}={}", encode(value));
+    }
+    query
 }
 
 fn filter(query: &str) -> Result<Filter, String> {
@@ -123,7 +142,6 @@ fn decoded(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
     use super::*;
@@ -156,6 +174,24 @@ mod tests {
         #[test]
         fn any_query_can_be_read(query in ".{0,200}") {
             let _ = (refusals(&query), explained(&query));
+        }
+
+        #[test]
+        fn what_a_client_asks_is_what_the_server_is_asked(
+            path in "/[a-z%&=+?]{0,12}",
+            method in "[A-Z]{1,8}",
+            ip in proptest::option::of(any::<std::net::IpAddr>()),
+            sni in proptest::option::of("\\PC{0,12}"),
+        ) {
+            let asked = Explained {
+                url: format!("https://a.test{path}").parse().expect("a URL"),
+                method: method.parse().expect("a method"),
+                ip,
+                sni,
+            };
+            let query = explains(&asked);
+            let query = query.strip_prefix('?').expect("a query");
+            prop_assert_eq!(explained(query), Ok(asked));
         }
 
         #[test]

@@ -2,6 +2,8 @@
 //!
 //! Asked of the mode of the file and of every folder above it. Access control lists are not looked at.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +13,24 @@ use nix::unistd::{Group, Uid, User, getgrouplist};
 
 use crate::config;
 
-/// A user who would read a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A user who would read files, at one moment.
+#[derive(Debug, Default)]
 pub(super) struct Reader {
     /// What people call the user.
     pub name: String,
     uid: u32,
     groups: Vec<u32>,
+    /// Folders that were looked at: a thousand certificates lie in one or two.
+    ways: RefCell<HashMap<PathBuf, Option<Way>>>,
+}
+
+/// The way to what lies in a folder.
+#[derive(Clone, Debug)]
+struct Way {
+    /// The folder, with all links followed.
+    real: PathBuf,
+    /// The first folder that may not be entered.
+    obstacle: Option<PathBuf>,
 }
 
 /// What a mode allows its owner, its group and everybody else to do: to read a file, to enter a folder.
@@ -48,6 +61,7 @@ impl Reader {
             name: user.name,
             uid: user.uid.as_raw(),
             groups: groups.into_iter().map(|gid| gid.as_raw()).collect(),
+            ways: RefCell::default(),
         })
     }
 
@@ -56,23 +70,44 @@ impl Reader {
         Self {
             name: "anybody".to_owned(),
             uid: u32::MAX,
-            groups: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Whether the user may read a file. Where the file itself says no, nothing else is looked at.
+    pub(super) fn may_read(&self, file: &Path) -> bool {
+        self.may(Wish::Read, file) && self.obstacle(file).is_none()
     }
 
     /// The first thing in the way of reading a file: a folder that may not be entered, or the file. None where there is
     /// nothing in the way, and of a file that is not there.
     pub(super) fn obstacle(&self, file: &Path) -> Option<PathBuf> {
-        let real = fs::canonicalize(file).ok()?;
         let written = std::path::absolute(file).ok()?;
-        // Links are followed through the folders that they lie in as well.
-        let folders = written.ancestors().skip(1).chain(real.ancestors().skip(1));
-        for folder in folders {
-            if !self.may(Wish::Enter, folder) {
-                return Some(folder.into());
-            }
+        let mut way = self.way(written.parent()?)?;
+        let mut real = way.real.join(written.file_name()?);
+        if fs::symlink_metadata(&written).ok()?.is_symlink() {
+            // Links are followed through the folders that they lie in as well.
+            real = fs::canonicalize(&written).ok()?;
+            let beyond = self.way(real.parent()?)?;
+            way.obstacle = way.obstacle.or(beyond.obstacle);
         }
-        (!self.may(Wish::Read, &real)).then_some(real)
+        way.obstacle
+            .or_else(|| (!self.may(Wish::Read, &real)).then_some(real))
+    }
+
+    /// None where the folder is not there.
+    fn way(&self, folder: &Path) -> Option<Way> {
+        if let Some(known) = self.ways.borrow().get(folder) {
+            return known.clone();
+        }
+        let way = fs::canonicalize(folder).ok().map(|real| {
+            let mut folders = folder.ancestors().chain(real.ancestors());
+            let obstacle = folders.find(|folder| !self.may(Wish::Enter, folder));
+            let obstacle = obstacle.map(Path::to_owned);
+            Way { real, obstacle }
+        });
+        self.ways.borrow_mut().insert(folder.into(), way.clone());
+        way
     }
 
     /// What cannot be looked at is in nobody's way: we are root where it matters.
@@ -106,6 +141,7 @@ mod tests {
             name: String::new(),
             uid,
             groups: groups.to_vec(),
+            ..Reader::default()
         };
         let set = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode")
@@ -123,6 +159,7 @@ mod tests {
         ] {
             set(&file, mode);
             assert_eq!(reader.obstacle(&file), expected, "{mode:o} {reader:?}");
+            assert_eq!(reader.may_read(&file), expected.is_none());
         }
         set(folder.path(), 0o700);
         assert_eq!(
@@ -133,5 +170,33 @@ mod tests {
             Reader::anybody().obstacle(Path::new("/nowhere/at/all")),
             None
         );
+    }
+
+    #[test]
+    fn a_link_leads_through_the_folders_that_its_file_lies_in_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode")
+        };
+        set(folder.path(), 0o755);
+        let (open, closed) = (folder.path().join("open"), folder.path().join("closed"));
+        for each in [&open, &closed] {
+            fs::create_dir(each).expect("a folder");
+            fs::write(each.join("key"), "").expect("a file");
+            set(&each.join("key"), 0o644);
+        }
+        set(&closed, 0o700);
+        let (file_link, folder_link) = (open.join("link"), open.join("folder"));
+        std::os::unix::fs::symlink(closed.join("key"), &file_link).expect("a link");
+        std::os::unix::fs::symlink(&closed, &folder_link).expect("a link");
+        // One reader looks at all of them, and remembers what it saw of the folders.
+        let reader = Reader::anybody();
+        assert_eq!(reader.obstacle(&open.join("key")), None);
+        assert_eq!(reader.obstacle(&file_link), Some(closed.clone()));
+        assert_eq!(
+            reader.obstacle(&folder_link.join("key")),
+            Some(folder_link.clone())
+        );
+        assert_eq!(reader.obstacle(&open.join("key")), None);
     }
 }

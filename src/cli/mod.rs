@@ -53,6 +53,9 @@ enum Command {
     /// Read the configuration, load every certificate, tell every finding, bind nothing
     Check(check::Arguments),
     /// Tell which socket, certificate, binding, site, route, pool and handler would serve a URL, and why
+    ///
+    /// By the bindings file, whether a server runs or not. With --running by what the server runs with, as its pool stands now:
+    /// stopped, full, with upstreams that fail. Ends with 0 where the request would be served, and with 1 where not.
     Explain(explain::Arguments),
     /// Show the running server's state
     #[command(subcommand)]

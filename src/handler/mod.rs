@@ -19,7 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tokio::sync::Notify;
 
 use crate::config;
@@ -61,6 +61,11 @@ pub trait Handler: Send + Sync {
     fn upstream_name(&self, number: u32) -> Option<Cow<'_, str>> {
         let _ = number;
         None
+    }
+
+    /// What would become of a request that came now, as far as that is known before it is sent anywhere. Asked by whoever explains.
+    fn outlook(&self) -> Result<Outlook, Refusal> {
+        Ok(Outlook::Ready)
     }
 
     /// What is to run beside the requests for as long as the handler is there, off the data threads; handed out once. It ends
@@ -110,6 +115,17 @@ pub trait Gate: Send + Sync {
 
     /// Told when a request comes that has to wait for [`Gate::open`].
     fn wanted(&self) -> Arc<Notify>;
+}
+
+/// What a handler would make of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It would work for it at once.
+    Ready,
+    /// It would wait until an upstream has room for it.
+    Waits,
+    /// It would answer with a page of this status, in place of the application.
+    Page(StatusCode),
 }
 
 /// Work that a handler has beside its requests.

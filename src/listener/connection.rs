@@ -18,7 +18,7 @@ use crate::model::{
     Activity, ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, Scheme, TlsFacts,
 };
 use crate::report::Refused;
-use crate::tls::{Handshake, TlsStream};
+use crate::tls::{Handshake, TlsStream, Traced};
 
 /// A connection that was accepted.
 pub(super) struct Connected {
@@ -105,7 +105,7 @@ impl Connected {
 
     async fn run_tls(self, stream: TcpStream, open: OpenPlace) {
         let accepted = Instant::now();
-        let Some((mut stream, mut facts)) = Box::pin(self.handshake(stream)).await else {
+        let Some((mut stream, mut facts)) = Box::pin(self.handshake(stream, accepted)).await else {
             return;
         };
         self.count(&mut stream, &mut facts, accepted);
@@ -137,7 +137,11 @@ impl Connected {
     }
 
     /// The handshake, within its time, its bound on how many run at once, and the server's own life.
-    async fn handshake(&self, stream: TcpStream) -> Option<(TlsStream, TlsFacts)> {
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        accepted: Instant,
+    ) -> Option<(TlsStream, TlsFacts)> {
         let edge = self.worker.thread.edge();
         let table = self.worker.tls.load_full();
         let mut handshake = Handshake::new(
@@ -147,6 +151,7 @@ impl Connected {
             self.client,
             self.local,
         );
+        handshake.traced = Traced::by(edge.tracer.as_deref(), accepted);
         let Some(_running) = self.worker.handshakes.enter() else {
             handshake.tell(&Refusal::new(
                 Reason::ConnLimit,

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::admission::{Arrival, Finish, Limits, State};
 use super::queue::{Queue, Waiter};
-use super::{Counts, Entry, Permit, Place, PoolState, Waiting};
+use super::{Counts, Entry, Foreseen, Permit, Place, PoolState, Prospect, Waiting};
 use crate::config;
 use crate::model::{PerThread, Reason, Refusal};
 
@@ -114,8 +114,12 @@ fn enqueue(slots: &Slots) -> Entry {
 fn refuse(slots: &Slots) -> Entry {
     slots.tally().rejected.fetch_add(1, Relaxed);
     slots.want();
+    Entry::Refused(full())
+}
+
+fn full() -> Refusal {
     let detail = "the pool's queue is full: as many requests wait as its queue_length allows";
-    Entry::Refused(Refusal::new(Reason::QueueFull, detail))
+    Refusal::new(Reason::QueueFull, detail)
 }
 
 fn turn_away(slots: &Slots, reason: Reason) -> Entry {
@@ -305,6 +309,32 @@ impl Gate {
         for waiter in granted {
             // A permit that comes back is dropped here, which gives its slot to the next.
             let _ = waiter.grant();
+        }
+    }
+
+    /// What [`enter`] would make of a request that came now; none comes, and nothing is counted.
+    pub(super) fn prospect(&self) -> Prospect {
+        let queue = self.lock();
+        let now = State::unpack(self.word.0.load(Acquire));
+        let limits = self.limits();
+        let entry = match (queue.state.refuses(), now.arrive(limits)) {
+            (Some(reason), _) => Foreseen::Refused(self.closed(reason)),
+            (None, (_, Arrival::Refused)) => Foreseen::Refused(full()),
+            (None, (_, Arrival::Admitted)) => Foreseen::Admitted,
+            (None, (then, Arrival::Queued)) => Foreseen::Waiting {
+                place: Place {
+                    position: then.waiting,
+                    length: limits.queue_length,
+                    running: then.running,
+                },
+                timeout: queue.timeout,
+            },
+        };
+        Prospect {
+            running: now.running,
+            waiting: now.waiting,
+            limits: queue.limits,
+            entry,
         }
     }
 

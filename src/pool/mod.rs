@@ -46,6 +46,35 @@ pub enum Entry {
     Refused(Refusal),
 }
 
+/// How full a pool is, and what would become of a request that came in this moment.
+#[derive(Debug)]
+pub struct Prospect {
+    /// Requests that hold a slot.
+    pub running: u32,
+    /// Requests in the queue.
+    pub waiting: u32,
+    /// How many may, by the configuration: in a pool that is starting nobody runs for now.
+    pub limits: admission::Limits,
+    /// What would become of it.
+    pub entry: Foreseen,
+}
+
+/// An [`Entry`] that nobody made.
+#[derive(Debug)]
+pub enum Foreseen {
+    /// It might run.
+    Admitted,
+    /// It would have to wait its turn.
+    Waiting {
+        /// In which place.
+        place: Place,
+        /// For how long at most.
+        timeout: Duration,
+    },
+    /// It would be refused.
+    Refused(Refusal),
+}
+
 /// The right to run. The slot goes to the next request when this is dropped.
 #[derive(Debug)]
 pub struct Permit {
@@ -151,6 +180,11 @@ impl Pool {
     /// How many requests may run and wait.
     pub fn limits(&self) -> admission::Limits {
         self.gate.mine().limits()
+    }
+
+    /// What [`Pool::enter`] would make of a request that came now.
+    pub fn prospect(&self) -> Prospect {
+        self.gate.mine().prospect()
     }
 
     /// What it has done, and is doing.

@@ -302,3 +302,42 @@ fn a_pool_that_is_gone_lets_its_requests_end() {
     drop(permit);
     drop(queued);
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_is_foreseen_is_what_happens(
+        slots in 1_usize..4,
+        places in 0_usize..4,
+        come in 0_usize..9,
+        gone in 0_usize..9,
+        state in 0_u8..5,
+    ) {
+        let pool = pool(slots, places);
+        let mut entries: Vec<Entry> = (0..come).map(|_| pool.enter()).collect();
+        entries.drain(..gone.min(come));
+        let states = [
+            PoolState::Started,
+            PoolState::Starting,
+            PoolState::Stopped,
+            PoolState::Disabled,
+            PoolState::Offline,
+        ];
+        pool.set_state(states[usize::from(state)]);
+        let before = pool.counts();
+        let prospect = pool.prospect();
+        let after = pool.counts();
+        proptest::prop_assert_eq!((before.arrived, before.rejected), (after.arrived, after.rejected));
+        proptest::prop_assert_eq!((prospect.running, prospect.waiting), (after.running, after.waiting));
+        match (prospect.entry, pool.enter()) {
+            (Foreseen::Admitted, Entry::Admitted(_)) => {}
+            (Foreseen::Waiting { place, timeout }, Entry::Waiting(waiting)) => {
+                proptest::prop_assert_eq!(place, waiting.place());
+                proptest::prop_assert_eq!(timeout, Duration::from_secs(30));
+            }
+            (Foreseen::Refused(foreseen), Entry::Refused(refused)) => {
+                proptest::prop_assert_eq!((foreseen.reason, foreseen.detail), (refused.reason, refused.detail));
+            }
+            (foreseen, entry) => panic!("{foreseen:?} was foreseen of {entry:?}"),
+        }
+    }
+}

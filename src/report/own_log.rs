@@ -24,6 +24,7 @@ pub const LEVEL_VARIABLE: &str = "PORTUNUS_LOG";
 /// The server's own log, once it is started.
 pub struct OwnLog {
     filter: reload::Handle<Targets, Registry>,
+    format: LogFormat,
 }
 
 /// The server's own log cannot be had as asked.
@@ -70,10 +71,18 @@ pub fn start(log: &Log) -> Result<OwnLog, OwnLogError> {
         .with(layer.with_filter(filter))
         .try_init()
         .map_err(OwnLogError::Started)?;
-    Ok(OwnLog { filter: handle })
+    Ok(OwnLog {
+        filter: handle,
+        format: log.format,
+    })
 }
 
 impl OwnLog {
+    /// How its lines are written, until the next start.
+    pub fn format(&self) -> LogFormat {
+        self.format
+    }
+
     /// Takes over the level of a reloaded configuration. The format stays until the next start.
     pub fn reload(&self, log: &Log) -> Result<(), OwnLogError> {
         let wanted = wanted(log)?;

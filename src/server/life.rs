@@ -1,8 +1,9 @@
 //! The life of a server: start, signals, the service manager, stop.
 
+mod findings;
 mod reloads;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::{Drained, LibraryHandlers, Server, ServerError};
 use crate::acme::{self, Acme};
 use crate::admin::{self, Admin};
 use crate::certificate::News;
-use crate::config;
+use crate::config::{self, LogFormat};
 use crate::report::own_log::{self, OwnLog, OwnLogError};
 use crate::report::{AuditOutcome, Audited, AuditedBy};
 use crate::worker::launch;
@@ -94,12 +95,13 @@ async fn live(file: &Path, library: LibraryHandlers) -> Result<(), RunError> {
     let own_log = match &first_look.config {
         Some(config) => own_log::start(&config.log)?,
         None => {
-            tell(&first_look.render(io::stderr().is_terminal()));
+            // Nobody can say yet how lines are to be written.
+            findings::tell(&first_look, LogFormat::Text);
             return Err(errors_of(&first_look));
         }
     };
     let mut prepared = prepare(file, &library, None);
-    tell(&prepared.loaded.render(io::stderr().is_terminal()));
+    findings::tell(&prepared.loaded, own_log.format());
     let Some((config, certificates)) = prepared.take() else {
         return Err(errors_of(&prepared.loaded));
     };
@@ -288,13 +290,6 @@ fn show(server: &mut Server, found: Found) -> bool {
     }
     found.looked.news.iter().for_each(News::tell);
     true
-}
-
-/// Findings go to a person, whole and as they are, on stderr.
-fn tell(findings: &str) {
-    if !findings.is_empty() {
-        eprint!("{findings}");
-    }
 }
 
 fn notify(states: &[NotifyState<'_>]) {

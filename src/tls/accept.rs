@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 
 use super::clients::{Objection, watched};
-use super::failure::{classify, tell};
+use super::failure::{Traced, classify, tell};
 use super::hello::{self, NotTls, Reading};
 use super::records::{Records, TlsStream};
 use super::table::{Chosen, TlsTable};
@@ -34,6 +34,8 @@ pub struct Handshake<'a> {
     pub client: ClientAddr,
     /// Where it connected to.
     pub local: LocalAddr,
+    /// By whom failures are traced, if at all.
+    pub traced: Option<Traced<'a>>,
     /// What has arrived of the ClientHello; kept until the handshake is done, to tell of a failure.
     hello: BytesMut,
     /// Whether a failure has been told: a handshake fails once, and for its first reason.
@@ -62,6 +64,7 @@ impl<'a> Handshake<'a> {
             challenges,
             client,
             local,
+            traced: None,
             hello: BytesMut::new(),
             told: false,
         }
@@ -155,6 +158,7 @@ impl<'a> Handshake<'a> {
                 hello,
                 &objection.refusal(),
                 Some(objection),
+                self.traced,
                 whence,
             );
         }
@@ -321,7 +325,8 @@ impl<'a> Handshake<'a> {
             return;
         }
         let whence = (self.client, self.local, Protocol::Tls);
-        tell(self.report, hello::read(&self.hello), refusal, None, whence);
+        let hello = hello::read(&self.hello);
+        tell(self.report, hello, refusal, None, self.traced, whence);
     }
 
     /// Whether the client has sent anything.

@@ -1,6 +1,7 @@
 //! What a failed handshake counts as.
 
 use std::io;
+use std::time::Instant;
 
 use rustls::{Error, PeerIncompatible};
 
@@ -9,14 +10,32 @@ use super::hello::{ClientHello, Reading};
 use super::ja4::{ja4, ja4_over_quic};
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal};
 use crate::report::{Refused, Report};
+use crate::traces::{FailedHandshake, Tracer};
 
-/// Tells the error log of a failed handshake, with all that its ClientHello says, as far as that has come, and whose certificate
+/// By whom handshakes that fail are traced, and when this one began.
+#[derive(Clone, Copy)]
+pub struct Traced<'a> {
+    /// By whom.
+    pub tracer: &'a Tracer,
+    /// When its connection was accepted.
+    pub began: Instant,
+}
+
+impl<'a> Traced<'a> {
+    /// A handshake that began then.
+    pub fn by(tracer: Option<&'a Tracer>, began: Instant) -> Option<Self> {
+        tracer.map(|tracer| Self { tracer, began })
+    }
+}
+
+/// Tells the error log, and whoever traces, of a failed handshake, with all that its ClientHello says, as far as that has come, and whose certificate
 /// it was that was refused.
 pub(super) fn tell(
     report: &Report,
     hello: Reading,
     refusal: &Refusal,
     objection: Option<&Objection>,
+    traced: Option<Traced<'_>>,
     (client, local, protocol): (ClientAddr, LocalAddr, Protocol),
 ) {
     let hello = match hello {
@@ -30,8 +49,23 @@ pub(super) fn tell(
         Protocol::Quic => ja4_over_quic(hello),
         _ => ja4(hello),
     });
+    let sni = hello.and_then(|hello| hello.server_name.as_deref());
+    // What is made with ourselves is no failure of anybody's.
+    let traced = traced.filter(|_| !report.is_own(client));
+    let span = traced.and_then(|Traced { tracer, began }| {
+        tracer.handshake_failed(&FailedHandshake {
+            began,
+            client,
+            local,
+            protocol,
+            refusal,
+            sni,
+        })
+    });
     report.refused(&Refused {
-        sni: hello.and_then(|hello| hello.server_name.as_deref()),
+        trace_id: span.as_ref().map(|(trace, _)| trace.as_str()),
+        span_id: span.as_ref().map(|(_, span)| span.as_str()),
+        sni,
         alpn: alpn.as_deref().filter(|alpn| !alpn.is_empty()),
         tls_version: versions.as_deref(),
         ja4: ja4.as_deref(),

@@ -14,6 +14,7 @@ mod tickets;
 
 pub use accept::Handshake;
 pub use clients::Clients;
+pub use failure::Traced;
 pub use policy::{Handshakes, Policy};
 pub use quic::{QuicHandshake, QuicKeys};
 pub use records::TlsStream;

@@ -9,6 +9,8 @@
 //! a request's end ─► spans ─► queue (bounded in bytes) ─► exporter (thread `traces`) ─► collector
 //! ```
 //!
+//! A handshake that failed has a span of its own, of as many as a rate allows.
+//!
 //! Without `[traces]` there is none of this: no [`Tracer`], no thread, no look at a clock.
 
 mod attempt;
@@ -16,6 +18,7 @@ mod client;
 mod collector;
 mod delivery;
 mod exporter;
+mod handshake;
 mod protobuf;
 mod queue;
 mod request;
@@ -26,6 +29,7 @@ mod span;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::HeaderName;
 
@@ -37,16 +41,23 @@ use crate::report::{self, Asking, Witness};
 pub use self::client::TracesError;
 pub use self::collector::{PartialSuccess, partial_success};
 pub use self::exporter::FLUSH_WAIT_MAX;
+pub use self::handshake::{
+    FailedHandshake, HANDSHAKE_SPANS_AT_ONCE, HANDSHAKE_SPANS_PER_SECOND, SpanNames,
+};
 pub use self::queue::QUEUE_BYTES_MAX;
 pub use self::sampling::{Chance, Ended, Sampling};
 
 use self::exporter::Exporter;
+use self::handshake::Rate;
 
 /// What a request is traced by. Dropping the last one of an exporter ends that.
 pub struct Tracer {
     /// Which requests are recorded.
     pub sampling: Sampling,
     exporter: Arc<Exporter>,
+    /// How many failed handshakes have spans.
+    handshakes: Rate,
+    born: Instant,
     settings: config::Traces,
 }
 
@@ -66,6 +77,8 @@ impl Tracer {
         Ok(Arc::new(Self {
             sampling: Sampling::new(settings),
             exporter,
+            handshakes: Rate::default(),
+            born: Instant::now(),
             settings: settings.clone(),
         }))
     }

@@ -66,6 +66,11 @@ impl Queue {
         }
     }
 
+    /// Takes note of a span that was not even left here.
+    pub(super) fn lose(&self, why: SpanLoss) {
+        self.counts.lose(why, 1);
+    }
+
     /// What is sent next; none where nothing waits.
     pub(super) fn take(&self) -> Option<Batch> {
         let mut waiting = self.waiting();

@@ -487,3 +487,37 @@ fn an_aborted_download_is_told_as_incomplete() {
         (&30_000_000.into(), &true.into())
     );
 }
+
+#[test]
+fn what_a_reload_finds_is_json_where_the_own_log_is() {
+    let head = "[log]\nformat = \"json\"\n";
+    let site = Site {
+        head: head.into(),
+        ..Site::default()
+    };
+    let mut server = Server::spawn(folder(), &site.text(), |_| {});
+    server.wait_line("\"ready\"").expect("it starts");
+    let text = site.text();
+    let file = server.path().join("config/bindings.toml");
+    let wrong = text.replacen("[[pool]]\n", "[[pool]]\nconcurency = 1\n", 1);
+    fs::write(file, &wrong).expect("the bindings file");
+    server.signal("HUP");
+    server.wait_line("was not taken").expect("it is refused");
+    let log = server.log();
+    let lines: Vec<Value> = log.lines().map(json).collect();
+    let found: Vec<_> = (lines.iter())
+        .filter(|line| line["finding"] == "unknown-key")
+        .collect();
+    assert_eq!(found.len(), 1, "{log}");
+    let at = wrong
+        .lines()
+        .position(|line| line.starts_with("concurency"));
+    assert_eq!(found[0]["level"], "ERROR");
+    assert_eq!(found[0]["line"], at.expect("the line") + 1);
+    let said = |key: &str| found[0][key].as_str().unwrap_or_default().to_owned();
+    assert!(said("message").contains("`concurency`"), "{log}");
+    assert!(said("help").contains("`concurrency`"), "{log}");
+    assert!(said("file").ends_with("bindings.toml"), "{log}");
+    // What is found at the start comes the same way: the text that a person would read is nowhere.
+    assert!(!log.contains("-->"), "{log}");
+}

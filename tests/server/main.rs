@@ -20,6 +20,7 @@ mod client_certificates;
 mod commands;
 mod dashboard;
 mod error_pages;
+mod explain;
 mod failed_requests;
 mod failures;
 mod fastcgi;

@@ -1,6 +1,7 @@
 //! Traces: what a collector gets to see of requests, whom it is told to whom a request belongs, and what happens when it does not
 //! take what it gets.
 
+mod handshakes;
 mod outages;
 mod sampling;
 mod tree;

@@ -30,18 +30,48 @@ export function explainBy(ask) {
   };
 }
 
-function judged({ refused, method, url }) {
-  const word = element("span", "state", refused ? "Refused" : "Served");
-  word.dataset.state = refused ? "bad" : "good";
+function judged({ served, waits, refused, method, url }) {
+  const said = served ? (waits ? "Waits, then served" : "Served")
+    : refused?.likely ? "Most likely refused" : refused ? "Refused" : "Not served";
+  const word = element("span", "state", said);
+  word.dataset.state = served ? (waits ? "warn" : "good") : "bad";
   return [word, ` ${method} ${url}`];
 }
 
-function written({ refused, steps }) {
+function written({ waits, refused, instead, steps, now }) {
   const all = element("ol", "steps");
   all.append(...steps.map(step));
-  if (!refused) return [all];
-  const status = refused.status ? `${refused.status}, ` : "";
-  return [element("p", "why", `${status}${refused.reason}: ${refused.detail}`), all];
+  if (now) all.append(standing(now));
+  const why = refused ? `${refused.status ? `${refused.status}, ` : ""}${refused.reason}: ${refused.detail}`
+    : instead ? `${instead.status}: ${instead.detail}`
+    : waits;
+  return why ? [element("p", "why", why), all] : [all];
+}
+
+/** How the pool stands. */
+function standing({ state, running, concurrency, waiting, queue_length, why, upstreams = [] }) {
+  const item = document.createElement("li");
+  const chosen = element("p", "chosen");
+  const full = `${state}: ${running} of ${concurrency} run, ${waiting} of ${queue_length} wait`;
+  chosen.append(element("span", "name", "now"), element("b", "", full));
+  item.append(chosen, element("p", "quiet", `because ${why}`));
+  if (upstreams.length) {
+    const list = document.createElement("ul");
+    list.append(...upstreams.slice(0, LOST_SHOWN).map(upstream => {
+      const words = [upstream.state];
+      if (upstream.backup) words.push("a backup");
+      if (upstream.failing) words.push("fails");
+      if (!upstream.takes) words.push("would not be asked");
+      const item = element("li", "", `${upstream.name}: ${words.join(", ")}`);
+      const last = upstream.last_failure;
+      if (last) item.append(element("span", "quiet", ` (${last.time}: ${last.what})`));
+      return item;
+    }));
+    const more = upstreams.length - LOST_SHOWN;
+    if (more > 0) list.append(element("li", "quiet", `and ${more} more`));
+    item.append(list);
+  }
+  return item;
 }
 
 function step(step) {

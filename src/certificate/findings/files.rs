@@ -11,7 +11,14 @@ use crate::certificate::files::Files;
 ///
 /// That the group may read a key is no fault: it is how a server that is not root shares one (Debian's `ssl-cert`), and
 /// PostgreSQL takes it as well.
-pub(super) fn of(binding: usize, files: &Files, reader: Option<&Reader>) -> Vec<Finding> {
+///
+/// `reader`: whom the server becomes, if it becomes another.
+pub(super) fn of(
+    binding: usize,
+    files: &Files,
+    reader: Option<&Reader>,
+    anybody: &Reader,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut all: Vec<_> = files.all().filter(|file| file.exists()).collect();
     all.dedup();
@@ -34,7 +41,7 @@ pub(super) fn of(binding: usize, files: &Files, reader: Option<&Reader>) -> Vec<
             );
         }
     }
-    let is_exposed = |file: &Path| file.exists() && Reader::anybody().obstacle(file).is_none();
+    let is_exposed = |file: &Path| anybody.may_read(file);
     let key = match files.key.exists() {
         true => &files.key,
         false => &files.chain,

@@ -91,7 +91,7 @@ impl Finding {
 /// Looks at the certificate that each binding would show.
 pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
     let now = SystemTime::now();
-    let reader = Reader::after_start(&config.server);
+    let (reader, anybody) = (Reader::after_start(&config.server), Reader::anybody());
     let mut findings = Vec::new();
     findings.extend(of_trust(config, certificates));
     let mut looked_at = HashSet::new();
@@ -134,7 +134,7 @@ pub(super) fn of(config: &Config, certificates: &Certificates) -> Vec<Finding> {
             findings.extend(leaf::staple(index, certificate, tls.ocsp_stapling));
             if looked_at.insert(certificate.file.as_path()) {
                 let of_files = (certificates.files_of(&tls.certificate, certificate))
-                    .map(|files| files::of(index, files, reader.as_ref()));
+                    .map(|files| files::of(index, files, reader.as_ref(), &anybody));
                 let found = of_certificate(index, certificate, now)
                     .into_iter()
                     .chain(of_files.into_iter().flatten());

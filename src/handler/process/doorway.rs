@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -106,6 +106,14 @@ impl Doorway {
                 }
                 Some(page.response())
             }
+            _ => None,
+        }
+    }
+
+    /// The status of that page, where one is served; nobody is woken for it.
+    pub(super) fn page_status(&self) -> Option<StatusCode> {
+        match &**self.route.load() {
+            Route::Page { page, .. } => Some(page.response().status()),
             _ => None,
         }
     }

@@ -21,10 +21,10 @@ use http::Request;
 
 use self::doorway::Doorway;
 use self::peer::Settings;
-use super::{Gate, Handler, Reply, Upkeep};
+use super::{Gate, Handler, Outlook, Reply, Upkeep};
 use crate::config;
 use crate::handler::proxy::goes_no_further;
-use crate::model::{Body, Facts};
+use crate::model::{Body, Facts, Refusal};
 use crate::worker::{Desk, Front, Parked, Supervisor};
 
 /// A pool that owns its application.
@@ -63,6 +63,11 @@ impl Handler for Process {
 
     fn upstream_name(&self, number: u32) -> Option<Cow<'_, str>> {
         Some(Cow::Owned(format!("worker {number}")))
+    }
+
+    fn outlook(&self) -> Result<Outlook, Refusal> {
+        let status = self.doorway.page_status();
+        Ok(status.map_or(Outlook::Ready, Outlook::Page))
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

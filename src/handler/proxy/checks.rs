@@ -12,12 +12,12 @@ use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use tokio::sync::watch;
 
-use super::balance::Balancer;
+use super::balance::{Balancer, Unwell};
 use super::outbound::Outbound;
 use super::upstream::{TlsClients, Upstream};
 use crate::config::{self, Health};
 use crate::handler::Upkeep;
-use crate::model::Body;
+use crate::model::{Body, Reason};
 
 /// What checks the upstreams of one proxy.
 pub(super) struct Checks {
@@ -68,23 +68,34 @@ impl Checks {
         let upstream = Upstream::new(name, &self.config, self.tls.as_deref(), 1);
         loop {
             let outcome = self.check(name, &upstream).await;
-            let outcome = outcome.as_ref().copied().map_err(String::as_str);
-            self.balancer.checked(index, outcome, &self.health);
+            self.balancer
+                .checked(index, outcome.as_ref().copied(), &self.health);
             tokio::time::sleep(pause(&self.health, self.balancer.random())).await;
         }
     }
 
-    async fn check(&self, name: &config::Upstream, upstream: &Upstream) -> Result<(), String> {
+    async fn check(&self, name: &config::Upstream, upstream: &Upstream) -> Result<(), Unwell> {
         let timeout = self.health.timeout;
         let asked = tokio::time::timeout(timeout, self.ask(name, upstream)).await;
-        asked.unwrap_or_else(|_| Err(format!("no whole answer within {timeout:?}")))
+        asked.unwrap_or_else(|_| {
+            Err(Unwell {
+                reason: Some(Reason::UpstreamTimeout),
+                what: format!("no whole answer within {timeout:?}"),
+            })
+        })
     }
 
-    async fn ask(&self, name: &config::Upstream, upstream: &Upstream) -> Result<(), String> {
+    async fn ask(&self, name: &config::Upstream, upstream: &Upstream) -> Result<(), Unwell> {
         let mut outbound = Outbound::ours(self.request(name)?);
         let response = upstream.exchange(&mut outbound).await;
-        let response = response.map_err(|attempt| attempt.into_refusal().detail.into_owned())?;
-        self.judge(response).await
+        let response = response.map_err(|attempt| {
+            let refusal = attempt.into_refusal();
+            Unwell {
+                reason: Some(refusal.reason),
+                what: refusal.detail.into_owned(),
+            }
+        })?;
+        Ok(self.judge(response).await?)
     }
 
     fn request(&self, name: &config::Upstream) -> Result<Request<Body>, String> {

@@ -29,11 +29,11 @@ use self::checks::Checks;
 pub(in crate::handler) use self::outbound::Outbound;
 use self::outbound::ends_here;
 use self::upstream::TlsClients;
-use super::{BuildError, Handler, Outcome, Reply, Upkeep};
+use super::{BuildError, Handler, Outcome, Outlook, Reply, Upkeep};
 use crate::config;
 use crate::model::{Body, Facts, Reason, Refusal};
 
-pub use self::balance::{Said, Sticky, UpstreamState};
+pub use self::balance::{Said, Sticky, UpstreamFailure, UpstreamState};
 pub(in crate::handler) use self::fields::{
     one_length, strip_for_upstream, tells_length, to_client,
 };
@@ -109,6 +109,10 @@ impl Handler for Proxy {
     fn upstream_name(&self, number: u32) -> Option<Cow<'_, str>> {
         let known = self.upstreams.get(number as usize).is_some();
         known.then(|| Cow::Borrowed(self.balancer.name(number as usize)))
+    }
+
+    fn outlook(&self) -> Result<Outlook, Refusal> {
+        self.balancer.outlook()
     }
 
     fn upkeep(&self) -> Option<Upkeep> {

@@ -13,7 +13,7 @@ use crate::http::h3;
 use crate::listener::open::OpenPlace;
 use crate::listener::worker::Worker;
 use crate::model::{Activity, ClientAddr, Connection, LocalAddr, Reason, Refusal, TlsFacts};
-use crate::tls::{QuicHandshake, QuicKeys};
+use crate::tls::{QuicHandshake, QuicKeys, Traced};
 
 /// A connection that arrives.
 pub(super) struct Arriving {
@@ -38,7 +38,11 @@ impl Arriving {
         let mut config = self.config.clone();
         config.crypto = handshake.crypto();
         config.transport_config(Arc::new(transport(&edge.limits)));
-        let tell = |refusal: &Refusal| handshake.tell(&edge.report, self.client, refusal);
+        let accepted = Instant::now();
+        let traced = Traced::by(edge.tracer.as_deref(), accepted);
+        let tell = |refusal: &Refusal| {
+            handshake.tell(&edge.report, traced, self.client, refusal);
+        };
         let connecting = match incoming.accept_with(Arc::new(config)) {
             Ok(connecting) => connecting,
             // Anybody can send noise under any address; the log is not theirs to fill (RFC 9001 section 5.2: it is discarded).
@@ -56,7 +60,6 @@ impl Arriving {
             true => Poll::Ready(()),
             false => Poll::Pending,
         });
-        let accepted = Instant::now();
         let timed = tokio::time::timeout(edge.limits.tls_handshake, connecting);
         let outcome = tokio::select! {
             biased;

@@ -65,7 +65,7 @@ metrics! {
     POOL_CONCURRENCY Gauge, "portunus_pool_concurrency" ["pool"]
         "The pool's slots.";
     POOL_REFUSALS Counter, "portunus_pool_refusals_total" ["pool" "reason" "blame"]
-        "Requests that failed after their pool was known. Its queue rejects for QueueFull, Timer_ReqQueue, AppShutdown and Disabled.";
+        "Requests that failed after their pool was known. Its queue rejects for QueueFull, Timer_ReqQueue, AppShutdown, Disabled and AppOffline.";
     QUEUE_REQUESTS Gauge, "portunus_queue_requests" ["pool"]
         "Requests that wait in the pool's queue.";
     QUEUE_LENGTH Gauge, "portunus_queue_length_limit" ["pool"]
@@ -140,7 +140,7 @@ metrics! {
     SPANS_EXPORTED Counter, "portunus_trace_spans_exported_total" []
         "Spans that a collector took.";
     SPANS_DROPPED Counter, "portunus_trace_spans_dropped_total" ["reason"]
-        "Spans that no collector got: queue_full, refused, unreachable, stopped.";
+        "Spans that no collector got: queue_full, refused, unreachable, stopped; handshakes: more of them failed than have spans.";
     RELOADS Counter, "portunus_config_reloads_total" ["result"]
         "Reloads of the configuration that were taken, and that were refused.";
     RELOAD_SUCCESSFUL Gauge, "portunus_config_last_reload_successful" []

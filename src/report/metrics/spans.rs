@@ -20,15 +20,18 @@ pub enum SpanLoss {
     Unreachable,
     /// The server stopped, or another collector took over, before they could be sent.
     Stopped,
+    /// More handshakes failed than have spans.
+    Handshakes,
 }
 
 impl SpanLoss {
     /// All of them.
-    pub const ALL: [SpanLoss; 4] = [
+    pub const ALL: [SpanLoss; 5] = [
         SpanLoss::QueueFull,
         SpanLoss::Refused,
         SpanLoss::Unreachable,
         SpanLoss::Stopped,
+        SpanLoss::Handshakes,
     ];
 
     /// As metrics write it.
@@ -38,6 +41,7 @@ impl SpanLoss {
             SpanLoss::Refused => "refused",
             SpanLoss::Unreachable => "unreachable",
             SpanLoss::Stopped => "stopped",
+            SpanLoss::Handshakes => "handshakes",
         }
     }
 }

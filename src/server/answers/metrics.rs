@@ -383,3 +383,29 @@ fn seconds(time: SystemTime) -> f64 {
         Err(before) => -before.duration().as_secs_f64(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_a_metric_names_every_value_that_is_told_apart() {
+        let says = |metric: &list::Metric, word: &str| {
+            let mut words = metric
+                .help
+                .split(|c: char| !c.is_alphanumeric() && c != '_');
+            assert!(words.any(|it| it == word), "{}: {word}", metric.name);
+        };
+        for reason in QUEUE_REASONS {
+            says(&list::POOL_REFUSALS, reason.as_str());
+        }
+        for loss in SpanLoss::ALL {
+            says(&list::SPANS_DROPPED, loss.as_str());
+        }
+        // Whatever state refuses requests, the queue rejects for it.
+        for (state, _) in POOL_STATES {
+            let refuses = state.refuses();
+            assert!(refuses.is_none_or(|reason| QUEUE_REASONS.contains(&reason)));
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod bindings;
 mod certificates;
 mod connections;
+mod explained;
 mod failures;
 mod health;
 mod metrics;
@@ -25,7 +26,7 @@ use super::control::{Asked, By, Control, For};
 use super::history::History;
 use super::pools::{self, Crewed};
 use super::{Server, plan};
-use crate::admin::{Answer, Backend, Declined, Form, Question, Told};
+use crate::admin::{Answer, Backend, Declined, Explained, Form, Question, Told};
 use crate::certificate::Certificates;
 use crate::config::Config;
 use crate::http::Edge;
@@ -173,6 +174,11 @@ impl Answers {
         Box::pin(async move { Ok(overview::told(&serving, &crewed.await)) })
     }
 
+    fn explain(&self, asked: Option<Box<Explained>>, form: Form) -> Answer {
+        let serving = Arc::clone(&self.serving);
+        Box::pin(async move { explained::told(&serving, asked, form).await })
+    }
+
     fn stop(&self, now: bool, form: Form) -> Answer {
         let asked = match now {
             true => Asked::StopNow(By::Administrator),
@@ -211,7 +217,7 @@ impl Backend for Answers {
             Question::Overview => return self.overview(),
             Question::History => Ok(overview::history(serving)),
             Question::Refusals(wanted) => overview::refusals(serving, &wanted, form),
-            Question::Explain(asked) => overview::explained(serving, asked, form),
+            Question::Explain(asked) => return self.explain(asked, form),
             Question::LoginCode => Err(Declined("codes are made by the admin address".into())),
             Question::Reload => return self.reload(false, form),
             Question::Plan => return self.reload(true, form),

@@ -7,10 +7,9 @@ use serde_json::{Map, Value, json};
 use super::bindings::{self, Row};
 use super::queues::Queue;
 use super::{Serving, health};
-use crate::admin::{Declined, Explained, Form, Told, Wanted};
+use crate::admin::{Declined, Form, Told, Wanted};
 use crate::model::Reason;
 use crate::report::metrics::PastRefusal;
-use crate::server::explain::{Asking, Handshakes, explain, render};
 use crate::server::history::Look;
 use crate::server::pools::Crewed;
 
@@ -169,26 +168,6 @@ fn json_of(it: &PastRefusal) -> Value {
         "request_id": known(&it.request_id),
         "trace_id": known(&it.trace_id),
     })
-}
-
-/// What would happen to a request, by the configuration that runs.
-pub(super) fn explained(
-    serving: &Serving,
-    asked: Option<Box<Explained>>,
-    form: Form,
-) -> Result<Told, Declined> {
-    let asked = asked.ok_or_else(|| Declined("url is missing".into()))?;
-    let now = serving.now.load();
-    let asking = Asking {
-        url: asked.url,
-        ip: asked.ip,
-        sni: asked.sni,
-        method: asked.method,
-    };
-    let config = now.settled.as_ref().unwrap_or(&now.config);
-    let explanation = explain(config, &Handshakes::Running(&now.tls_table), &asking);
-    let explanation = explanation.map_err(Declined)?;
-    Ok(Told::of(form, || &explanation, || render(&explanation)))
 }
 
 /// Pools, and bindings, that one answer has.

@@ -123,7 +123,7 @@ impl<'a> Queue<'a> {
 }
 
 /// By its gate; of one with workers, these know more.
-fn state_of(pool: &Pool) -> &'static str {
+pub(in crate::server) fn state_of(pool: &Pool) -> &'static str {
     match pool.state() {
         PoolState::Started => "Running",
         PoolState::Starting => "Starting",
@@ -165,8 +165,9 @@ fn upstream_json(upstream: &UpstreamState) -> Value {
         "errors": upstream.errors,
         "failures": upstream.failures,
         "state_for_seconds": upstream.for_time.as_secs_f64(),
-        "last_failure": upstream.last_failure.as_ref().map(|(time, why)| {
-            json!({ "time": humantime::format_rfc3339_millis(*time).to_string(), "what": &**why })
+        "last_failure": upstream.last_failure.as_ref().map(|failure| {
+            let time = humantime::format_rfc3339_millis(failure.time).to_string();
+            json!({ "time": time, "what": &*failure.what })
         }),
     })
 }
@@ -203,9 +204,9 @@ fn upstream_line(upstream: &UpstreamState, has_other: bool) -> String {
         line,
         ", responses: {answers} ({errors} of 5xx), failures: {failures}"
     );
-    if let Some((time, why)) = &upstream.last_failure {
-        let time = humantime::format_rfc3339_seconds(*time);
-        let _ = write!(line, ", last failure: {time} {}", plain(why));
+    if let Some(failure) = &upstream.last_failure {
+        let time = humantime::format_rfc3339_seconds(failure.time);
+        let _ = write!(line, ", last failure: {time} {}", plain(&failure.what));
     }
     line
 }

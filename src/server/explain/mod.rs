@@ -1,19 +1,25 @@
 //! What would happen to a request, step by step, each with why; and every candidate that lost, with why not. It asks the very
-//! table, sites and policies that serve: those of a file for `portunus explain`, those that run for whoever asks the server.
+//! table, sites and policies that serve: those of a file for `portunus explain`, those that run for whoever asks the server,
+//! where it goes on to how the pool stands at that moment.
 
 mod around;
+mod now;
 mod policy;
 mod steps;
 mod words;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::{Method, Uri};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificates;
+use crate::model::Refusal;
 use crate::tls::TlsTable;
 
+pub use self::now::Standing;
+use self::now::{Instead, Now};
 pub use steps::explain;
 
 /// A request that is asked about.
@@ -38,48 +44,74 @@ pub enum Handshakes<'a> {
 }
 
 /// The way of a request, as far as it comes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Explanation {
     url: String,
     method: String,
     steps: Vec<Step>,
+    /// How the pool stands that it comes to; none where nobody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    now: Option<Now>,
     /// Whether it would be served.
     pub served: bool,
+    /// What it would have to wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waits: Option<String>,
     /// What it would be refused with.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<Refused>,
+    /// What it would be answered with that is neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instead: Option<Instead>,
+    /// The pool that it comes to.
+    #[serde(skip)]
+    pool: Option<String>,
 }
 
 /// One arrow of the way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Step {
-    step: &'static str,
+    step: Cow<'static, str>,
     /// What was chosen.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     chosen: Option<String>,
     /// Why.
     why: String,
     /// Where in the configuration it is written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     /// What else there is, and why not.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lost: Vec<Lost>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Lost {
     candidate: String,
     why: String,
     line: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Refused {
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Cow<'static, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
+    /// It is sent on all the same, and whoever gets it may have come to life since it was last heard of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    likely: bool,
     detail: String,
+}
+
+impl Refused {
+    fn of(refusal: &Refusal) -> Self {
+        Self {
+            reason: refusal.reason.as_str().into(),
+            status: refusal.status().map(|status| status.as_u16()),
+            likely: false,
+            detail: refusal.detail.clone().into_owned(),
+        }
+    }
 }
 
 /// For a person.
@@ -112,20 +144,30 @@ pub fn render(explanation: &Explanation) -> String {
             ));
         }
     }
-    match &explanation.refused {
-        None => line("It would be served.".to_owned()),
-        Some(refused) => {
-            let status = refused
-                .status
-                .map(|status| format!("{status}, "))
-                .unwrap_or_default();
-            line(format!(
-                "It would be refused: {status}{}: {}",
-                refused.reason, refused.detail
-            ));
-        }
-    }
+    let now = explanation.now.iter().flat_map(Now::lines);
+    now.for_each(&mut line);
+    line(verdict(explanation));
     text
+}
+
+fn verdict(explanation: &Explanation) -> String {
+    if let Some(refused) = &explanation.refused {
+        let likely = if refused.likely { "most likely " } else { "" };
+        let status = refused.status.map(|status| format!("{status}, "));
+        return format!(
+            "It would {likely}be refused: {}{}: {}",
+            status.unwrap_or_default(),
+            refused.reason,
+            refused.detail
+        );
+    }
+    if let Some(Instead { status, detail }) = &explanation.instead {
+        return format!("It would be answered with {status}: {detail}");
+    }
+    match &explanation.waits {
+        Some(waits) => format!("It would wait {waits}, and then be served."),
+        None => "It would be served.".to_owned(),
+    }
 }
 
 /// Losers that a person reads; a machine gets all of them.

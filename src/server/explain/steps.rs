@@ -29,6 +29,7 @@ pub fn explain(
         steps: Vec::new(),
         table: Table::build(&config.bindings),
         bound: BoundTo::all(&config.bindings),
+        pool: None,
     };
     let asked = Asked::read(arguments)?;
     let refusal = way.follow(handshakes, &asked).err();
@@ -36,12 +37,12 @@ pub fn explain(
         url: arguments.url.to_string(),
         method: arguments.method.to_string(),
         steps: way.steps,
+        now: None,
         served: refusal.is_none(),
-        refused: refusal.map(|refusal| Refused {
-            reason: refusal.reason.as_str(),
-            status: refusal.status().map(|status| status.as_u16()),
-            detail: refusal.detail.into_owned(),
-        }),
+        waits: None,
+        pool: way.pool.map(|pool| config.pools[pool].name.clone()),
+        refused: refusal.as_ref().map(Refused::of),
+        instead: None,
     })
 }
 
@@ -112,6 +113,8 @@ struct Way<'a> {
     steps: Vec<Step>,
     table: Table,
     bound: Vec<BoundTo>,
+    /// The pool that the request comes to.
+    pool: Option<usize>,
 }
 
 impl Way<'_> {
@@ -187,7 +190,7 @@ impl Way<'_> {
             }
         };
         self.steps.push(Step {
-            step: "socket",
+            step: "socket".into(),
             chosen,
             why,
             line: None,
@@ -218,7 +221,7 @@ impl Way<'_> {
         };
         let why = "h3 is not among its protocols";
         self.steps.push(Step {
-            step: "socket",
+            step: "socket".into(),
             chosen: Some(format!("udp {local}")),
             why: format!(
                 "h3 is among the protocols of {}{more}, for QUIC",
@@ -340,7 +343,7 @@ impl Way<'_> {
                 asked.host
             );
             self.steps.push(Step {
-                step: "binding",
+                step: "binding".into(),
                 chosen: None,
                 why: detail.clone(),
                 line: None,
@@ -350,7 +353,7 @@ impl Way<'_> {
         };
         let binding = &config.bindings[won.binding];
         self.steps.push(Step {
-            step: "binding",
+            step: "binding".into(),
             chosen: Some(name(binding)),
             why: won.to_string(),
             line: Some(binding.place.line),
@@ -439,7 +442,7 @@ impl Way<'_> {
             .iter()
             .find(|candidate| candidate.verdict == RouteVerdict::Won);
         self.steps.push(Step {
-            step: "route",
+            step: "route".into(),
             chosen: won.map(|won| won.route.path.to_string()),
             why: match won {
                 Some(won) => won.verdict.to_string(),
@@ -453,6 +456,7 @@ impl Way<'_> {
     }
 
     fn pool(&mut self, index: usize) {
+        self.pool = Some(index);
         let pool = &self.config.pools[index];
         let line = Some(pool.place.line);
         let capacity = format!(
@@ -479,7 +483,7 @@ pub(super) fn step(
     line: Option<usize>,
 ) -> Step {
     Step {
-        step,
+        step: step.into(),
         chosen,
         why,
         line,

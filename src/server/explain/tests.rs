@@ -106,11 +106,11 @@ impl Folder {
         self.of(url, |_| {}).1
     }
 
-    fn refused(&self, url: &str, change: impl FnOnce(&mut Asking)) -> (&'static str, Option<u16>) {
+    fn refused(&self, url: &str, change: impl FnOnce(&mut Asking)) -> (String, Option<u16>) {
         let (explanation, text) = self.of(url, change);
         let refused = explanation.refused.unwrap_or_else(|| panic!("{text}"));
         assert!(!explanation.served);
-        (refused.reason, refused.status)
+        (refused.reason.into_owned(), refused.status)
     }
 }
 
@@ -160,36 +160,45 @@ fn a_request_that_finds_nobody_listening() {
 fn what_is_refused_is_refused_with_the_reason_and_status_of_the_server_itself() {
     let asking = Folder::new();
     let refused = |url: &str| asking.refused(url, |_| {});
-    assert_eq!(refused("http://other.test/"), ("Hostname", Some(400)));
+    assert_eq!(
+        refused("http://other.test/"),
+        ("Hostname".to_owned(), Some(400))
+    );
     assert_eq!(refused("https://elsewhere.test/").0, "Tls_NoCertificate");
     assert_eq!(refused("https://127.0.0.1/").0, "Tls_NoCertificate");
     assert_eq!(refused("http://www.shop.test:443/").0, "Tls_NotTls");
     assert_eq!(
         refused("https://www.shop.test:80/"),
-        ("BadRequest", Some(400))
+        ("BadRequest".to_owned(), Some(400))
     );
     assert_eq!(refused("http://www.shop.test:81/").0, "Connection_Dropped");
-    assert_eq!(refused("https://www.shop.test/%00"), ("URL", Some(400)));
+    assert_eq!(
+        refused("https://www.shop.test/%00"),
+        ("URL".to_owned(), Some(400))
+    );
     // A path that cannot be read is not sent on to https either.
-    assert_eq!(refused("http://www.shop.test/%00"), ("URL", Some(400)));
+    assert_eq!(
+        refused("http://www.shop.test/%00"),
+        ("URL".to_owned(), Some(400))
+    );
     let long = format!("https://www.shop.test/{}", "a".repeat(20_000));
-    assert_eq!(refused(&long), ("URL_Length", Some(414)));
+    assert_eq!(refused(&long), ("URL_Length".to_owned(), Some(414)));
 
     let with = |method: Method| {
         asking.refused("https://www.shop.test/api", |arguments| {
             arguments.method = method;
         })
     };
-    assert_eq!(with(Method::DELETE), ("Verb", Some(405)));
-    assert_eq!(with(Method::TRACE), ("Verb", Some(405)));
-    assert_eq!(with(Method::CONNECT), ("N/I", Some(501)));
+    assert_eq!(with(Method::DELETE), ("Verb".to_owned(), Some(405)));
+    assert_eq!(with(Method::TRACE), ("Verb".to_owned(), Some(405)));
+    assert_eq!(with(Method::CONNECT), ("N/I".to_owned(), Some(501)));
 
     let sni =
         |name: &'static str| move |arguments: &mut Asking| arguments.sni = Some(name.to_owned());
     // The certificate of www covers www alone; the wildcard's covers both.
     assert_eq!(
         asking.refused("https://blog.shop.test/", sni("www.shop.test")),
-        ("MisdirectedRequest", Some(421))
+        ("MisdirectedRequest".to_owned(), Some(421))
     );
     let (explanation, text) = asking.of("https://www.shop.test/", sni("blog.shop.test"));
     assert!(explanation.served, "{text}");

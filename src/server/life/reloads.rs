@@ -1,12 +1,11 @@
 //! Taking the configuration anew, and telling what that would do.
 
-use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
-use super::{Beside, RunError, audit, errors_of, notify, tell};
+use super::{Beside, RunError, audit, errors_of, findings, notify};
 use crate::certificate::{News, dev};
 use crate::report::own_log::OwnLog;
 use crate::server::Server;
@@ -55,7 +54,7 @@ pub(super) fn reload(server: &mut Server, own_log: &OwnLog, beside: &mut Beside,
 fn try_reload(server: &mut Server, own_log: &OwnLog, file: &Path) -> Result<Reloaded, RunError> {
     let shown = Arc::clone(server.certificates());
     let mut prepared = prepare(file, server.library(), Some(&shown));
-    tell(&prepared.loaded.render(io::stderr().is_terminal()));
+    findings::tell(&prepared.loaded, own_log.format());
     let Some((config, certificates)) = prepared.take() else {
         return Err(errors_of(&prepared.loaded));
     };

@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 
 use self::session::Session;
 use super::clients::Objection;
-use super::failure::{classify_tls, tell};
+use super::failure::{Traced, classify_tls, tell};
 use super::hello;
 use super::table::TlsTable;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Reason, Refusal, TlsFacts};
@@ -114,11 +114,24 @@ impl QuicHandshake {
     }
 
     /// Tells the error log of a failed handshake, with all that its ClientHello says.
-    pub fn tell(&self, report: &Report, client: ClientAddr, refusal: &Refusal) {
+    pub fn tell(
+        &self,
+        report: &Report,
+        traced: Option<Traced<'_>>,
+        client: ClientAddr,
+        refusal: &Refusal,
+    ) {
         let known = self.shared.known();
         let hello = hello::read_message(&known.hello);
         let whence = (client, self.shared.local, Protocol::Quic);
-        tell(report, hello, refusal, known.objection.as_deref(), whence);
+        tell(
+            report,
+            hello,
+            refusal,
+            known.objection.as_deref(),
+            traced,
+            whence,
+        );
     }
 }
 

@@ -118,6 +118,15 @@ fn a_browser_sees_live_numbers_and_what_is_behind_them() {
     page.enter();
     page.wait_text("#verdict", "Served");
     page.wait_text("#explanation", "respond: 200");
+    page.wait_text("#explanation", "Running: 0 of ");
+
+    // A pool that was stopped meanwhile.
+    stdout(&portunus(&dashboard.server, &["pool", "stop", "main"]));
+    page.click("#explain-form button");
+    page.wait_text("#verdict", "Refused");
+    page.wait_text("#explanation", "503, AppShutdown: the pool is stopped");
+    page.wait_text("#explanation", "Stopped: 0 of ");
+    stdout(&portunus(&dashboard.server, &["pool", "start", "main"]));
 
     // Whatever anybody says is text.
     page.order(

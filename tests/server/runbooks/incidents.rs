@@ -56,6 +56,7 @@ fn site_503() {
     night.look(&[
         "pool         main",
         "State: Stopped",
+        "It would be refused: 503, AppShutdown: the pool is stopped",
         "\"reason\":\"AppShutdown\"",
         "pool-stop",
         "user=\"",
@@ -86,6 +87,7 @@ fn site_503() {
     night.look(&[
         "Active requests: 1",
         "Queued requests: 1",
+        "It would be refused: 503, QueueFull: ",
         "Max queued request age",
         "\"reason\":\"QueueFull\"",
     ]);

@@ -39,6 +39,10 @@ fn while_the_offline_file_is_there_it_is_served_and_no_worker_runs() {
         (status == 503).then_some(page)
     });
     assert_eq!(page, "<p>Back soon");
+    let url = format!("http://localhost:{}/", app.server.http);
+    let (served, said) = app.ask(&["explain", &url, "--running"]);
+    let verdict = "It would be answered with 503: a page is shown in place of the application";
+    assert!(!served && said.contains(verdict), "{said}");
     wait_for("the worker's end", || is_gone(pid).then_some(()));
     fs::remove_file(app.file("app_offline.htm")).expect("it is over");
     wait_for("the application", || (app.get("/").0 == 200).then_some(()));

@@ -4,13 +4,15 @@
 //! is taken when something goes wrong or comes right again.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::outlook::{Unwell, UpstreamFailure};
 use super::standing::{Age, Answers, Change, Mode, Standing};
 use crate::config;
+use crate::model::Reason;
 
 /// How all upstreams stand.
 pub(super) struct Board {
@@ -32,7 +34,7 @@ struct Published {
     failing: AtomicU64,
     /// Since when its state is what it is, in milliseconds.
     since: AtomicU64,
-    last_failure: Mutex<Option<(SystemTime, Arc<str>)>>,
+    last_failure: Mutex<Option<UpstreamFailure>>,
 }
 
 impl Board {
@@ -141,11 +143,11 @@ impl Board {
         change.is_some()
     }
 
-    /// An exchange failed.
-    pub(super) fn failed(&self, index: usize, tried: bool, cause: &str) {
+    /// An exchange failed. `reason`: what its request is refused for; none where it was answered, and the answer broke off.
+    pub(super) fn failed(&self, index: usize, tried: bool, reason: Option<Reason>, cause: &str) {
         let now = self.now();
         self.fails(index, now);
-        self.note_failure(index, cause);
+        self.note_failure(index, reason, cause);
         let may_eject = self.others_usable(index) > 0;
         let change = self.change(index, |standing| {
             standing.failed(now, tried, &self.rules, may_eject)
@@ -166,13 +168,17 @@ impl Board {
         self.upstreams[index].failing.load(Relaxed) != 0
     }
 
-    fn note_failure(&self, index: usize, cause: &str) {
-        let noted = Some((SystemTime::now(), cause.into()));
-        *lock(&self.upstreams[index].last_failure) = noted;
+    fn note_failure(&self, index: usize, reason: Option<Reason>, cause: &str) {
+        let noted = UpstreamFailure {
+            time: SystemTime::now(),
+            what: cause.into(),
+            reason,
+        };
+        *lock(&self.upstreams[index].last_failure) = Some(noted);
     }
 
     /// When an exchange or a check of its health failed last, and why.
-    pub(super) fn last_failure(&self, index: usize) -> Option<(SystemTime, Arc<str>)> {
+    pub(super) fn last_failure(&self, index: usize) -> Option<UpstreamFailure> {
         lock(&self.upstreams[index].last_failure).clone()
     }
 
@@ -200,10 +206,11 @@ impl Board {
         let change = self.change(index, |standing| {
             standing.erred(now, answers, &self.rules, may_eject)
         });
+        let cause = format!("{}% of its answers or more were 5xx", self.rules.errors);
         if change.is_some() {
             self.fails(index, now);
+            self.note_failure(index, None, &cause);
         }
-        let cause = format!("{}% of its answers or more were 5xx", self.rules.errors);
         self.tell_ejection(index, change, &cause);
     }
 
@@ -211,15 +218,16 @@ impl Board {
     pub(super) fn checked(
         &self,
         index: usize,
-        outcome: Result<(), &str>,
+        outcome: Result<(), &Unwell>,
         rules: &config::Health,
     ) -> bool {
         let now = self.now();
         let upstream = &self.upstreams[index].name;
         let good = outcome.is_ok();
-        if let Err(cause) = outcome {
-            self.note_failure(index, cause);
+        if let Err(unwell) = outcome {
+            self.note_failure(index, unwell.reason, &unwell.what);
         }
+        let outcome = outcome.map_err(|unwell| unwell.what.as_str());
         let change = self.change(index, |standing| standing.checked(now, good, rules));
         if change == Some(Change::Recovered) && self.is_usable(index) {
             // Requests failed before that, and none has since.

@@ -38,9 +38,8 @@ impl Chosen<'_> {
             let balancer = self.balancer;
             balancer.threads.mine().tallies[self.upstream].failed();
             let trying = std::mem::take(&mut self.trying);
-            balancer
-                .board
-                .failed(self.upstream, trying, &refusal.detail);
+            let (board, reason) = (&balancer.board, Some(refusal.reason));
+            board.failed(self.upstream, trying, reason, &refusal.detail);
         }
     }
 
@@ -91,7 +90,7 @@ impl BodyWatch for Watch {
         if is_upstreams(error.reason) {
             let cause = std::error::Error::source(error)
                 .map_or_else(|| error.to_string(), ToString::to_string);
-            self.board.0.failed(self.upstream, false, &cause);
+            self.board.0.failed(self.upstream, false, None, &cause);
         }
     }
 

@@ -14,6 +14,7 @@ mod budget;
 mod chosen;
 mod field;
 mod keyed;
+mod outlook;
 mod ring;
 mod slots;
 mod standing;
@@ -34,15 +35,16 @@ use self::budget::Budget;
 pub(super) use self::chosen::{Chosen, is_upstreams};
 use self::field::Field;
 use self::keyed::Keyed;
+pub(super) use self::outlook::Unwell;
+pub use self::outlook::{UpstreamFailure, UpstreamState};
 use self::ring::Ring;
 use self::slots::{Held, Slots};
-use self::standing::{Answers, Mode};
+use self::standing::Answers;
 pub use self::sticky::{Said, Sticky};
-use self::tally::{Tallied, Tally};
+use self::tally::Tally;
 use self::turns::{Chance, Choices, Smooth, least, two};
 use crate::config::{self, HashBy, Policy};
 use crate::model::{Facts, PerThread, Reason, Refusal, Scheme};
-use crate::report::metrics::Sum;
 
 /// Chooses upstreams, and learns from what becomes of requests.
 pub(super) struct Balancer {
@@ -100,33 +102,6 @@ impl Wish {
 pub(super) struct Full {
     only: Option<usize>,
     first: usize,
-}
-
-/// How an upstream stands, and what it did so far.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UpstreamState {
-    /// As the configuration writes it.
-    pub name: String,
-    /// `up`, `warming`, `ejected`, `trying`, `down`, `draining`.
-    pub state: &'static str,
-    /// Whether its latest exchange failed.
-    pub failing: bool,
-    /// Whether it is used only when no other is usable.
-    pub backup: bool,
-    /// Requests that it works on now, where that is counted.
-    pub running: Option<u32>,
-    /// Responses that it gave.
-    pub answers: u64,
-    /// Those of status 5xx.
-    pub errors: u64,
-    /// Exchanges without a response.
-    pub failures: u64,
-    /// How long it took until its responses' heads.
-    pub took: Sum,
-    /// For how long it has stood so: since the balancer was made, or its state changed.
-    pub for_time: Duration,
-    /// When an exchange or a check of its health failed last, and why.
-    pub last_failure: Option<(SystemTime, Arc<str>)>,
 }
 
 impl Balancer {
@@ -371,7 +346,7 @@ impl Balancer {
     pub(super) fn checked(
         &self,
         upstream: usize,
-        outcome: Result<(), &str>,
+        outcome: Result<(), &Unwell>,
         rules: &config::Health,
     ) {
         if self.board.checked(upstream, outcome, rules) {
@@ -399,38 +374,6 @@ impl Balancer {
     /// As the configuration writes it.
     pub(super) fn name(&self, upstream: usize) -> &str {
         self.board.name(upstream)
-    }
-
-    /// How each upstream stands.
-    pub(super) fn state(&self) -> Vec<UpstreamState> {
-        let members = self.config.members.iter().enumerate();
-        let state = |(index, member): (usize, &config::Member)| {
-            let mut tallied = Tallied::default();
-            for mine in self.threads.iter() {
-                mine.tallies[index].add_to(&mut tallied);
-            }
-            UpstreamState {
-                name: self.name(index).to_owned(),
-                state: match self.board.mode(index) {
-                    _ if member.weight == 0 => "draining",
-                    Mode::Up => "up",
-                    Mode::Warming(_) => "warming",
-                    Mode::Ejected(_) => "ejected",
-                    Mode::Trying => "trying",
-                    Mode::Down => "down",
-                },
-                failing: self.board.is_failing(index),
-                backup: member.backup,
-                running: self.slots.as_ref().map(|slots| slots.running(index)),
-                answers: tallied.answers,
-                errors: tallied.errors,
-                failures: tallied.failures,
-                took: tallied.took,
-                for_time: self.board.stands_for(index),
-                last_failure: self.board.last_failure(index),
-            }
-        };
-        members.map(state).collect()
     }
 
     fn answers(&self, upstream: usize) -> Answers {

@@ -149,19 +149,30 @@ impl Slots {
         let mut queue = self.lock();
         // Those who went away have left their places behind.
         queue.retain(|waiter| !waiter.granted.is_closed());
-        if queue.len() >= self.bounds.length {
-            let length = self.bounds.length;
-            let detail = format!(
-                "{name} works on as many requests as its max_connections allows, and {length} wait, as many as queue.length \
-                 allows"
-            );
-            return Err(Refusal::new(Reason::QueueFull, detail));
-        }
+        self.has_place(&queue, name)?;
         let (granted, receiver) = oneshot::channel();
         queue.push_back(Waiter { only, granted });
         self.waiting.store(queue.len(), SeqCst);
         self.hand_out(&mut queue);
         Ok(receiver)
+    }
+
+    /// Whether a request that came now would have a place to wait in.
+    pub(super) fn may_wait(&self, name: &str) -> Result<(), Refusal> {
+        let mut queue = self.lock();
+        queue.retain(|waiter| !waiter.granted.is_closed());
+        self.has_place(&queue, name)
+    }
+
+    fn has_place(&self, queue: &VecDeque<Waiter>, name: &str) -> Result<(), Refusal> {
+        let length = self.bounds.length;
+        if queue.len() < length {
+            return Ok(());
+        }
+        let detail = format!(
+            "{name} works on as many requests as its max_connections allows, and {length} wait, as many as queue.length allows"
+        );
+        Err(Refusal::new(Reason::QueueFull, detail))
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Waiter>> {

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::*;
 use crate::config::{Balance, Member};
+use crate::handler::Outlook;
 use crate::model::Took;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,6 +28,24 @@ fn wish() -> Wish {
 
 fn took() -> Took {
     Took::default()
+}
+
+fn bad() -> Unwell {
+    Unwell::from("bad".to_owned())
+}
+
+fn health() -> config::Health {
+    config::Health {
+        path: "/".into(),
+        host: String::new(),
+        interval: SECOND,
+        jitter: 0,
+        timeout: SECOND,
+        statuses: Vec::new(),
+        body: String::new(),
+        healthy_after: 1,
+        unhealthy_after: 1,
+    }
 }
 
 fn down() -> Refusal {
@@ -71,6 +90,58 @@ async fn an_upstream_that_fails_three_times_is_left_alone_and_then_tried_once() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outlook_names_who_may_be_asked_and_how_who_fails_does() {
+    let balancer = balancer(3, |config| config.members[2].backup = true);
+    let takes = || -> Vec<bool> { balancer.state().iter().map(|it| it.takes).collect() };
+    let reason = |index: usize| {
+        let failure = balancer.state()[index].last_failure.clone();
+        failure.and_then(|it| it.reason)
+    };
+    assert_eq!(takes(), [true, true, false]);
+    // Ejected: not asked, until its time to be tried has come.
+    counts(&balancer, 10, |index| index != 1);
+    assert_eq!(takes(), [true, false, false]);
+    assert_eq!(reason(1), Some(Reason::UpstreamConnect));
+    advance(10 * SECOND).await;
+    assert_eq!(takes(), [true, true, false]);
+    // What a check finds is how it fails now; one that answers is not refused.
+    let rules = health();
+    balancer.checked(0, Err(&bad()), &rules);
+    balancer.checked(1, Err(&bad()), &rules);
+    assert_eq!(takes(), [false, false, true]);
+    assert_eq!(reason(1), None);
+    balancer.checked(2, Err(&bad()), &rules);
+    // Nobody is well: all are asked that are no backups.
+    assert_eq!(takes(), [true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outlook_is_what_a_request_finds_of_room() {
+    let balancer = balancer(1, |config| {
+        config.members[0].max_connections = Some(1);
+        config.queue.length = 1;
+    });
+    assert_eq!(balancer.outlook().ok(), Some(Outlook::Ready));
+    let held = balancer
+        .choose(&wish())
+        .unwrap_or_else(|_| panic!("there is room"));
+    assert_eq!(balancer.outlook().ok(), Some(Outlook::Waits));
+    let full = || balancer.choose(&wish()).err().expect("no room");
+    let waiting = balancer.wait(full());
+    tokio::pin!(waiting);
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let foreseen = balancer.outlook().expect_err("no place");
+    let refused = balancer.wait(full()).await.err().expect("no place");
+    assert_eq!(
+        (foreseen.reason, foreseen.detail),
+        (refused.reason, refused.detail)
+    );
+    drop(held);
+    assert!(waiting.await.is_ok());
+    assert_eq!(balancer.outlook().ok(), Some(Outlook::Ready));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_not_be_repeated_tries_no_upstream_out() {
     let balancer = balancer(2, |_| {});
     counts(&balancer, 10, |index| index == 0);
@@ -89,22 +160,12 @@ async fn nor_does_it_by_hash_when_nobody_is_usable() {
         repeatable,
         ..Wish::default()
     };
-    let health = config::Health {
-        path: "/".into(),
-        host: String::new(),
-        interval: SECOND,
-        jitter: 0,
-        timeout: SECOND,
-        statuses: Vec::new(),
-        body: String::new(),
-        healthy_after: 1,
-        unhealthy_after: 1,
-    };
+    let health = health();
     let owner = (0..3)
         .map(|_| send(&balancer, &key(true), |_| false))
         .last();
     let owner = owner.expect("three requests");
-    balancer.checked(1 - owner, Err("bad"), &health);
+    balancer.checked(1 - owner, Err(&bad()), &health);
     advance(20 * SECOND).await;
     let is_try = |repeatable| {
         balancer
@@ -319,7 +380,8 @@ proptest! {
                 match event {
                     Event::Turn(index, now) => works[index] = now,
                     Event::Check(index, good) => {
-                        balancer.checked(index, if good { Ok(()) } else { Err("bad") }, &health);
+                        let bad = bad();
+                        balancer.checked(index, if good { Ok(()) } else { Err(&bad) }, &health);
                     }
                     Event::Wait(seconds) => advance(SECOND * u32::try_from(seconds).expect("few")).await,
                     Event::Send { repeatable } => {
