@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind};
 use ratatui::DefaultTerminal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::draw::{Theme, draw};
 use super::poll;
@@ -35,6 +36,8 @@ pub(super) enum Event {
 pub(super) fn run(client: Client, interval: Duration) -> ExitCode {
     let began = Instant::now();
     let (sender, events) = sync_channel(EVENTS_MAX);
+    // Before the terminal is taken, which whoever ends us would leave as it is then. Without it they end us as they always do.
+    let signals = Signals::caught().ok();
     // Takes the terminal, and has a panic of any thread give it back before it tells of itself.
     let terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
@@ -44,7 +47,7 @@ pub(super) fn run(client: Client, interval: Duration) -> ExitCode {
         }
     };
     show_cursor_on_panic();
-    listen(client, interval, began, &sender);
+    listen(client, interval, began, signals, &sender);
     drop(sender);
     // Dropped by itself it would complain on stderr, and panic where that is gone with the terminal.
     let mut terminal = ManuallyDrop::new(terminal);
@@ -75,13 +78,21 @@ fn show_cursor_on_panic() {
 }
 
 /// Starts who tells of what happens. They end with the process.
-fn listen(client: Client, interval: Duration, began: Instant, to: &SyncSender<Event>) {
+fn listen(
+    client: Client,
+    interval: Duration,
+    began: Instant,
+    signals: Option<Signals>,
+    to: &SyncSender<Event>,
+) {
     let sender = to.clone();
     thread::spawn(move || poll::run(&client, interval, began, &sender));
     let sender = to.clone();
     thread::spawn(move || read_keys(&sender));
-    let sender = to.clone();
-    thread::spawn(move || wait_for_signals(&sender));
+    if let Some(signals) = signals {
+        let sender = to.clone();
+        thread::spawn(move || signals.wait(&sender));
+    }
 }
 
 fn read_keys(to: &SyncSender<Event>) {
@@ -101,33 +112,41 @@ fn read_keys(to: &SyncSender<Event>) {
     }
 }
 
-/// In raw mode Ctrl-C is a key; a signal comes from elsewhere.
-fn wait_for_signals(to: &SyncSender<Event>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    // Without it signals end the process as they always do.
-    let Ok(runtime) = runtime else {
-        return;
-    };
-    let ended = runtime.block_on(async {
+/// The signals that end processes. In raw mode Ctrl-C is a key; a signal comes from elsewhere.
+struct Signals {
+    runtime: Runtime,
+    caught: Vec<(SignalKind, Signal)>,
+}
+
+impl Signals {
+    /// From now on none ends the process by itself.
+    fn caught() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let entered = runtime.enter();
         let kinds = [
             SignalKind::terminate(),
             SignalKind::hangup(),
             SignalKind::interrupt(),
             SignalKind::quit(),
         ];
-        let mut waits = Vec::new();
-        for kind in kinds {
-            let mut caught = signal(kind)?;
-            waits.push(Box::pin(async move {
-                caught.recv().await;
+        let caught = kinds.map(|kind| Ok((kind, signal(kind)?)));
+        let caught = caught.into_iter().collect::<io::Result<_>>()?;
+        drop(entered);
+        Ok(Self { runtime, caught })
+    }
+
+    /// Waits for the first of them.
+    fn wait(self, to: &SyncSender<Event>) {
+        let waits = self.caught.into_iter().map(|(kind, mut signal)| {
+            Box::pin(async move {
+                signal.recv().await;
                 kind
-            }));
-        }
-        io::Result::Ok(futures_util::future::select_all(waits).await.0)
-    });
-    if let Ok(kind) = ended {
+            })
+        });
+        let first = futures_util::future::select_all(waits);
+        let (kind, ..) = self.runtime.block_on(first);
         let _ = to.send(Event::Signal(kind));
     }
 }
