@@ -28,8 +28,8 @@ impl<'a> Traced<'a> {
     }
 }
 
-/// Tells the error log, and whoever traces, of a failed handshake, with all that its ClientHello says, as far as that has come, and whose certificate
-/// it was that was refused.
+/// Tells the error log, and whoever traces, of a failed handshake, with all that its ClientHello says, as far as that has come,
+/// and whose certificate it was that was refused.
 pub(super) fn tell(
     report: &Report,
     hello: Reading,

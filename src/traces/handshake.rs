@@ -2,12 +2,13 @@
 //!
 //! Handshakes cost whoever makes them nothing to fail. What is kept of them is bounded in time, so that they leave the queue to requests.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Tracer;
 use super::sampling::{Chance, Ended};
 use super::span::{Kind, Span, Spans};
+use crate::clock::Pace;
 use crate::model::{ClientAddr, LocalAddr, Protocol, Refusal, SpanContext};
 use crate::report::metrics::SpanLoss;
 
@@ -39,7 +40,8 @@ impl Tracer {
         // A trace without a name of its own is none.
         aws_lc_rs::rand::fill(&mut chance).ok()?;
         let context = self.sampling.begin(None, false, chance);
-        let took = failed.began.elapsed();
+        let ended = Instant::now();
+        let took = ended.saturating_duration_since(failed.began);
         let end = Ended {
             status: None,
             reason: Some(failed.refusal.reason),
@@ -48,7 +50,7 @@ impl Tracer {
         if !context.sampled && !self.sampling.keeps(&end) {
             return None;
         }
-        if !self.handshakes.allows(self.born.elapsed()) {
+        if !self.handshakes.allows(ended) {
             self.exporter.queue().lose(SpanLoss::Handshakes);
             return None;
         }
@@ -99,64 +101,25 @@ fn span(
     })
 }
 
-/// So many at once, and then so many a second: GCRA, in one word and without a lock.
-#[derive(Debug, Default)]
-pub(super) struct Rate {
-    /// When all that were allowed would have come, had they come one by one; in microseconds.
-    until: AtomicU64,
-}
-
-impl Rate {
-    /// Whether one more is allowed `now`, by a clock that begins anywhere.
-    pub(super) fn allows(&self, now: Duration) -> bool {
-        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX / 2);
-        let next = |until: u64| {
-            let until = until.max(now) + STEP_MICROS;
-            (until - now <= HANDSHAKE_SPANS_AT_ONCE * STEP_MICROS).then_some(until)
-        };
-        self.until.fetch_update(Relaxed, Relaxed, next).is_ok()
-    }
-}
-
 /// Spans of failed handshakes a second. With their 300 bytes they fill in a minute's outage of the collector a fortieth of what may wait.
-pub const HANDSHAKE_SPANS_PER_SECOND: u64 = 10;
+const SPANS_PER_SECOND: f64 = 10.0;
 
 /// Those that may come at once, after a time without.
-pub const HANDSHAKE_SPANS_AT_ONCE: u64 = 50;
+const SPANS_AT_ONCE: u32 = 50;
 
-const STEP_MICROS: u64 = 1_000_000 / HANDSHAKE_SPANS_PER_SECOND;
+/// How many failed handshakes have spans. Nothing is left half done under its lock.
+#[derive(Debug)]
+pub(super) struct Share(Mutex<Pace>);
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn some_come_at_once_and_then_no_more_than_a_rate() {
-        let rate = Rate::default();
-        let allowed = |millis: u64, tried: u64| {
-            let now = Duration::from_millis(millis);
-            (0..tried).filter(|_| rate.allows(now)).count() as u64
-        };
-        assert_eq!(allowed(5000, 10_000), HANDSHAKE_SPANS_AT_ONCE);
-        assert_eq!(allowed(6000, 10_000), HANDSHAKE_SPANS_PER_SECOND);
-        assert_eq!(allowed(6050, 10_000), 0);
-        assert_eq!(allowed(6100, 1), 1);
-        // However long nobody came, no more come at once.
-        assert_eq!(allowed(1_000_000, 10_000), HANDSHAKE_SPANS_AT_ONCE);
+impl Default for Share {
+    fn default() -> Self {
+        Self(Mutex::new(Pace::new(SPANS_AT_ONCE, SPANS_PER_SECOND)))
     }
+}
 
-    proptest! {
-        #[test]
-        fn no_flood_of_any_shape_gets_more_than_its_share(gaps in prop::collection::vec(0..40_000_u64, 1..2000)) {
-            let rate = Rate::default();
-            let (mut now, mut allowed) = (0, 0);
-            for gap in gaps {
-                now += gap;
-                allowed += u64::from(rate.allows(Duration::from_micros(now)));
-            }
-            prop_assert!(allowed <= HANDSHAKE_SPANS_AT_ONCE + now / STEP_MICROS);
-        }
+impl Share {
+    fn allows(&self, now: Instant) -> bool {
+        let mut pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.take(now)
     }
 }

@@ -29,7 +29,6 @@ mod span;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::HeaderName;
 
@@ -41,23 +40,19 @@ use crate::report::{self, Asking, Witness};
 pub use self::client::TracesError;
 pub use self::collector::{PartialSuccess, partial_success};
 pub use self::exporter::FLUSH_WAIT_MAX;
-pub use self::handshake::{
-    FailedHandshake, HANDSHAKE_SPANS_AT_ONCE, HANDSHAKE_SPANS_PER_SECOND, SpanNames,
-};
+pub use self::handshake::{FailedHandshake, SpanNames};
 pub use self::queue::QUEUE_BYTES_MAX;
 pub use self::sampling::{Chance, Ended, Sampling};
 
 use self::exporter::Exporter;
-use self::handshake::Rate;
+use self::handshake::Share;
 
 /// What a request is traced by. Dropping the last one of an exporter ends that.
 pub struct Tracer {
     /// Which requests are recorded.
     pub sampling: Sampling,
     exporter: Arc<Exporter>,
-    /// How many failed handshakes have spans.
-    handshakes: Rate,
-    born: Instant,
+    handshakes: Share,
     settings: config::Traces,
 }
 
@@ -77,8 +72,7 @@ impl Tracer {
         Ok(Arc::new(Self {
             sampling: Sampling::new(settings),
             exporter,
-            handshakes: Rate::default(),
-            born: Instant::now(),
+            handshakes: Share::default(),
             settings: settings.clone(),
         }))
     }
