@@ -65,6 +65,8 @@ pub struct Edge {
 pub struct BoundTo {
     /// What tells it from others, and is compared with the connection's own.
     pub key: Arc<BindingKey>,
+    /// The same, as logs and metrics write it.
+    pub name: Box<str>,
     /// The site, by its index.
     pub site: usize,
     /// Whether it speaks HTTP/3.
@@ -167,13 +169,15 @@ impl BoundTo {
     /// What a request needs to know of `binding`; `all` are the bindings it stands among.
     pub fn new(binding: &Binding, https_port: u16) -> Self {
         use crate::config::AlpnProtocol::{H2, H3, Http1};
+        let key = BindingKey {
+            scheme: binding.scheme,
+            ip: binding.ip,
+            port: binding.port,
+            hostname: binding.hostname.clone(),
+        };
         Self {
-            key: Arc::new(BindingKey {
-                scheme: binding.scheme,
-                ip: binding.ip,
-                port: binding.port,
-                hostname: binding.hostname.clone(),
-            }),
+            name: key.to_string().into(),
+            key: Arc::new(key),
             site: binding.site,
             http3: binding.protocols.contains(&H3),
             http2: binding.protocols.contains(&H2),

@@ -134,7 +134,6 @@ impl Trail {
         let (edge, connection, target) = (&self.edge, &self.connection, self.target());
         let tls = connection.tls.as_ref();
         let shown = connection.client_certificate();
-        let binding = (self.binding).map(|binding| edge.bindings[binding].key.to_string());
         let sent_on = self.sent_on();
         let upstream = sent_on.as_ref().map(|(name, sent)| SentTo {
             name,
@@ -167,7 +166,7 @@ impl Trail {
             bytes_received: answered.received,
             site: self.site.map(|site| &*edge.sites[site].name),
             pool: self.pool.map(|pool| edge.pools[pool].name()),
-            binding: binding.as_deref(),
+            binding: (self.binding).map(|binding| &*edge.bindings[binding].name),
             queue_wait: access.queue_wait,
             handler_time: span(access.admitted, access.answered),
             upstream,

@@ -206,7 +206,7 @@ fn tallies(bindings: &[BoundTo], sites: &[Site], pools: &[Arc<Pool>], report: &R
     let bindings = bindings.iter().map(|bound| {
         let routes = sites[bound.site].routes().iter();
         (
-            bound.key.to_string(),
+            bound.name.to_string(),
             routes.map(|route| route.pool).collect(),
         )
     });

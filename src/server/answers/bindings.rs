@@ -27,7 +27,7 @@ struct All<'a> {
 #[derive(Serialize)]
 pub(super) struct Row<'a> {
     /// As logs write it.
-    pub(super) binding: String,
+    pub(super) binding: &'a str,
     site: &'a str,
     protocols: Vec<&'static str>,
     /// How many requests were answered.
@@ -72,9 +72,8 @@ pub(super) fn text(rows: &[Row<'_>]) -> String {
 }
 
 impl<'a> Row<'a> {
-    fn of(bound: &BoundTo, edge: &'a Edge, counted: &'a [Counted]) -> Self {
-        let binding = bound.key.to_string();
-        let mine = Counted::of_binding(counted, &binding);
+    fn of(bound: &'a BoundTo, edge: &'a Edge, counted: &'a [Counted]) -> Self {
+        let mine = Counted::of_binding(counted, &bound.name);
         let site = &edge.sites[bound.site];
         let routes = site.routes().iter().map(|route| Routed {
             path: &route.path,
@@ -84,7 +83,7 @@ impl<'a> Row<'a> {
             requests: edge.routed[bound.site].of(route.index),
         });
         let mut row = Self {
-            binding,
+            binding: &bound.name,
             site: &site.name,
             protocols: protocols(bound),
             responses: 0,

@@ -75,7 +75,7 @@ fn requests(all: &mut Exposition, report: &Report, now: &Shown) {
     let mut series = all.metric(&list::HTTP3_OFFERED);
     for bound in now.edge.bindings.iter().filter(|bound| bound.http3) {
         let offered = bound.alt_svc.as_ref().is_some_and(AltSvc::is_offered);
-        series.value(&[&bound.key.to_string()], u8::from(offered));
+        series.value(&[&bound.name], u8::from(offered));
     }
     let mut series = all.metric(&list::REFUSALS);
     for &reason in Reason::ALL {

@@ -81,14 +81,14 @@ fn busiest<'a>(
     if count > ROWS_MAX {
         all.sort_by_cached_key(|row| {
             // No rate is negative, and such numbers are in the order of their bits.
-            let rate = history.rate(&row.binding).to_bits();
+            let rate = history.rate(row.binding).to_bits();
             std::cmp::Reverse((rate, row.responses))
         });
         all.truncate(ROWS_MAX);
     }
     let rates = all.iter().map(|row| {
-        let rate = history.rate(&row.binding);
-        (row.binding.clone(), json!(rate))
+        let rate = history.rate(row.binding);
+        (row.binding.to_owned(), json!(rate))
     });
     let rates = rates.collect();
     (count, all, rates)

@@ -6,7 +6,7 @@ use crate::model::{LocalAddr, Scheme};
 
 /// A binding, as it is called.
 pub(super) fn name(binding: &Binding) -> String {
-    BoundTo::new(binding, 0).key.to_string()
+    BoundTo::new(binding, 0).name.into()
 }
 
 /// What a binding offers by ALPN.
