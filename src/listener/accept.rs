@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::connection::Connected;
 use super::sockets::BACKLOG;
 use super::worker::Worker;
-use crate::model::{ClientAddr, LocalAddr, Scheme};
+use crate::model::{ClientAddr, LocalAddr, Protocol, Scheme};
 use crate::report::metrics::Accepted;
 
 /// What a failed accept calls for.
@@ -115,7 +115,7 @@ fn begin(worker: &Arc<Worker>, stream: TcpStream, peer: SocketAddr, scheme: Sche
     };
     let edge = worker.thread.edge();
     // No balancer stands before what the server says to itself, and it takes nobody's place.
-    if edge.report.is_own(client) {
+    if edge.report.is_own(client, connected.local, Protocol::Tcp) {
         tokio::spawn(connected.run(stream));
         return;
     }

@@ -129,7 +129,7 @@ impl Connected {
     fn count(&self, stream: &mut TlsStream, facts: &mut TlsFacts, accepted: Instant) {
         let edge = self.worker.thread.edge();
         let report = &edge.report;
-        if !report.is_own(self.client) {
+        if !report.is_own(self.client, self.local, Protocol::Tls) {
             stream.count_end(report);
             (report.metrics()).shook_hands(false, facts, accepted.elapsed());
         }

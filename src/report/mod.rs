@@ -30,7 +30,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwapOption;
 
 use crate::config;
-use crate::model::{ClientAddr, Protocol, Reason};
+use crate::model::{ClientAddr, LocalAddr, Protocol, Reason};
 
 pub use self::audit::{AuditOutcome, Audited, AuditedBy};
 pub use self::capture::Captured;
@@ -115,18 +115,19 @@ impl Report {
     }
 
     /// Takes note of a connection that the server is about to make to itself: what is refused of it is no client's failure.
-    pub fn is_making(&self, from: ClientAddr) {
-        self.shared.own.add(from);
+    pub fn is_making(&self, from: ClientAddr, to: LocalAddr, protocol: Protocol) {
+        self.shared.own.add(from, to, protocol);
     }
 
     /// Whether a connection is one that the server makes to itself.
-    pub fn is_own(&self, client: ClientAddr) -> bool {
-        self.shared.own.has(client)
+    pub fn is_own(&self, client: ClientAddr, local: LocalAddr, protocol: Protocol) -> bool {
+        self.shared.own.has(client, local, protocol)
     }
 
     /// Counts a refusal, and writes its line in the error log.
     pub fn refused(&self, entry: &Refused<'_>) {
-        if self.is_own(entry.peer.unwrap_or(entry.client)) {
+        let client = entry.peer.unwrap_or(entry.client);
+        if self.is_own(client, entry.local, entry.protocol) {
             return;
         }
         self.shared.counts.add_refused(entry.protocol, entry.reason);

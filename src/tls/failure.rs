@@ -51,7 +51,7 @@ pub(super) fn tell(
     });
     let sni = hello.and_then(|hello| hello.server_name.as_deref());
     // What is made with ourselves is no failure of anybody's.
-    let traced = traced.filter(|_| !report.is_own(client));
+    let traced = traced.filter(|_| !report.is_own(client, local, protocol));
     let span = traced.and_then(|Traced { tracer, began }| {
         tracer.handshake_failed(&FailedHandshake {
             began,

@@ -12,7 +12,9 @@ use super::transport;
 use crate::http::h3;
 use crate::listener::open::OpenPlace;
 use crate::listener::worker::Worker;
-use crate::model::{Activity, ClientAddr, Connection, LocalAddr, Reason, Refusal, TlsFacts};
+use crate::model::{
+    Activity, ClientAddr, Connection, LocalAddr, Protocol, Reason, Refusal, TlsFacts,
+};
 use crate::tls::{QuicHandshake, QuicKeys, Traced};
 
 /// A connection that arrives.
@@ -79,8 +81,9 @@ impl Arriving {
                 );
                 let mut facts = facts?;
                 facts.handshake = edge.handshake(accepted);
-                if !edge.report.is_own(self.client) {
-                    (edge.report.metrics()).shook_hands(true, &facts, accepted.elapsed());
+                let report = &edge.report;
+                if !report.is_own(self.client, self.local, Protocol::Quic) {
+                    (report.metrics()).shook_hands(true, &facts, accepted.elapsed());
                 }
                 Some((connection, facts))
             }

@@ -168,7 +168,8 @@ impl Listener {
             }
         }
         // What the server says to itself takes nobody's place.
-        let place = match worker.thread.edge().report.is_own(client) {
+        let report = &worker.thread.edge().report;
+        let place = match report.is_own(client, local, Protocol::Quic) {
             true => Ok(None),
             false => worker.limits.enter(client.ip()).map(Some),
         };

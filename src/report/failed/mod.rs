@@ -93,7 +93,12 @@ impl Witness for Watch {
     fn ended(&self, ended: &Ended) {
         let fired = self.rules.fired(ended);
         // What the server asks itself is no client's failure.
-        if fired.is_empty() || self.shared.own.has(ended.connection.client) {
+        let is_own = || {
+            let connection = &ended.connection;
+            let own = &self.shared.own;
+            own.has(connection.client, connection.local, ended.protocol)
+        };
+        if fired.is_empty() || is_own() {
             return;
         }
         let now = Instant::now();

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::certificate::{Certificate, Details, Trust, Verdict};
 use crate::config::AlpnProtocol;
-use crate::model::{ClientAddr, HostName};
+use crate::model::{ClientAddr, HostName, LocalAddr, Protocol};
 use crate::report::Report;
 
 /// A handshake that is to be made.
@@ -172,7 +172,8 @@ impl Call {
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         socket.bind(SocketAddr::new(self.at.ip(), 0))?;
-        report.is_making(ClientAddr::new(socket.local_addr()?));
+        let from = ClientAddr::new(socket.local_addr()?);
+        report.is_making(from, LocalAddr::new(self.at), Protocol::Tls);
         socket.connect(self.at).await
     }
 
@@ -189,7 +190,8 @@ impl Call {
             .map_err(io::Error::other)?;
         let runtime = Arc::new(quinn::TokioRuntime);
         let mut endpoint = quinn::Endpoint::new(config, None, socket, runtime)?;
-        report.is_making(ClientAddr::new(endpoint.local_addr()?));
+        let from = ClientAddr::new(endpoint.local_addr()?);
+        report.is_making(from, LocalAddr::new(self.at), Protocol::Quic);
         let config = eyes
             .config(vec![b"h3".to_vec()])
             .map_err(io::Error::other)?;

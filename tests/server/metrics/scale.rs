@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -194,8 +194,22 @@ fn everything_that_can_be_asked_is_answered_under_load_with_many_bindings_and_co
         assert_eq!(counted, (CONNECTIONS / BINDINGS) as f64, "{pool}");
     }
     let open = sum(&samples, "portunus_connections_open", &[]);
-    assert!(open >= CONNECTIONS as f64, "{open}");
-    drop(connections);
+    assert!(
+        open >= CONNECTIONS as f64,
+        "{open} open; ended since: {:?}",
+        ended(&connections)
+    );
+}
+
+/// The places and addresses of those that the server has closed.
+fn ended(connections: &[TcpStream]) -> Vec<(usize, std::io::Result<SocketAddr>)> {
+    let is_over =
+        |stream: &TcpStream| stream.set_nonblocking(true).is_err() || stream.peek(&mut [0]).is_ok();
+    let connections = connections.iter().enumerate();
+    connections
+        .filter(|(_, stream)| is_over(stream))
+        .map(|(place, stream)| (place, stream.local_addr()))
+        .collect()
 }
 
 /// As a person is told.
