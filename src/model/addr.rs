@@ -65,3 +65,33 @@ impl fmt::Display for LocalAddr {
         self.0.fmt(f)
     }
 }
+
+/// Writes an address as its `Display` does. One of IPv4 is written by hand, in one piece: the standard library takes longer over it
+/// than over all the rest of a field or a line.
+pub fn write_ip(line: &mut impl fmt::Write, ip: IpAddr) -> fmt::Result {
+    let IpAddr::V4(ip) = ip else {
+        return write!(line, "{ip}");
+    };
+    let mut text = [0; IPV4_BYTES_MAX];
+    let mut length = 0;
+    let mut put = |byte: u8| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            put(b'.');
+        }
+        if octet >= 100 {
+            put(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+    }
+    line.write_str(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
+}
+
+/// `255.255.255.255`
+const IPV4_BYTES_MAX: usize = 15;

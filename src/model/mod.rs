@@ -24,7 +24,7 @@ mod thread;
 mod trace;
 
 pub use activity::{Activity, Doing, InFlight, Noted, PoolMark, Stand};
-pub use addr::{ClientAddr, LocalAddr};
+pub use addr::{ClientAddr, LocalAddr, write_ip};
 pub use body::{Body, BodyError, BodyWatch};
 pub use causes::causes;
 pub use client::{

@@ -11,7 +11,7 @@ use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 
 use crate::config::{ClientFields, ForwardedFields, Telling};
 use crate::handler::own_fields::{CLIENT_CERT, CLIENT_CERT_CHAIN};
-use crate::model::{ChildSpan, Facts, Hops};
+use crate::model::{ChildSpan, Facts, Hops, write_ip};
 
 /// Writes all of it, as configured.
 pub(super) fn tell(headers: &mut HeaderMap, facts: &Facts, telling: &Telling) {
@@ -244,32 +244,6 @@ impl Write for Line {
     }
 }
 
-/// An IPv4 address is written by hand: the standard library takes longer over it than over all the rest.
-fn write_ip(line: &mut impl Write, ip: IpAddr) -> fmt::Result {
-    let IpAddr::V4(ip) = ip else {
-        return write!(line, "{ip}");
-    };
-    let mut text = [0; IPV4_BYTES_MAX];
-    let mut length = 0;
-    let mut put = |byte: u8| {
-        text[length] = byte;
-        length += 1;
-    };
-    for (at, octet) in ip.octets().into_iter().enumerate() {
-        if at > 0 {
-            put(b'.');
-        }
-        if octet >= 100 {
-            put(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            put(b'0' + octet / 10 % 10);
-        }
-        put(b'0' + octet % 10);
-    }
-    line.write_str(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
-}
-
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -278,9 +252,6 @@ static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// `255.255.255.255`
-const IPV4_BYTES_MAX: usize = 15;
 
 /// `for="[…]";host="…:65535";proto=https`: an address of 39 bytes, a host of 253, and what stands between.
 const LINE_BYTES_MAX: usize = 384;

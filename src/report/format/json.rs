@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::clock::Clock;
 use super::cut;
-use crate::model::{ClientAddr, LocalAddr};
+use crate::model::{ClientAddr, LocalAddr, write_ip};
 use crate::report::{Access, Refused};
 
 pub(super) fn refused(clock: &Clock, entry: &Refused<'_>, line: &mut Vec<u8>) {
@@ -239,26 +239,18 @@ impl From<LocalAddr> for Address {
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { ip, port } = *self;
-        match ip {
-            // In one piece, since each is looked over for what must be escaped; and without what formatting costs: every
-            // line has two of them.
-            IpAddr::V4(ip) => {
-                let mut text = String::with_capacity("255.255.255.255:65535".len());
-                for (place, octet) in ip.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        text.push('.');
-                    }
-                    text.push_str(itoa::Buffer::new().format(octet));
-                }
-                if port != 0 {
-                    text.push(':');
-                    text.push_str(itoa::Buffer::new().format(port));
-                }
-                serializer.serialize_str(&text)
-            }
-            IpAddr::V6(ip) if port == 0 => serializer.collect_str(&ip),
-            IpAddr::V6(_) => serializer.collect_str(&SocketAddr::new(ip, port)),
+        if ip.is_ipv6() && port != 0 {
+            return serializer.collect_str(&SocketAddr::new(ip, port));
         }
+        // In one piece, since each is looked over for what must be escaped: every line has two of them.
+        let mut text = String::with_capacity("255.255.255.255:65535".len());
+        // Writing to memory does not fail.
+        let _ = write_ip(&mut text, ip);
+        if port != 0 {
+            text.push(':');
+            text.push_str(itoa::Buffer::new().format(port));
+        }
+        serializer.serialize_str(&text)
     }
 }
 
