@@ -14,8 +14,7 @@ use super::findings::{self, Finding, file_of_error};
 use super::pair::Certificate;
 use super::set::Certificates;
 use super::usage::Usage;
-use crate::config::{Binding, Config, Severity};
-use crate::model::BindingKey;
+use crate::config::{Config, Severity};
 
 /// Every certificate of a configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -88,7 +87,7 @@ impl Inventory {
         let usage = Usage::of(config, certificates);
         let names = |bindings: &[usize]| -> Vec<String> {
             let bindings = bindings.iter().map(|index| &config.bindings[*index]);
-            bindings.map(written_binding).collect()
+            bindings.map(|binding| binding.key().to_string()).collect()
         };
         let mut all = Vec::new();
         for (index, named) in config.certificates.iter().enumerate() {
@@ -129,17 +128,6 @@ fn by_file(findings: &[Finding]) -> Findings<'_> {
         }
     }
     of_files
-}
-
-/// A binding, as logs write it.
-fn written_binding(binding: &Binding) -> String {
-    let key = BindingKey {
-        scheme: binding.scheme,
-        ip: binding.ip,
-        port: binding.port,
-        hostname: binding.hostname.clone(),
-    };
-    key.to_string()
 }
 
 /// A certificate of a folder, as the configuration writes its name.

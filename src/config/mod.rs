@@ -49,7 +49,7 @@ use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use rustls::{CipherSuite, NamedGroup};
 
-use crate::model::{HostPattern, Scheme, TrustedProxies};
+use crate::model::{BindingKey, HostPattern, Scheme, TrustedProxies};
 
 pub use acme::{Acme, AcmeChallenge, AcmeKey, ExternalAccount};
 pub use admin::Admin;
@@ -290,6 +290,18 @@ pub struct Binding {
     pub site: usize,
     /// Where it was written.
     pub place: Place,
+}
+
+impl Binding {
+    /// What tells it from others, as every command and log names it.
+    pub fn key(&self) -> BindingKey {
+        BindingKey {
+            scheme: self.scheme,
+            ip: self.ip,
+            port: self.port,
+            hostname: self.hostname.clone(),
+        }
+    }
 }
 
 /// The TLS policy of an https binding.

@@ -169,12 +169,7 @@ impl BoundTo {
     /// What a request needs to know of `binding`; `all` are the bindings it stands among.
     pub fn new(binding: &Binding, https_port: u16) -> Self {
         use crate::config::AlpnProtocol::{H2, H3, Http1};
-        let key = BindingKey {
-            scheme: binding.scheme,
-            ip: binding.ip,
-            port: binding.port,
-            hostname: binding.hostname.clone(),
-        };
+        let key = binding.key();
         Self {
             name: key.to_string().into(),
             key: Arc::new(key),

@@ -1,12 +1,11 @@
 //! What an explanation calls the things of a configuration.
 
 use crate::config::{AlpnProtocol, Binding, Handler, Pool};
-use crate::http::BoundTo;
 use crate::model::{LocalAddr, Scheme};
 
 /// A binding, as it is called.
 pub(super) fn name(binding: &Binding) -> String {
-    BoundTo::new(binding, 0).name.into()
+    binding.key().to_string()
 }
 
 /// What a binding offers by ALPN.

@@ -69,7 +69,7 @@ pub(super) fn add_missing(changes: &mut Vec<Change>, config: &Config, missing: &
         let bindings = config.bindings.iter();
         let used_by: Vec<String> = bindings
             .filter(|binding| missing.is_for(binding) && shows(&binding.hostname))
-            .map(|binding| super::compare::key(binding).to_string())
+            .map(|binding| binding.key().to_string())
             .collect();
         let made_anew = file.exists();
         changes.push(Change {

@@ -2,8 +2,7 @@
 
 use super::keys::{self, Keys};
 use super::{Change, Fate, How, Kind};
-use crate::config::{self, Binding, Config, Handler, LogFormat, Pool, Route, Site};
-use crate::model::BindingKey;
+use crate::config::{self, Config, Handler, LogFormat, Pool, Route, Site};
 
 /// Everything but the certificates.
 pub(super) fn all(old: &Config, new: &Config, fates: &[Fate]) -> Vec<Change> {
@@ -108,7 +107,7 @@ fn optional<T>(
 
 fn bindings(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (name, (of, to)) in pair(&old.bindings, &new.bindings, |it| key(it).to_string()) {
+    for (name, (of, to)) in pair(&old.bindings, &new.bindings, |it| it.key().to_string()) {
         let how = how(of.is_some(), to.is_some());
         let keys = of
             .zip(to)
@@ -120,16 +119,6 @@ fn bindings(old: &Config, new: &Config) -> Vec<Change> {
         }));
     }
     changes
-}
-
-/// A binding as every command names it.
-pub(super) fn key(binding: &Binding) -> BindingKey {
-    BindingKey {
-        scheme: binding.scheme,
-        ip: binding.ip,
-        port: binding.port,
-        hostname: binding.hostname.clone(),
-    }
 }
 
 fn routes((old, of): (&Config, Option<&Site>), (new, to): (&Config, Option<&Site>)) -> Vec<Change> {

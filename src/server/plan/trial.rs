@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Plan, compare};
+use super::Plan;
 use crate::certificate::Certificates;
 use crate::config::Config;
 use crate::report::Report;
@@ -24,7 +24,7 @@ pub(in crate::server) fn foresee(
     }
     let settled = server.ports.settle(config, &Opened::default());
     let keys: Vec<_> = (settled.bindings.iter())
-        .map(|binding| Arc::new(compare::key(binding)))
+        .map(|binding| Arc::new(binding.key()))
         .collect();
     TlsTable::build(&settled, &keys, certificates, Some(&server.tls_table))?;
     Report::try_out(&config.log)?;

@@ -198,12 +198,7 @@ impl Stage<'_> {
             None => name.as_ref().map(HostName::as_str),
             Some(_) => None,
         };
-        let key = BindingKey {
-            scheme: binding.scheme,
-            ip: binding.ip,
-            port: binding.port,
-            hostname: binding.hostname.clone(),
-        };
+        let key = binding.key();
         let shown = self.shown(&key, LocalAddr::new(at), sni);
         let tcp: Vec<_> = [AlpnProtocol::H2, AlpnProtocol::Http1]
             .into_iter()
